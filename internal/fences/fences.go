@@ -1,0 +1,75 @@
+// Package fences holds the layout of the module: which package may import
+// which, and where effects may be. DESIGN.md, section 6, says why; the tables
+// here are the same rules as data, and the test of this package holds them.
+package fences
+
+// order lists the packages of the module, by rank: a package imports only
+// packages of a rank above its own, and none of its own rank. A package that
+// is not here is a mistake, in the layout or in this table.
+var order = [][]string{
+	{"caps"},
+	{"caps/catalog"},
+	{"usage"},
+	{"advise"},
+	{"manifest"},
+	{
+		"manifest/compose", "manifest/dockerfile", "manifest/kube",
+		"manifest/oci", "manifest/shell", "manifest/systemd",
+	},
+	{"audit"},
+	{"report"},
+	{"proc"},
+	{"probe"},
+	{"image"},
+	{"engine"},
+	{"engine/cli", "engine/docker", "engine/embedded", "engine/host"},
+	{"learn"},
+	{"cmd/leastcap"},
+}
+
+// testingPackages lists the packages that only tests import, and the programs that
+// only the build runs. They may import any package.
+var testingPackages = []string{
+	"internal/fences",
+	"internal/kerneltest",
+	"internal/testenv",
+	"scripts/testsum",
+}
+
+// pure lists the packages whose functions have no effects; what is below such
+// a directory is pure too.
+var pure = []string{"caps", "usage", "advise", "manifest", "audit", "report"}
+
+// impure lists the imports, with what is below them, that a pure package does
+// without.
+var impure = []string{"os/exec", "net/http", "syscall", "golang.org/x/sys"}
+
+// A fence keeps an import, with what is below it, in the named packages and
+// what is below those. Of several fences around one import the longest path
+// holds.
+type fence struct {
+	path string
+	in   []string
+}
+
+var imports = []fence{
+	{"github.com/cilium/ebpf", []string{"probe"}},
+
+	{"github.com/containers", []string{"engine", "image"}},
+	{"github.com/docker", []string{"engine", "image"}},
+	{"github.com/google/go-containerregistry", []string{"engine", "image"}},
+	{"github.com/moby", []string{"engine", "image"}},
+	// The Dockerfile parser is no container client.
+	{"github.com/moby/buildkit/frontend/dockerfile", []string{"manifest/dockerfile"}},
+
+	{"github.com/opencontainers/runc", []string{"engine/embedded"}},
+	{"C", []string{"engine/embedded"}},
+
+	{"log", []string{"cmd/leastcap"}},
+}
+
+// exits lists where os.Exit may be called.
+var exits = []string{"cmd/leastcap", "scripts"}
+
+// badNames are names that say nothing about what a package does.
+var badNames = []string{"util", "utils", "common", "helper", "helpers", "manager", "pkg"}

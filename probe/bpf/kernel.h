@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * The kernel's types, reduced to the fields that are read. Field offsets are
+ * not taken from here: preserve_access_index makes the loader relocate every
+ * access against the running kernel's BTF (CO-RE), so only names matter.
+ */
+#ifndef LEASTCAP_KERNEL_H
+#define LEASTCAP_KERNEL_H
+
+typedef unsigned char __u8;
+typedef signed char __s8;
+typedef unsigned short __u16;
+typedef short __s16;
+typedef unsigned int __u32;
+typedef int __s32;
+typedef unsigned long long __u64;
+typedef long long __s64;
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u32 __wsum;
+typedef _Bool bool;
+#define true 1
+#define false 0
+#define NULL ((void *)0)
+
+/* include/uapi/linux/bpf.h */
+enum bpf_map_type {
+	BPF_MAP_TYPE_HASH = 1,
+	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_RINGBUF = 27,
+};
+enum { BPF_ANY = 0, BPF_NOEXIST = 1, BPF_EXIST = 2 };
+enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2 };
+
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+typedef struct { __u32 val; } kuid_t;
+typedef struct { __u32 val; } kgid_t;
+
+/* Two 32-bit words before 6.3, one 64-bit word since; the same eight bytes. */
+typedef struct { __u64 val; } kernel_cap_t;
+
+struct ns_common { unsigned int inum; };
+
+struct user_namespace {
+	struct user_namespace *parent;
+	int level;
+	kuid_t owner;
+	struct ns_common ns;
+};
+
+struct group_info {
+	int ngroups;
+	kgid_t gid[0];
+};
+
+struct cred {
+	kuid_t uid, suid, euid, fsuid;
+	kgid_t gid, sgid, egid, fsgid;
+	kernel_cap_t cap_inheritable, cap_permitted, cap_effective, cap_bset, cap_ambient;
+	struct user_namespace *user_ns;
+	struct group_info *group_info;
+};
+
+struct kernfs_node { const char *name; __u64 id; };
+struct cgroup;
+struct cgroup_root;
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+	struct cgroup_subsys_state *parent;
+};
+struct cgroup {
+	struct cgroup_subsys_state self;
+	int level;
+	struct kernfs_node *kn;
+	struct cgroup_root *root;
+};
+struct css_set {
+	struct cgroup_subsys_state *subsys[16];
+	struct cgroup *dfl_cgrp;
+};
+
+struct qstr { const unsigned char *name; };
+struct super_block { __u32 s_dev; };
+struct inode { unsigned long i_ino; struct super_block *i_sb; };
+struct dentry {
+	struct dentry *d_parent;
+	struct qstr d_name;
+	struct inode *d_inode;
+};
+struct vfsmount { struct dentry *mnt_root; };
+struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
+	struct vfsmount mnt;
+};
+struct path { struct vfsmount *mnt; struct dentry *dentry; };
+struct file { struct path f_path; void *private_data; };
+struct fdtable { unsigned int max_fds; struct file **fd; };
+struct files_struct { struct fdtable *fdt; };
+struct fs_struct { struct path root, pwd; };
+struct socket { short type; };
+
+struct netns_ping { kgid_t range[2]; };
+struct netns_ipv4 {
+	int sysctl_ip_prot_sock;
+	struct netns_ping ping_group_range;
+};
+struct net { struct ns_common ns; struct netns_ipv4 ipv4; };
+struct nsproxy { struct net *net_ns; };
+
+struct seccomp { int mode; };
+
+#if defined(__TARGET_ARCH_x86)
+struct thread_info { __u32 status; };
+struct pt_regs {
+	unsigned long r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di;
+	unsigned long orig_ax, ip;
+};
+#elif defined(__TARGET_ARCH_arm64)
+struct preempt_arm64 { __u32 count; };
+struct thread_info { unsigned long flags; struct preempt_arm64 preempt; };
+struct pt_regs {
+	__u64 regs[31];
+	__u64 orig_x0;
+	__s32 syscallno;
+};
+#endif
+
+struct task_struct {
+	struct thread_info thread_info;
+	unsigned int flags;
+	int pid, tgid;
+	struct task_struct *real_parent;
+	const struct cred *real_cred, *cred;
+	char comm[16];
+	struct css_set *cgroups;
+	struct files_struct *files;
+	struct fs_struct *fs;
+	struct nsproxy *nsproxy;
+	struct seccomp seccomp;
+	unsigned long atomic_flags;
+};
+
+struct linux_binprm { struct file *file; const char *filename; };
+
+/* x86 from 6.2 to 6.14 keeps the count in a hot cache line of its own. */
+struct pcpu_hot { int preempt_count; };
+
+#pragma clang attribute pop
+
+/* uapi structures: their layout is an ABI and must not be relocated. */
+struct sockaddr_any {
+	__u16 family;
+	union {
+		__be16 port;      /* AF_INET, AF_INET6 */
+		char path[108];   /* AF_UNIX */
+	};
+};
+struct cap_header { __u32 version; __s32 pid; };
+struct cap_data { __u32 effective, permitted, inheritable; };
+
+#endif

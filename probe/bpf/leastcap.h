@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/* What the programs and their loader agree on. Go's types are generated from here. */
+#ifndef LEASTCAP_H
+#define LEASTCAP_H
+
+#define NAME_LEN 128  /* a cgroup's leaf name: "cri-containerd-" + 64 + ".scope" fits */
+#define PATH_LEN 256  /* a path argument as user space passed it */
+#define COMP_LEN 48   /* one component of a path that is read from dentries */
+#define COMPS 20      /* places for such a path's components, the leaf first */
+#define STACK 20      /* return addresses kept of the kernel stack */
+#define GROUPS 32     /* supplementary groups kept */
+#define CAPS 64       /* bits of kernel_cap_t */
+
+/* What is counted, per scope, phase and capability. */
+enum kind {
+	KIND_GRANTED,        /* counted check, granted by the credential's own bit */
+	KIND_DENIED,         /* counted check, denied */
+	KIND_BEYOND,         /* denied: asked of an outer user namespace, no grant can help */
+	KIND_CAPSET,         /* set by capset(2) */
+	KIND_CAPSET_FAILED,  /* capset(2) asked for it and failed */
+	KIND_AMBIENT,        /* raised in the ambient set */
+	KIND_AMBIENT_FAILED,
+	KIND_BOUND_DROPPED,  /* dropped from the bounding set */
+	KIND_PLAIN_ALL,      /* any granted check in the cgroup: what a plain trace shows */
+	KIND_PLAIN_OWN,      /* the same without the runtime's set-up */
+	KINDS,
+	KIND_EXEC_FAILED = KINDS, /* evidence only */
+};
+
+enum task_state {
+	TASK_NONE,
+	TASK_SETUP,    /* came into the scope from outside: the runtime at work */
+	TASK_LAUNCH,   /* a set-up thread after capset(2): acts with the container's credentials */
+	TASK_WORKLOAD, /* after the exec that follows */
+};
+
+enum loss {
+	LOST_SCOPES,
+	LOST_TOTALS,
+	LOST_EVIDENCE,
+	LOST_TASKS,
+	LOST_EXES,
+	LOST_IDENTITIES,
+	LOST_PORTS,
+	LOST_INFLIGHT,
+	LOST_KINDS,
+};
+
+/* What a system call's arguments are, so that evidence can show them. 0 = none, else index + 1. */
+struct sysinfo {
+	__u8 path, dirfd, fd, sockaddr;
+	__u8 special;
+};
+enum special {
+	SPECIAL_NONE,
+	SPECIAL_MEMORY,      /* SYS_ADMIN here is memory accounting, always */
+	SPECIAL_MEMORY_MAYBE,/* may be */
+	SPECIAL_ACCESS,      /* judged with temporary credentials derived from the task's own */
+	SPECIAL_CAPSET,
+	SPECIAL_PRCTL,
+	SPECIAL_BIND,
+	SPECIAL_SOCKET,
+	SPECIAL_EXEC,
+};
+
+struct capstate { __u64 effective, permitted, inheritable, bounding, ambient; };
+
+struct scope {
+	__u64 parent;      /* cgroup id */
+	__u64 userns;      /* address, an opaque id; 0 = not known yet */
+	__u32 userns_inum;
+	__u32 level;
+	__u32 dead;        /* the cgroup is gone */
+	__u32 launched;    /* how many times a runtime reached its last capset(2) here */
+	struct capstate launch; /* what the first of them set */
+	__s32 port_start;  /* net.ipv4.ip_unprivileged_port_start, -1 = not read */
+	__u32 ping_low, ping_high;
+	__u32 have_net;
+	__u8 name[NAME_LEN];
+};
+
+struct totals_key { __u64 scope; __u32 phase; __u32 pad; };
+struct totals { __u64 n[KINDS][CAPS]; };
+
+struct walk { /* a path, leaf first; where it crosses a mount there is an empty place */
+	__u32 n;
+	__u32 truncated;
+	__u8 name[COMPS][COMP_LEN];
+};
+
+struct evidence_key {
+	__u64 scope;
+	__u8 phase, kind, cap, launch;
+	__s32 nr;      /* system call, -1 = none; a hash of the sets for capset */
+};
+struct evidence {
+	__u64 count;
+	__u64 failed;    /* how many of these system calls returned an error */
+	__u64 time;      /* of the first, ns since boot */
+	__u64 args[6];
+	__u64 stack[STACK];
+	__s64 ret;       /* what the first's system call returned */
+	__u32 have_ret;
+	__s32 nstack;
+	__u32 tid, tgid, ppid;
+	__u32 uid, euid, gid, egid;
+	__u32 compat;
+	__u64 exe_ino;
+	__u32 exe_dev, pad;
+	__u8 comm[16];
+	__u8 path[PATH_LEN];
+	struct walk walk;
+};
+
+struct exe_key { __u64 scope; __u64 ino; __u32 dev; __u32 pad; };
+struct exe {
+	__u64 count;
+	__u32 tgid;      /* of the first */
+	__u32 uid;
+	__u8 comm[16];
+	struct walk walk;
+};
+
+struct exec_event { struct exe_key key; __u32 tgid; __u32 first; };
+
+struct identity_key {
+	__u64 scope;
+	__u64 exe_ino;
+	__u64 root;      /* dentry address: an opaque id */
+	__u64 groups;    /* hash */
+	__u32 exe_dev;
+	__u32 ngroups;
+	__u32 uid[4], gid[4]; /* real, effective, saved, file system */
+	__u8 nnp, seccomp;
+	__u8 exited;     /* seen at exit, else at exec */
+	__u8 pad[5];
+};
+struct identity {
+	__u64 count;
+	__u32 groups[GROUPS];
+	__u32 tgid, pad;
+	__u8 comm[16];
+	struct walk root;
+};
+
+struct port_key { __u64 scope; __u16 port; __u8 family; __u8 type; __u32 ping; };
+struct port { __u64 count; __u32 tgid, pad; __u8 comm[16]; };
+
+struct task {
+	__u64 scope;
+	__u64 exe_ino;
+	__u32 exe_dev;
+	__u32 state;
+	__u64 granted, denied, beyond; /* while TASK_LAUNCH: not yet certain */
+};
+
+#endif

@@ -1,0 +1,129 @@
+package probe
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/leastcap/leastcap/caps"
+)
+
+// fileCapsResult is an executable's file capabilities: nil caps and no error
+// mean that it has none.
+type fileCapsResult struct {
+	caps *caps.FileCaps
+	err  error
+}
+
+func decodeEvent(raw []byte) (ev bpfExecEvent, ok bool) {
+	return ev, binary.Read(bytes.NewReader(raw), binary.NativeEndian, &ev) == nil
+}
+
+// resolveExe reads an executable's file capabilities through a process that
+// runs it, or else through the root directory of any process in its scope.
+func (p *Probe) resolveExe(key bpfExeKey, pid int) fileCapsResult {
+	p.mu.Lock()
+	got, ok := p.fileCaps[key]
+	p.mu.Unlock()
+	if ok && got.err == nil {
+		return got
+	}
+	var exe bpfExe
+	if err := p.coll.Maps[bpfMapExes].Lookup(key, &exe); err != nil {
+		return fileCapsResult{err: fmt.Errorf("executable is gone from the map: %w", err)}
+	}
+	want := walkString(exe.Walk)
+	res := readThroughProcess(pid, want)
+	if res.err != nil {
+		for _, other := range p.processes(key.Scope) {
+			if res = readThroughRoot(other, want); res.err == nil {
+				break
+			}
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fileCaps[key] = res
+	return res
+}
+
+// readThroughProcess follows /proc/PID/exe, and makes sure that the process
+// did not execute something else meanwhile.
+func readThroughProcess(pid int, want string) fileCapsResult {
+	link := fmt.Sprintf("/proc/%d/exe", pid)
+	res := readFileCaps(link)
+	target, err := os.Readlink(link)
+	if err != nil {
+		return fileCapsResult{err: err}
+	}
+	target = strings.TrimSuffix(target, " (deleted)")
+	if path.Base(target) != path.Base(want) && !strings.HasPrefix(want, "memfd:") {
+		return fileCapsResult{err: fmt.Errorf("process %d runs %s by now", pid, target)}
+	}
+	return res
+}
+
+func readThroughRoot(pid int, file string) fileCapsResult {
+	return readFileCaps(fmt.Sprintf("/proc/%d/root%s", pid, file))
+}
+
+func readFileCaps(file string) fileCapsResult {
+	buf := make([]byte, 64)
+	n, err := unix.Getxattr(file, "security.capability", buf)
+	switch {
+	case errors.Is(err, unix.ENODATA), errors.Is(err, unix.EOPNOTSUPP):
+		return fileCapsResult{}
+	case err != nil:
+		return fileCapsResult{err: &os.PathError{Op: "getxattr", Path: file, Err: err}}
+	}
+	c, err := caps.ParseFileCaps(buf[:n])
+	if err != nil {
+		return fileCapsResult{err: err}
+	}
+	return fileCapsResult{caps: &c}
+}
+
+// processes lists the processes that are known to be in a scope.
+func (p *Probe) processes(scope uint64) []int {
+	var pids []int
+	var tid uint32
+	var t bpfTask
+	it := p.coll.Maps[bpfMapTasks].Iterate()
+	for it.Next(&tid, &t) {
+		if t.Scope == scope {
+			pids = append(pids, int(tid))
+		}
+	}
+	return pids
+}
+
+// walkString joins a path that the kernel side read leaf first. What has no
+// place in the tree (memfd:NAME) is its name alone.
+func walkString(w bpfWalk) string {
+	var names []string
+	for i := min(int(w.N), len(w.Name)) - 1; i >= 0; i-- {
+		if name := cString(w.Name[i][:]); name != "" {
+			names = append(names, name)
+		}
+	}
+	if w.Truncated != 0 {
+		names = append([]string{"…"}, names...)
+	}
+	if len(names) == 1 && (strings.HasPrefix(names[0], "memfd:") || strings.Contains(names[0], ":[")) {
+		return names[0]
+	}
+	return "/" + strings.Join(names, "/")
+}
+
+func cString(b []byte) string {
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		b = b[:i]
+	}
+	return strings.ToValidUTF8(string(b), "\uFFFD")
+}

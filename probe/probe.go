@@ -1,0 +1,234 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+	"github.com/cilium/ebpf/rlimit"
+	"github.com/elastic/go-seccomp-bpf/arch"
+
+	"github.com/leastcap/leastcap/proc"
+)
+
+// Options change how the probe is loaded. The zero value is right for learning.
+type Options struct {
+	// Limits overrides maps' sizes in entries, by the names of
+	// bpf/leastcap.bpf.c; tests use it to make maps overflow.
+	Limits map[string]uint32
+}
+
+// Probe is the loaded programs. Its methods may be called concurrently.
+type Probe struct {
+	coll      *ebpf.Collection
+	links     []link.Link
+	way       way
+	hierarchy proc.Hierarchy
+	symbols   *symbols
+	syscalls  *arch.Info
+	events    *ringbuf.Reader
+	done      chan struct{}
+
+	mu       sync.Mutex
+	watches  []*Watch
+	fileCaps map[bpfExeKey]fileCapsResult
+}
+
+// Open loads and attaches the programs. Everything that happens in cgroups
+// created from then on is seen. Its errors wrap [ErrUnavailable] where this
+// machine or user cannot look.
+func Open(o Options) (_ *Probe, err error) {
+	if err := preflight(); err != nil {
+		return nil, err
+	}
+	p := &Probe{fileCaps: map[bpfExeKey]fileCapsResult{}, done: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			p.Close()
+		}
+	}()
+	if p.hierarchy, err = proc.FindHierarchy(); err != nil {
+		return nil, &FeatureError{Missing: "a mounted cgroup file system", Detail: err.Error(), Hint: "mount -t cgroup2 none /sys/fs/cgroup", Err: err}
+	}
+	if p.symbols, err = loadSymbols(); err != nil {
+		return nil, err
+	}
+	if p.syscalls, err = table(); err != nil {
+		return nil, err
+	}
+	// Kernels before 5.11 account maps against RLIMIT_MEMLOCK. Where it cannot be
+	// raised the load itself tells whether that matters.
+	_ = rlimit.RemoveMemlock()
+
+	spec, err := loadBpf()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.configure(spec, o); err != nil {
+		return nil, err
+	}
+	if p.coll, p.links, p.way, err = load(spec); err != nil {
+		return nil, err
+	}
+	if err := p.describeCalls(); err != nil {
+		return nil, err
+	}
+	if p.events, err = ringbuf.NewReader(p.coll.Maps[bpfMapExecs]); err != nil {
+		return nil, fmt.Errorf("open the ring of exec events: %w", err)
+	}
+	go p.readEvents()
+	return p, nil
+}
+
+// Hook names the way in to the kernel's checks that is in use.
+func (p *Probe) Hook() string { return p.way.name }
+
+// Sees says whose verdict the hook shows.
+func (p *Probe) Sees() string { return p.way.sees }
+
+// Hierarchy is the cgroup hierarchy that tells scopes apart.
+func (p *Probe) Hierarchy() proc.Hierarchy { return p.hierarchy }
+
+// Close detaches and unloads everything.
+func (p *Probe) Close() {
+	closeLinks(p.links)
+	if p.events != nil {
+		p.events.Close()
+		<-p.done
+	}
+	if p.coll != nil {
+		p.coll.Close()
+	}
+}
+
+// memoryFunctions account memory and ask for SYS_ADMIN as advice only:
+// security/security.c, security/commoncap.c, mm/util.c.
+var memoryFunctions = []string{"security_vm_enough_memory_mm", "cap_vm_enough_memory", "__vm_enough_memory"}
+
+func (p *Probe) configure(spec *ebpf.CollectionSpec, o Options) error {
+	for name, n := range o.Limits {
+		m, ok := spec.Maps[name]
+		if !ok {
+			return fmt.Errorf("no map is named %q", name)
+		}
+		m.MaxEntries = n
+	}
+	subsys, err := subsystem(p.hierarchy.Controller)
+	if err != nil {
+		return err
+	}
+	var memory [3][2]uint64
+	n := 0
+	for _, name := range memoryFunctions {
+		if from, to, ok := p.symbols.span(name); ok {
+			memory[n] = [2]uint64{from, to}
+			n++
+		}
+	}
+	for name, value := range map[string]any{
+		bpfVarCfgSubsys:       subsys,
+		bpfVarCfgMemoryText:   memory,
+		bpfVarCfgPerCpuOffset: p.symbols.data["__per_cpu_offset"],
+		bpfVarCfgPreemptCount: p.symbols.data["__preempt_count"],
+		bpfVarCfgPcpuHot:      p.symbols.data["pcpu_hot"],
+	} {
+		v, ok := spec.Variables[name]
+		if !ok {
+			continue // only one architecture has it
+		}
+		if err := v.Set(value); err != nil {
+			return fmt.Errorf("set %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// subsystem is a v1 controller's index in struct css_set, which differs with
+// the kernel's configuration; -1 for the v2 tree.
+func subsystem(controller string) (int32, error) {
+	if controller == "" {
+		return -1, nil
+	}
+	// The file systems' names for them differ from the kernel's in one case
+	// (include/linux/cgroup_subsys.h).
+	name := controller
+	if name == "blkio" {
+		name = "io"
+	}
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		return 0, err
+	}
+	var ids *btf.Enum
+	if err := kernel.TypeByName("cgroup_subsys_id", &ids); err != nil {
+		return 0, fmt.Errorf("cgroup controllers of this kernel: %w", err)
+	}
+	for _, v := range ids.Values {
+		if strings.TrimSuffix(v.Name, "_cgrp_id") == name {
+			return int32(v.Value), nil
+		}
+	}
+	return 0, fmt.Errorf("this kernel has no cgroup controller %q", controller)
+}
+
+func (p *Probe) describeCalls() error {
+	m := p.coll.Maps[bpfMapSysinfos]
+	for name, a := range calls {
+		nr, ok := p.syscalls.SyscallNames[name]
+		if !ok || nr >= int(m.MaxEntries()) {
+			continue // this architecture has no such call
+		}
+		info := bpfSysinfo{Path: a.path, Dirfd: a.dirfd, Fd: a.fd, Sockaddr: a.sockaddr, Special: uint8(a.special)}
+		if err := m.Put(uint32(nr), info); err != nil {
+			return fmt.Errorf("describe %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// readEvents reads executables' file capabilities while their processes live.
+func (p *Probe) readEvents() {
+	defer close(p.done)
+	var rec ringbuf.Record
+	for {
+		if err := p.events.ReadInto(&rec); err != nil {
+			if errors.Is(err, os.ErrClosed) {
+				return
+			}
+			continue
+		}
+		if ev, ok := decodeEvent(rec.RawSample); ok {
+			p.resolveExe(ev.Key, int(ev.Tgid))
+		}
+	}
+}
+
+// lossNames are the names of Record.Lost, in the order of enum loss.
+var lossNames = [bpfLossLOST_KINDS]string{
+	bpfLossLOST_SCOPES: "scopes", bpfLossLOST_TOTALS: "sets", bpfLossLOST_EVIDENCE: "evidence",
+	bpfLossLOST_TASKS: "tasks", bpfLossLOST_EXES: "executables", bpfLossLOST_IDENTITIES: "identities",
+	bpfLossLOST_PORTS: "ports", bpfLossLOST_INFLIGHT: "results",
+}
+
+func (p *Probe) losses() ([bpfLossLOST_KINDS]uint64, error) {
+	var lost [bpfLossLOST_KINDS]uint64
+	if err := p.coll.Variables[bpfVarLost].Get(&lost); err != nil {
+		return lost, fmt.Errorf("read the loss counters: %w", err)
+	}
+	return lost, nil
+}
+
+// ChecksSeen counts the checks in all scopes since [Open], counted or not.
+func (p *Probe) ChecksSeen() (uint64, error) {
+	var n uint64
+	if err := p.coll.Variables[bpfVarChecksSeen].Get(&n); err != nil {
+		return 0, fmt.Errorf("read the check counter: %w", err)
+	}
+	return n, nil
+}

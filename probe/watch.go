@@ -1,0 +1,416 @@
+package probe
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/proc"
+	"github.com/leastcap/leastcap/usage"
+)
+
+// Watch is one workload's share of what the probe sees, from before it exists
+// until [Watch.End].
+type Watch struct {
+	p      *Probe
+	ref    proc.ScopeRef
+	lost   [bpfLossLOST_KINDS]uint64 // as they stood at the beginning
+	scopes []uint64                  // found so far, the workload's own first
+}
+
+// Watch begins to watch a workload, best before it is started.
+func (p *Probe) Watch(ref proc.ScopeRef) (*Watch, error) {
+	lost, err := p.losses()
+	if err != nil {
+		return nil, err
+	}
+	w := &Watch{p: p, ref: ref, lost: lost}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.watches = append(p.watches, w)
+	return w, nil
+}
+
+// find brings the list of the workload's cgroups up to date.
+func (w *Watch) find() error {
+	all, err := w.p.scopes()
+	if err != nil {
+		return err
+	}
+	w.scopes = w.scopes[:0]
+	for id := range all {
+		if belongs(all, id, w.ref) {
+			w.scopes = append(w.scopes, id)
+		}
+	}
+	slices.SortFunc(w.scopes, func(a, b uint64) int {
+		return cmp.Or(cmp.Compare(all[a].Level, all[b].Level), cmp.Compare(a, b))
+	})
+	return nil
+}
+
+func (p *Probe) scopes() (map[uint64]bpfScope, error) {
+	all := map[uint64]bpfScope{}
+	err := each(p.coll.Maps[bpfMapScopes], func(id uint64, s bpfScope) { all[id] = s })
+	return all, err
+}
+
+// belongs says whether a cgroup is the one that a reference names, or below it.
+func belongs(all map[uint64]bpfScope, id uint64, ref proc.ScopeRef) bool {
+	for range len(all) {
+		s, ok := all[id]
+		if !ok {
+			return false
+		}
+		name := cString(s.Name[:])
+		switch {
+		case ref.ID != 0:
+			if id == ref.ID {
+				return true
+			}
+		case strings.Contains(name, ref.Name) && !strings.Contains(name, "conmon"):
+			// Podman keeps its monitor in a cgroup of its own: libpod-conmon-ID.
+			return true
+		}
+		id = s.Parent
+	}
+	return false
+}
+
+// SetPhase says that from now on things happen in another phase.
+func (w *Watch) SetPhase(phase usage.Phase) error {
+	if err := w.find(); err != nil {
+		return err
+	}
+	n := uint32(slices.Index(usage.Phases, phase))
+	for _, id := range w.scopes {
+		if err := w.p.coll.Maps[bpfMapPhases].Put(id, n); err != nil {
+			return fmt.Errorf("set the phase: %w", err)
+		}
+	}
+	return nil
+}
+
+// Identities are those of the workload's processes so far: as they were right
+// after each exec, and at their exit.
+func (w *Watch) Identities() ([]usage.Identity, error) {
+	if err := w.find(); err != nil {
+		return nil, err
+	}
+	exes, err := w.exes()
+	if err != nil {
+		return nil, err
+	}
+	return w.identities(exes)
+}
+
+// End forgets the workload and frees its place in the maps. Cgroups that are
+// gone and that nobody watches are forgotten with it, so that a busy host does
+// not fill the maps.
+func (w *Watch) End() {
+	w.p.mu.Lock()
+	w.p.watches = slices.DeleteFunc(w.p.watches, func(o *Watch) bool { return o == w })
+	others := slices.Clone(w.p.watches)
+	w.p.mu.Unlock()
+	all, err := w.p.scopes()
+	if err != nil {
+		return
+	}
+	w.scopes = w.scopes[:0]
+	for id, s := range all {
+		watched := slices.ContainsFunc(others, func(o *Watch) bool { return belongs(all, id, o.ref) })
+		if !watched && (s.Dead != 0 || belongs(all, id, w.ref)) {
+			w.scopes = append(w.scopes, id)
+		}
+	}
+	deleteIf(w.p.coll.Maps[bpfMapSums], func(k bpfTotalsKey) bool { return w.has(k.Scope) })
+	deleteIf(w.p.coll.Maps[bpfMapEvidences], func(k bpfEvidenceKey) bool { return w.has(k.Scope) })
+	deleteIf(w.p.coll.Maps[bpfMapIdentities], func(k bpfIdentityKey) bool { return w.has(k.Scope) })
+	deleteIf(w.p.coll.Maps[bpfMapPorts], func(k bpfPortKey) bool { return w.has(k.Scope) })
+	deleteIf(w.p.coll.Maps[bpfMapExes], func(k bpfExeKey) bool {
+		if !w.has(k.Scope) {
+			return false
+		}
+		w.p.mu.Lock()
+		delete(w.p.fileCaps, k)
+		w.p.mu.Unlock()
+		return true
+	})
+	for _, id := range w.scopes {
+		_ = w.p.coll.Maps[bpfMapPhases].Delete(id) // absent in the first phase
+		_ = w.p.coll.Maps[bpfMapScopes].Delete(id)
+	}
+}
+
+func (w *Watch) has(scope uint64) bool { return slices.Contains(w.scopes, scope) }
+
+// Record gives everything seen so far.
+func (w *Watch) Record() (*usage.Record, error) {
+	if err := w.find(); err != nil {
+		return nil, err
+	}
+	r := &usage.Record{Sets: map[usage.Phase]usage.Sets{}}
+	exes, err := w.exes()
+	if err != nil {
+		return nil, err
+	}
+	for key, exe := range exes {
+		e := usage.Exec{Path: walkString(exe.Walk)}
+		if res := w.p.resolveExe(key, int(exe.Tgid)); res.err != nil {
+			e.Unknown = res.err.Error()
+		} else {
+			e.Caps = res.caps
+		}
+		r.Execs = append(r.Execs, e)
+	}
+	for _, step := range []func(*usage.Record) error{w.readScopes, w.readSets, w.readPorts, w.readLosses} {
+		if err := step(r); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.readEvidence(r, exes); err != nil {
+		return nil, err
+	}
+	if r.Identities, err = w.identities(exes); err != nil {
+		return nil, err
+	}
+	r.Sort()
+	return r, nil
+}
+
+func (w *Watch) readScopes(r *usage.Record) error {
+	for _, id := range w.scopes {
+		var s bpfScope
+		if err := w.p.coll.Maps[bpfMapScopes].Lookup(id, &s); err != nil {
+			continue // swept meanwhile
+		}
+		if s.Launched > 0 && r.Launch == nil {
+			r.Launch = &caps.State{
+				Effective: caps.Set(s.Launch.Effective), Permitted: caps.Set(s.Launch.Permitted),
+				Inheritable: caps.Set(s.Launch.Inheritable), Bounding: caps.Set(s.Launch.Bounding),
+				Ambient: caps.Set(s.Launch.Ambient),
+			}
+		}
+		if s.HaveNet != 0 && r.Sysctls == nil {
+			r.Sysctls = &usage.Sysctls{UnprivilegedPortStart: int(s.PortStart), PingGroupRange: [2]uint32{s.PingLow, s.PingHigh}}
+		}
+	}
+	return nil
+}
+
+func (w *Watch) readSets(r *usage.Record) error {
+	return each(w.p.coll.Maps[bpfMapSums], func(k bpfTotalsKey, t bpfTotals) {
+		if !w.has(k.Scope) || int(k.Phase) >= len(usage.Phases) {
+			return
+		}
+		set := func(kind bpfKind) (s caps.Set) {
+			for c, n := range t.N[kind] {
+				if n > 0 {
+					s = s.With(caps.Cap(c))
+				}
+			}
+			return s
+		}
+		phase := usage.Phases[k.Phase]
+		r.AddSets(phase, usage.Sets{
+			Granted: set(bpfKindKIND_GRANTED), Denied: set(bpfKindKIND_DENIED), Beyond: set(bpfKindKIND_BEYOND),
+			Capset: set(bpfKindKIND_CAPSET), CapsetFailed: set(bpfKindKIND_CAPSET_FAILED),
+			Ambient: set(bpfKindKIND_AMBIENT), AmbientFail: set(bpfKindKIND_AMBIENT_FAILED),
+			BoundDropped: set(bpfKindKIND_BOUND_DROPPED),
+			PlainAll:     set(bpfKindKIND_PLAIN_ALL), PlainOwn: set(bpfKindKIND_PLAIN_OWN),
+		})
+		for _, n := range t.N[bpfKindKIND_PLAIN_ALL] {
+			r.ChecksSeen += n
+		}
+		for _, n := range t.N[bpfKindKIND_DENIED] {
+			r.ChecksSeen += n
+		}
+	})
+}
+
+func (w *Watch) readPorts(r *usage.Record) error {
+	return each(w.p.coll.Maps[bpfMapPorts], func(k bpfPortKey, v bpfPort) {
+		if !w.has(k.Scope) {
+			return
+		}
+		port := usage.Port{Port: int(k.Port), Comm: cString(v.Comm[:]), Ping: k.Ping != 0}
+		switch {
+		case port.Ping:
+			port.Network = "icmp"
+		case k.Type == unix.SOCK_DGRAM:
+			port.Network = "udp"
+		case k.Type == unix.SOCK_STREAM:
+			port.Network = "tcp"
+		default:
+			port.Network = fmt.Sprintf("socket type %d", k.Type)
+		}
+		if k.Family == unix.AF_INET6 {
+			port.Network += "6"
+		}
+		r.Ports = append(r.Ports, port)
+	})
+}
+
+func (w *Watch) readLosses(r *usage.Record) error {
+	now, err := w.p.losses()
+	if err != nil {
+		return err
+	}
+	for i, n := range now {
+		if d := n - w.lost[i]; d > 0 {
+			if r.Lost == nil {
+				r.Lost = map[string]uint64{}
+			}
+			r.Lost[lossNames[i]] = d
+		}
+	}
+	return nil
+}
+
+func (w *Watch) exes() (map[bpfExeKey]bpfExe, error) {
+	m := map[bpfExeKey]bpfExe{}
+	err := each(w.p.coll.Maps[bpfMapExes], func(k bpfExeKey, v bpfExe) {
+		if w.has(k.Scope) {
+			m[k] = v
+		}
+	})
+	return m, err
+}
+
+func exePath(exes map[bpfExeKey]bpfExe, scope, ino uint64, dev uint32) string {
+	if exe, ok := exes[bpfExeKey{Scope: scope, Ino: ino, Dev: dev}]; ok {
+		return walkString(exe.Walk)
+	}
+	// A process that moved to a child cgroup runs what was executed elsewhere.
+	for k, exe := range exes {
+		if k.Ino == ino && k.Dev == dev {
+			return walkString(exe.Walk)
+		}
+	}
+	return ""
+}
+
+func (w *Watch) identities(exes map[bpfExeKey]bpfExe) ([]usage.Identity, error) {
+	seen := map[string]usage.Identity{}
+	err := each(w.p.coll.Maps[bpfMapIdentities], func(k bpfIdentityKey, v bpfIdentity) {
+		if !w.has(k.Scope) {
+			return
+		}
+		i := usage.Identity{
+			Exe: exePath(exes, k.Scope, k.ExeIno, k.ExeDev), UIDs: k.Uid, GIDs: k.Gid,
+			Groups: slices.Clone(v.Groups[:min(int(k.Ngroups), len(v.Groups))]), NoNewPrivs: k.Nnp != 0,
+			Seccomp: int(k.Seccomp), Root: walkString(v.Root),
+		}
+		if i.Groups == nil {
+			i.Groups = []uint32{}
+		}
+		seen[i.Key()] = i
+	})
+	list := slices.Collect(maps.Values(seen))
+	slices.SortFunc(list, func(a, b usage.Identity) int { return strings.Compare(a.Key(), b.Key()) })
+	return list, err
+}
+
+// timed is evidence with its time since boot, for putting it in order.
+type timed[T any] struct {
+	at time.Duration
+	v  T
+}
+
+func (w *Watch) readEvidence(r *usage.Record, exes map[bpfExeKey]bpfExe) error {
+	var checks []timed[usage.Check]
+	err := each(w.p.coll.Maps[bpfMapEvidences], func(k bpfEvidenceKey, v bpfEvidence) {
+		if !w.has(k.Scope) || int(k.Phase) >= len(usage.Phases) {
+			return
+		}
+		who := usage.Process{
+			PID: int(v.Tgid), ParentPID: int(v.Ppid), Comm: cString(v.Comm[:]),
+			Exe: exePath(exes, k.Scope, v.ExeIno, v.ExeDev),
+			UID: v.Uid, EUID: v.Euid, GID: v.Gid, EGID: v.Egid,
+		}
+		phase := usage.Phases[k.Phase]
+		switch kind := bpfKind(k.Kind); kind {
+		case bpfKindKIND_GRANTED, bpfKindKIND_DENIED, bpfKindKIND_BEYOND:
+			c := usage.Check{
+				Cap: caps.Cap(k.Cap), Verdict: usage.Denied, Beyond: kind == bpfKindKIND_BEYOND, Phase: phase,
+				Launch: k.Launch != 0, Syscall: syscallName(w.p.syscalls, k.Nr), Process: who,
+				Count: v.Count, Failed: v.Failed,
+			}
+			if kind == bpfKindKIND_GRANTED {
+				c.Verdict = usage.Granted
+			}
+			c.Path = evidencePath(v)
+			c.Call = formatCall(c.Syscall, v.Args, c.Path)
+			if v.Compat != 0 { // another table's number
+				c.Syscall = fmt.Sprintf("syscall_%d (32-bit)", k.Nr)
+				c.Path, c.Call = "", ""
+			}
+			if n := int(v.Nstack) / 8; n > 0 {
+				c.Function = w.p.symbols.asker(v.Stack[:min(n, len(v.Stack))])
+			}
+			if v.HaveRet != 0 && v.Ret < 0 {
+				c.Errno = unix.ErrnoName(unix.Errno(-v.Ret))
+			}
+			checks = append(checks, timed[usage.Check]{time.Duration(v.Time), c})
+		case bpfKindKIND_CAPSET, bpfKindKIND_CAPSET_FAILED:
+			r.Capsets = append(r.Capsets, usage.Capset{
+				Call: "capset", Effective: caps.Set(v.Args[0]), Permitted: caps.Set(v.Args[1]),
+				Inheritable: caps.Set(v.Args[2]), Failed: kind == bpfKindKIND_CAPSET_FAILED,
+				Phase: phase, Process: who, Count: v.Count,
+			})
+		case bpfKindKIND_AMBIENT, bpfKindKIND_AMBIENT_FAILED:
+			r.Capsets = append(r.Capsets, usage.Capset{
+				Call: "ambient_raise", Permitted: caps.Of(caps.Cap(k.Cap)), Inheritable: caps.Of(caps.Cap(k.Cap)),
+				Failed: kind == bpfKindKIND_AMBIENT_FAILED, Phase: phase, Process: who, Count: v.Count,
+			})
+		case bpfKindKIND_EXEC_FAILED:
+			r.Execs = append(r.Execs, w.failedExec(evidencePath(v), k.Scope))
+		}
+	})
+	slices.SortStableFunc(checks, func(a, b timed[usage.Check]) int {
+		switch {
+		case a.at < b.at:
+			return -1
+		case a.at > b.at:
+			return 1
+		}
+		return 0
+	})
+	for _, c := range checks {
+		r.Checks = append(r.Checks, c.v)
+	}
+	return err
+}
+
+// failedExec is an execve that was refused: its file capabilities may be why.
+func (w *Watch) failedExec(file string, scope uint64) usage.Exec {
+	e := usage.Exec{Path: file, Failed: true, Unknown: "no process was left to read it through"}
+	for _, pid := range w.p.processes(scope) {
+		if res := readThroughRoot(pid, file); res.err == nil {
+			e.Caps, e.Unknown = res.caps, ""
+			break
+		}
+	}
+	return e
+}
+
+// evidencePath is a system call's path argument made absolute.
+func evidencePath(v bpfEvidence) string {
+	arg := cString(v.Path[:])
+	switch {
+	case strings.HasPrefix(arg, "/"):
+		return arg
+	case v.Walk.N == 0 && v.Walk.Truncated == 0 && arg == "":
+		return ""
+	case arg == "":
+		return walkString(v.Walk)
+	}
+	return path.Join(walkString(v.Walk), arg)
+}

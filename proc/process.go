@@ -1,0 +1,61 @@
+package proc
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// StartTime gives field 22 of /proc/PID/stat, in clock ticks since boot. With
+// the pid it names a process for good: pids are used again.
+func StartTime(pid int) (uint64, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	return startTime(string(data))
+}
+
+func startTime(stat string) (uint64, error) {
+	// The command may hold spaces and parentheses: fields count from the last ')'.
+	_, rest, ok := cutLast(stat, ")")
+	fields := strings.Fields(rest)
+	if !ok || len(fields) < 20 {
+		return 0, fmt.Errorf("/proc/PID/stat: unexpected form %q", stat)
+	}
+	return strconv.ParseUint(fields[19], 10, 64)
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+// Owner names a process for good: "PID-STARTTIME". It marks what leastcap
+// creates, so that a later start knows what a killed one left behind.
+type Owner string
+
+// Self is this process.
+func Self() Owner {
+	pid := os.Getpid()
+	t, err := StartTime(pid)
+	if err != nil {
+		t = 0
+	}
+	return Owner(fmt.Sprintf("%d-%d", pid, t))
+}
+
+// Alive says whether that process still runs. What is not an owner's name is
+// not alive.
+func (o Owner) Alive() bool {
+	pid, start, ok := strings.Cut(string(o), "-")
+	n, err := strconv.Atoi(pid)
+	if !ok || err != nil || n <= 0 {
+		return false
+	}
+	t, err := StartTime(n)
+	return err == nil && strconv.FormatUint(t, 10) == start
+}

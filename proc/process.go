@@ -5,6 +5,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/leastcap/leastcap/caps"
 )
 
 // StartTime gives field 22 of /proc/PID/stat, in clock ticks since boot. With
@@ -58,4 +60,19 @@ func (o Owner) Alive() bool {
 	}
 	t, err := StartTime(n)
 	return err == nil && strconv.FormatUint(t, 10) == start
+}
+
+// Bounding gives a process's bounding set: CapBnd of /proc/PID/status.
+func Bounding(pid int) (caps.Set, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(data)) {
+		if mask, ok := strings.CutPrefix(line, "CapBnd:"); ok {
+			n, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+			return caps.Set(n), err
+		}
+	}
+	return 0, fmt.Errorf("/proc/%d/status has no line CapBnd", pid)
 }

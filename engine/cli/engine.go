@@ -1,0 +1,228 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+
+	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/engine"
+	"github.com/leastcap/leastcap/proc"
+	"github.com/leastcap/leastcap/usage"
+)
+
+// ownerLabel marks the containers that leastcap creates with the process that
+// did ("HOST/PID-STARTTIME"), so that a later start removes what only SIGKILL
+// can leave.
+const ownerLabel = "io.leastcap.owner"
+
+// Workload is a container command line, run through its own command.
+type Workload struct {
+	line  *Line
+	owner string
+}
+
+var _ engine.Workload = (*Workload)(nil)
+
+// New understands a command line. Flags newer than leastcap's tables are looked
+// up in the installed command's own help.
+func New(ctx context.Context, argv []string) (*Workload, error) {
+	line, err := Parse(argv)
+	if errors.Is(err, ErrUnknownFlag) {
+		if t, ok := installedTable(ctx, argv); ok {
+			line, err = ParseWith(argv, t)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("host name: %w", err)
+	}
+	return &Workload{line: line, owner: host + "/" + string(proc.Self())}, nil
+}
+
+// installedTable reads `docker run --help`.
+func installedTable(ctx context.Context, argv []string) (*Table, bool) {
+	name, ok := Recognise(argv)
+	if !ok {
+		return nil, false
+	}
+	t, err := TableFor(name)
+	if err != nil {
+		return nil, false
+	}
+	help, err := exec.CommandContext(ctx, name, "run", "--help").Output()
+	if err != nil {
+		return nil, false
+	}
+	flags := ParseHelp(string(help))
+	return t.With(nil, flags, flags), true
+}
+
+// Line is the command line as it was understood.
+func (w *Workload) Line() *Line { return w.line }
+
+// Privileged implements [engine.Workload].
+func (w *Workload) Privileged() bool { return w.line.Privileged() }
+
+// Use implements [engine.Workload].
+func (w *Workload) Use(set caps.Set, unconfined bool) usage.Use {
+	flags := []string{"--cap-drop=ALL"}
+	for _, name := range set.Docker() {
+		flags = append(flags, "--cap-add="+name)
+	}
+	return usage.Use{Command: w.line.Recommend(set, unconfined), Flags: flags}
+}
+
+// base is the words before the verb: the command as the user typed it, with
+// its wrapper (sudo) and global flags.
+func (w *Workload) base() []string {
+	return slices.Concat(w.line.Prefix, []string{w.line.Program}, w.line.Global)
+}
+
+// run runs one of the engine's commands to its end. It gets a process group of
+// its own: the terminal's Ctrl-C is for leastcap, which then stops in order.
+func (w *Workload) run(ctx context.Context, args ...string) (stdout string, err error) {
+	return w.exec(ctx, slices.Concat(w.base(), args))
+}
+
+func (w *Workload) exec(ctx context.Context, argv []string) (string, error) {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	var out, errOut strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	detach(cmd)
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		if errors.Is(err, exec.ErrNotFound) {
+			return "", &engine.Error{Problem: fmt.Sprintf("%s is not installed", argv[0]), Hint: fmt.Sprintf("install %s, or give its path", argv[0])}
+		}
+		return out.String(), w.explain(errOut.String(), err)
+	}
+	return strings.TrimSpace(out.String()), nil
+}
+
+// explain turns what the command printed into an error with a next step.
+func (w *Workload) explain(text string, err error) error {
+	reason := lastMessage(text)
+	if reason == "" {
+		reason = err.Error()
+	}
+	e := &engine.Error{Problem: w.line.Engine + " failed", Reason: reason}
+	lower := strings.ToLower(text)
+	has := func(words ...string) bool {
+		return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(lower, word) })
+	}
+	switch {
+	case has("cannot connect to the docker daemon", "is the docker daemon running", "cannot connect to podman", "cannot access containerd"):
+		e.Problem = w.line.Engine + " is not running"
+		e.Hint = "start it (systemctl start docker), or point DOCKER_HOST at the engine that runs"
+	case has("permission denied while trying to connect"):
+		e.Problem = w.line.Engine + " does not let this user in"
+		e.Hint = "run leastcap as root: sudo leastcap …"
+	case has("unable to find image", "no such image", "pull access denied", "manifest unknown", "repository does not exist", "initializing source", "short-name"):
+		e.Problem = fmt.Sprintf("image %q was not found, here or in its registry", w.line.Image)
+		e.Hint = fmt.Sprintf("check the name (%s images), build it, or pull it first (%[1]s pull %s)", w.line.Engine, w.line.Image)
+	case has("is already in use"):
+		if name := w.line.Name(); name != "" {
+			e.Problem = fmt.Sprintf("a container named %q exists already", name)
+			e.Hint = fmt.Sprintf("remove it (%s rm %s), or leave --name out while learning", w.line.Engine, name)
+		}
+	case has("port is already allocated", "address already in use"):
+		e.Problem = "a published port is taken"
+		e.Hint = "stop what uses it, or leave -p out while learning: the check can use $LEASTCAP_IP"
+	}
+	return e
+}
+
+// lastMessage is the error itself, without the noise that engines add.
+func lastMessage(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "See '") || strings.HasPrefix(line, "Run '") || strings.HasPrefix(line, "WARNING:") {
+			continue
+		}
+		lines = append(lines, line)
+	}
+	if len(lines) == 0 {
+		return ""
+	}
+	last := lines[len(lines)-1]
+	for _, prefix := range []string{"docker: ", "Error response from daemon: ", "Error: failed to start containers", "Error: "} {
+		last = strings.TrimPrefix(last, prefix)
+	}
+	return last
+}
+
+// Inspect implements [engine.Workload].
+func (w *Workload) Inspect(ctx context.Context) (usage.Subject, error) {
+	s := usage.Subject{Kind: "container", Engine: w.line.Engine, Command: w.line.Words(), Image: w.line.Image, User: w.line.User()}
+	// Does the engine answer at all? An absent image is pulled by the baseline's
+	// create, as the user's own line would do it.
+	if _, err := w.run(ctx, "version", "--format", "{{.Server.Version}}"); err != nil && w.line.Engine == "docker" {
+		return s, err
+	}
+	return s, nil
+}
+
+// image fills in what only a container tells: which image it really got.
+func (w *Workload) image(ctx context.Context, s *usage.Subject, id string) {
+	out, err := w.run(ctx, "inspect", "--type", "container", "--format", "{{.Image}}", id)
+	if err != nil {
+		return
+	}
+	s.ImageID = out
+	out, err = w.run(ctx, "image", "inspect", "--format", "{{json .RepoDigests}}", s.ImageID)
+	var digests []string
+	if err == nil && json.Unmarshal([]byte(out), &digests) == nil && len(digests) > 0 {
+		s.Digest = digests[0]
+	}
+}
+
+// Prepare creates the container.
+func (w *Workload) Prepare(ctx context.Context, g engine.Grant) (engine.Instance, error) {
+	r := Rewrite{Labels: []string{ownerLabel + "=" + w.owner}, Unconfined: g.Unconfined}
+	if !g.Baseline {
+		r.Caps = &g.Set
+	}
+	argv := w.line.Create(r)
+	id, err := w.exec(ctx, argv)
+	if err != nil {
+		return nil, err
+	}
+	if i := strings.LastIndexByte(id, '\n'); i >= 0 {
+		id = id[i+1:] // what was pulled is told first
+	}
+	return &instance{w: w, id: id, exited: make(chan struct{})}, nil
+}
+
+// Clean removes this process's containers, and those of dead ones on this host.
+func (w *Workload) Clean(ctx context.Context) error {
+	out, err := w.run(ctx, "ps", "-aq", "--no-trunc", "--filter", "label="+ownerLabel)
+	if err != nil {
+		return err
+	}
+	host, _, _ := strings.Cut(w.owner, "/")
+	var errs []error
+	for id := range strings.FieldsSeq(out) {
+		owner, err := w.run(ctx, "inspect", "--type", "container", "--format", fmt.Sprintf("{{index .Config.Labels %q}}", ownerLabel), id)
+		if err != nil {
+			continue // removed meanwhile
+		}
+		on, process, _ := strings.Cut(owner, "/")
+		if owner == w.owner || on == host && !proc.Owner(process).Alive() {
+			_, err := w.run(ctx, "rm", "-f", "-v", id)
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,238 @@
+package cli
+
+import (
+	"archive/tar"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/engine"
+	"github.com/leastcap/leastcap/proc"
+	"github.com/leastcap/leastcap/usage"
+)
+
+// instance is one container.
+type instance struct {
+	w      *Workload
+	id     string
+	exited chan struct{}
+	exit   engine.Exit
+	wait   context.CancelFunc
+}
+
+// Describe adds to a subject what only a container tells: its image's digest.
+func (i *instance) Describe(ctx context.Context, s *usage.Subject) { i.w.image(ctx, s, i.id) }
+
+// Scope implements [engine.Instance]: every engine puts the id into the name
+// of the container's cgroup.
+func (i *instance) Scope() proc.ScopeRef { return proc.ScopeRef{Name: i.id} }
+
+// Start implements [engine.Instance]. That the runtime could not execute the
+// entry point is an outcome, not an error: a trial wants to know it.
+func (i *instance) Start(ctx context.Context) error {
+	if _, err := i.w.run(ctx, "start", i.id); err != nil {
+		defer close(i.exited)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		s, serr := i.inspect(ctx)
+		// 126 and 127: the entry point could not be executed, or found.
+		if serr != nil || s.State.ExitCode == 0 {
+			return err
+		}
+		i.exit = engine.Exit{Code: s.State.ExitCode, Message: reason(err)}
+		return nil
+	}
+	wctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	i.wait = cancel
+	go func() {
+		defer close(i.exited)
+		i.exit = i.waitExit(wctx)
+	}()
+	return nil
+}
+
+func reason(err error) string {
+	var e *engine.Error
+	if errors.As(err, &e) {
+		return e.Reason
+	}
+	return err.Error()
+}
+
+func (i *instance) waitExit(ctx context.Context) engine.Exit {
+	out, err := i.w.run(ctx, "wait", i.id)
+	if err != nil {
+		return engine.Exit{Code: -1, Started: true, Message: err.Error()}
+	}
+	code, err := strconv.Atoi(out)
+	if err != nil {
+		return engine.Exit{Code: -1, Started: true, Message: fmt.Sprintf("unexpected exit status %q", out)}
+	}
+	return engine.Exit{Code: code, Started: true}
+}
+
+// Exited implements [engine.Instance].
+func (i *instance) Exited() <-chan struct{} { return i.exited }
+
+// Exit implements [engine.Instance].
+func (i *instance) Exit() engine.Exit { return i.exit }
+
+// container is the part of `docker inspect` that is used; Podman's and
+// nerdctl's is made to look the same.
+type container struct {
+	State struct {
+		Pid      int
+		ExitCode int
+		Health   *struct{ Status string }
+	}
+	HostConfig struct {
+		NetworkMode string
+	}
+	NetworkSettings struct {
+		IPAddress string
+		Networks  map[string]struct {
+			IPAddress         string
+			GlobalIPv6Address string
+		}
+	}
+}
+
+func (i *instance) inspect(ctx context.Context) (*container, error) {
+	out, err := i.w.run(ctx, "inspect", "--type", "container", i.id)
+	if err != nil {
+		return nil, err
+	}
+	var list []container
+	if err := json.Unmarshal([]byte(out), &list); err != nil || len(list) != 1 {
+		return nil, fmt.Errorf("%s inspect: unexpected answer: %v", i.w.line.Engine, err)
+	}
+	return &list[0], nil
+}
+
+// Env implements [engine.Instance].
+func (i *instance) Env(ctx context.Context) ([]string, error) {
+	c, err := i.inspect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ip := c.NetworkSettings.IPAddress
+	names := make([]string, 0, len(c.NetworkSettings.Networks))
+	for name := range c.NetworkSettings.Networks {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		n := c.NetworkSettings.Networks[name]
+		for _, candidate := range []string{n.IPAddress, n.GlobalIPv6Address} {
+			if ip == "" {
+				ip = candidate
+			}
+		}
+	}
+	if ip == "" && c.HostConfig.NetworkMode == "host" {
+		ip = "127.0.0.1"
+	}
+	return []string{"LEASTCAP_CONTAINER=" + i.id, "LEASTCAP_IP=" + ip, fmt.Sprintf("LEASTCAP_PID=%d", c.State.Pid)}, nil
+}
+
+// Health implements [engine.Instance].
+func (i *instance) Health(ctx context.Context) (engine.Health, error) {
+	c, err := i.inspect(ctx)
+	if err != nil {
+		return engine.NoHealth, err
+	}
+	if c.State.Health == nil {
+		return engine.NoHealth, nil
+	}
+	switch c.State.Health.Status {
+	case "healthy":
+		return engine.Healthy, nil
+	case "unhealthy":
+		return engine.Unhealthy, nil
+	case "starting":
+		return engine.Starting, nil
+	}
+	return engine.NoHealth, nil // "none", and Podman's empty word
+}
+
+// Stop implements [engine.Instance].
+func (i *instance) Stop(ctx context.Context, timeout time.Duration) error {
+	args := []string{"stop"}
+	if timeout >= 0 {
+		args = append(args, "-t", strconv.Itoa(int(timeout.Round(time.Second)/time.Second)))
+	}
+	if _, err := i.w.run(ctx, append(args, i.id)...); err != nil {
+		return err
+	}
+	select {
+	case <-i.exited:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Logs implements [engine.Instance].
+func (i *instance) Logs(ctx context.Context, lines int) string {
+	argv := slices.Concat(i.w.base(), []string{"logs", "--tail", strconv.Itoa(lines), i.id})
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	detach(cmd)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimRight(string(out), "\n")
+}
+
+// paxFileCaps is where the engines' archives keep an extended attribute.
+const paxFileCaps = "SCHILY.xattr.security.capability"
+
+// FileCaps implements [engine.Instance] for a container that may have ended:
+// copying out of it gives an archive with the attribute.
+func (i *instance) FileCaps(ctx context.Context, path string) (*caps.FileCaps, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // the rest of the archive is not wanted
+	argv := slices.Concat(i.w.base(), []string{"cp", i.id + ":" + path, "-"})
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	detach(cmd)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	defer func() { cancel(); _ = cmd.Wait() }()
+	h, err := tar.NewReader(out).Next()
+	if err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("%s is not in the container any more", path)
+		}
+		return nil, fmt.Errorf("copy %s out of the container: %w", path, err)
+	}
+	value, ok := h.PAXRecords[paxFileCaps]
+	if !ok {
+		return nil, nil
+	}
+	c, err := caps.ParseFileCaps([]byte(value))
+	return &c, err
+}
+
+// Remove implements [engine.Instance].
+func (i *instance) Remove(ctx context.Context) error {
+	_, err := i.w.run(ctx, "rm", "-f", "-v", i.id)
+	if i.wait != nil {
+		i.wait()
+		<-i.exited
+	}
+	return err
+}

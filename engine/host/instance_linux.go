@@ -1,0 +1,213 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/engine"
+	"github.com/leastcap/leastcap/proc"
+)
+
+// ownSession keeps the terminal's Ctrl-C, which is meant for leastcap, from
+// the workload: it is stopped in order.
+func ownSession() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
+
+func inode(dir string) (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return 0, &os.PathError{Op: "stat", Path: dir, Err: err}
+	}
+	return st.Ino, nil
+}
+
+type instance struct {
+	dir    string
+	id     uint64
+	cmd    *exec.Cmd
+	out    *tail
+	v2     bool
+	exited chan struct{}
+	exit   engine.Exit
+}
+
+// poll is how often a cgroup is looked at for being empty.
+const poll = 10 * time.Millisecond
+
+// Scope implements [engine.Instance].
+func (i *instance) Scope() proc.ScopeRef { return proc.ScopeRef{ID: i.id} }
+
+// Start implements [engine.Instance]. A command that puts itself into the
+// background lives on in the cgroup, and has not ended before that is empty.
+func (i *instance) Start(context.Context) error {
+	if err := i.cmd.Start(); err != nil {
+		close(i.exited)
+		return fmt.Errorf("start the command: %w", err)
+	}
+	go func() {
+		defer close(i.exited)
+		err := i.cmd.Wait()
+		i.exit = exitOf(i.cmd.ProcessState, err)
+		if i.exit.Code == launchFailed {
+			i.exit.Started, i.exit.Message = false, i.out.lines(1)
+		}
+		for i.populated() {
+			time.Sleep(poll)
+		}
+	}()
+	return nil
+}
+
+func exitOf(s *os.ProcessState, err error) engine.Exit {
+	if s == nil {
+		return engine.Exit{Message: fmt.Sprint(err)}
+	}
+	e := engine.Exit{Code: s.ExitCode(), Started: true}
+	if ws, ok := s.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		e.Code = 128 + int(ws.Signal())
+	}
+	return e
+}
+
+func (i *instance) populated() bool {
+	pids, err := proc.Procs(i.dir)
+	return err == nil && len(pids) > 0
+}
+
+// Exited implements [engine.Instance].
+func (i *instance) Exited() <-chan struct{} { return i.exited }
+
+// Exit implements [engine.Instance].
+func (i *instance) Exit() engine.Exit { return i.exit }
+
+// Env implements [engine.Instance].
+func (i *instance) Env(context.Context) ([]string, error) {
+	return []string{fmt.Sprintf("LEASTCAP_PID=%d", i.cmd.Process.Pid), "LEASTCAP_IP=127.0.0.1", "LEASTCAP_CONTAINER="}, nil
+}
+
+// Health implements [engine.Instance]: commands define none.
+func (i *instance) Health(context.Context) (engine.Health, error) { return engine.NoHealth, nil }
+
+// DefaultStopTimeout is systemd's DefaultTimeoutStopSec, shortened to Docker's
+// ten seconds: a trial that hangs in its stop should not take minutes.
+const DefaultStopTimeout = 10 * time.Second
+
+// Stop implements [engine.Instance]: SIGTERM to the command, or to what it
+// left behind, then SIGKILL to all.
+func (i *instance) Stop(ctx context.Context, timeout time.Duration) error {
+	if timeout < 0 {
+		timeout = DefaultStopTimeout
+	}
+	pids, err := proc.Procs(i.dir)
+	if err != nil {
+		return err
+	}
+	if slices.Contains(pids, i.cmd.Process.Pid) {
+		pids = []int{i.cmd.Process.Pid}
+	}
+	for _, pid := range pids {
+		_ = unix.Kill(pid, unix.SIGTERM) // gone meanwhile: that is what is wanted
+	}
+	select {
+	case <-i.exited:
+		return nil
+	case <-ctx.Done():
+	case <-time.After(timeout):
+	}
+	if err := killAll(i.dir); err != nil {
+		return err
+	}
+	<-i.exited
+	i.exit.Code, i.exit.Message = 128+int(unix.SIGKILL), "did not end when it was asked to"
+	return ctx.Err()
+}
+
+// Logs implements [engine.Instance].
+func (i *instance) Logs(_ context.Context, lines int) string { return i.out.lines(lines) }
+
+// FileCaps implements [engine.Instance].
+func (i *instance) FileCaps(_ context.Context, path string) (*caps.FileCaps, error) {
+	buf := make([]byte, 64)
+	n, err := unix.Getxattr(path, "security.capability", buf)
+	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.EOPNOTSUPP) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, &os.PathError{Op: "getxattr", Path: path, Err: err}
+	}
+	c, err := caps.ParseFileCaps(buf[:n])
+	return &c, err
+}
+
+// Remove implements [engine.Instance].
+func (i *instance) Remove(context.Context) error {
+	err := removeCgroup(i.dir)
+	if i.cmd.Process != nil {
+		<-i.exited
+	}
+	return err
+}
+
+// killAll sends SIGKILL to all processes in a cgroup until none is left, for
+// five seconds at most: they may fork meanwhile.
+func killAll(dir string) error {
+	end := time.Now().Add(5 * time.Second)
+	for {
+		// v2 since 5.14 does it in one step (Documentation/admin-guide/cgroup-v2.rst).
+		_ = os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0)
+		pids, err := proc.Procs(dir)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && len(pids) == 0 {
+			return nil
+		}
+		for _, pid := range pids {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("processes in %s do not end: %v", dir, pids)
+		}
+		time.Sleep(poll)
+	}
+}
+
+func removeCgroup(dir string) error {
+	if err := killAll(dir); err != nil {
+		return err
+	}
+	end := time.Now().Add(5 * time.Second)
+	for {
+		err := removeTree(dir)
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
+			return err
+		}
+		time.Sleep(poll) // zombies hold it until they are waited for
+	}
+}
+
+// removeTree removes a cgroup and those below it; only directories can be.
+func removeTree(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			if err := removeTree(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return unix.Rmdir(dir)
+}

@@ -62,6 +62,8 @@ type Instance interface {
 	Logs(ctx context.Context, lines int) string
 	// FileCaps reads an executable's file capabilities, nil if it has none.
 	FileCaps(ctx context.Context, path string) (*caps.FileCaps, error)
+	// Describe adds what only an instance tells: which image it really got.
+	Describe(ctx context.Context, s *usage.Subject)
 	// Remove ends the instance, if it still runs, and removes all of it.
 	Remove(ctx context.Context) error
 }

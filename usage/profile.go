@@ -24,10 +24,12 @@ type Profile struct {
 
 	// Baseline is what the workload has today: its bounding set.
 	Baseline caps.Set `json:"baseline"`
-	// Required, Optional and Unused part the baseline; see the vocabulary.
+	// Required, Optional, Unused and Used part the baseline; see the vocabulary.
 	Required caps.Set `json:"required"`
 	Optional caps.Set `json:"optional"`
 	Unused   caps.Set `json:"unused"`
+	// Used was seen in use and not tried without: only observed, or cut short.
+	Used caps.Set `json:"used,omitempty"`
 	// Denied was asked for in the baseline, and is not in it.
 	Denied caps.Set `json:"denied"`
 	// Recommended is what to give: Required, or with Keep "used" also Optional.
@@ -83,6 +85,7 @@ const (
 	Required Status = "required"
 	Optional Status = "optional"
 	Unused   Status = "unused"
+	Used     Status = "used"
 )
 
 // Finding is what is known of one capability of the baseline.

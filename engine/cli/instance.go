@@ -28,7 +28,7 @@ type instance struct {
 	wait   context.CancelFunc
 }
 
-// Describe adds to a subject what only a container tells: its image's digest.
+// Describe implements [engine.Instance]: the image's id and digest.
 func (i *instance) Describe(ctx context.Context, s *usage.Subject) { i.w.image(ctx, s, i.id) }
 
 // Scope implements [engine.Instance]: every engine puts the id into the name

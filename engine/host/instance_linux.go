@@ -17,6 +17,7 @@ import (
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/engine"
 	"github.com/leastcap/leastcap/proc"
+	"github.com/leastcap/leastcap/usage"
 )
 
 // ownSession keeps the terminal's Ctrl-C, which is meant for leastcap, from
@@ -148,6 +149,9 @@ func (i *instance) FileCaps(_ context.Context, path string) (*caps.FileCaps, err
 	c, err := caps.ParseFileCaps(buf[:n])
 	return &c, err
 }
+
+// Describe implements [engine.Instance]: a command is what was typed.
+func (i *instance) Describe(context.Context, *usage.Subject) {}
 
 // Remove implements [engine.Instance].
 func (i *instance) Remove(context.Context) error {

@@ -14,6 +14,7 @@ import (
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/engine"
 	"github.com/leastcap/leastcap/proc"
+	"github.com/leastcap/leastcap/usage"
 )
 
 var errLinux = fmt.Errorf("running commands with chosen capabilities needs Linux: %w", errors.ErrUnsupported)
@@ -39,6 +40,7 @@ func (i *instance) Health(context.Context) (engine.Health, error)            { r
 func (i *instance) Stop(context.Context, time.Duration) error                { return errLinux }
 func (i *instance) Logs(context.Context, int) string                         { return "" }
 func (i *instance) FileCaps(context.Context, string) (*caps.FileCaps, error) { return nil, errLinux }
+func (i *instance) Describe(context.Context, *usage.Subject)                 {}
 func (i *instance) Remove(context.Context) error                             { return errLinux }
 
 // Launch needs Linux.

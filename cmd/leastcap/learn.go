@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/x/term"
+	"github.com/spf13/cobra"
+
+	"github.com/leastcap/leastcap/engine"
+	"github.com/leastcap/leastcap/engine/cli"
+	"github.com/leastcap/leastcap/engine/host"
+	"github.com/leastcap/leastcap/learn"
+	"github.com/leastcap/leastcap/probe"
+	"github.com/leastcap/leastcap/proc"
+	"github.com/leastcap/leastcap/report"
+	"github.com/leastcap/leastcap/usage"
+)
+
+type learnFlags struct {
+	opts    learn.Options
+	keep    string
+	output  string
+	profile string
+	user    string
+	stop    time.Duration
+	quiet   bool
+}
+
+func newLearn(stdout, stderr io.Writer) *cobra.Command {
+	var f learnFlags
+	cmd := &cobra.Command{
+		Use:   "learn [flags] -- COMMAND [ARG...]",
+		Short: "Find and prove the capabilities that a workload needs",
+		Long: `Run a workload as it is and watch what the kernel checks, predict the set of
+capabilities that it needs, run it again with exactly that set, and take away
+one capability after the other to see what breaks.
+
+COMMAND is what you type already: a docker, podman or nerdctl run line, which is
+run as it stands with other capabilities put in, or any other command, which is
+run on this host in a cgroup of its own with a reduced bounding set. Containers
+are started and removed several times; volumes and networks in the line are
+used as they are.
+
+The check runs with sh -c on this host until it passes, with LEASTCAP_CONTAINER,
+LEASTCAP_IP and LEASTCAP_PID set. Without one a run passes if the command exits
+as it does today, if the image's HEALTHCHECK says healthy, or if it stays up for
+--settle. In all cases every process must end up with the same identity (user,
+groups, no_new_privs, seccomp, root) as today.
+
+` + exitHelp,
+		Example: `  leastcap learn --check 'curl -fsS http://$LEASTCAP_IP/' -- docker run -p 80:80 nginx
+  leastcap learn --profile ping.json -- docker run --rm alpine ping -c1 127.0.0.1
+  leastcap learn --check 'redis-cli ping' --output flags -- docker run -p 6379:6379 redis
+  leastcap learn --user www-data --check 'curl -fsS http://127.0.0.1/' -- /usr/local/bin/server`,
+		DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd.Context(), stdout, stderr, args)
+		},
+	}
+	fl := cmd.Flags()
+	fl.SetInterspersed(false) // the workload's own flags are not ours
+	fl.SortFlags = false
+	fl.StringArrayVar(&f.opts.Checks, "check", nil, "command that tells whether the workload works (repeatable: all must pass)")
+	fl.DurationVar(&f.opts.CheckTimeout, "check-timeout", learn.DefaultCheckTimeout, "how long the workload may take until it works today")
+	fl.DurationVar(&f.opts.Settle, "settle", 0, fmt.Sprintf("how long to watch it then (default %v, %v without --check)", learn.DefaultSettle, learn.DefaultStayUp))
+	fl.DurationVar(&f.stop, "stop-timeout", -1, "how long it may take to stop (default: the engine's)")
+	fl.DurationVar(&f.opts.Timeout, "timeout", 0, "time limit for everything (default none)")
+	fl.IntVar(&f.opts.Runs, "runs", learn.DefaultRuns, "how often the final set must pass to be called proven")
+	fl.StringVar(&f.keep, "keep", "", "keep what is required, or all that was used (default: required with --check, else used)")
+	fl.BoolVar(&f.opts.ObserveOnly, "observe-only", false, "run it once as it is and only report what it used")
+	fl.StringVar(&f.user, "user", "", "run a host command as this user, with ambient capabilities")
+	fl.StringVarP(&f.output, "output", "o", "text", "text, json (the profile) or flags")
+	fl.StringVar(&f.profile, "profile", "", "write the profile to this file")
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress")
+	return cmd
+}
+
+func (f *learnFlags) validate(args []string) error {
+	if len(args) == 0 {
+		return &usageError{errors.New("no command to learn"), "put it behind --: leastcap learn --check 'curl -fsS http://$LEASTCAP_IP/' -- docker run nginx"}
+	}
+	switch f.output {
+	case "text", "json", "flags":
+	default:
+		return &usageError{fmt.Errorf("--output %q is not known", f.output), "use text, json or flags"}
+	}
+	switch learn.Keep(f.keep) {
+	case learn.KeepAuto, learn.KeepRequired, learn.KeepUsed:
+		f.opts.Keep = learn.Keep(f.keep)
+	default:
+		return &usageError{fmt.Errorf("--keep %q is not known", f.keep), "use required or used"}
+	}
+	if f.opts.Runs < 1 {
+		return &usageError{fmt.Errorf("--runs %d: must be at least 1", f.opts.Runs), ""}
+	}
+	if f.opts.CheckTimeout <= 0 || f.opts.Settle < 0 || f.opts.Timeout < 0 {
+		return &usageError{errors.New("a time must not be negative"), "for example --check-timeout 30s"}
+	}
+	for _, c := range f.opts.Checks {
+		if strings.TrimSpace(c) == "" {
+			return &usageError{errors.New("--check is empty"), "give a command that exits 0 when the workload works, or leave --check out"}
+		}
+	}
+	f.opts.StopTimeout = f.stop
+	if f.profile != "" {
+		// Found out now and not after minutes of learning.
+		if fi, err := os.Stat(filepath.Dir(f.profile)); err != nil || !fi.IsDir() {
+			return &usageError{fmt.Errorf("--profile %s: its directory does not exist", f.profile), "make it first"}
+		}
+		if fi, err := os.Stat(f.profile); err == nil && !fi.Mode().IsRegular() {
+			return &usageError{fmt.Errorf("--profile %s: not a regular file", f.profile), "give the name of a file"}
+		}
+	}
+	return nil
+}
+
+func (f *learnFlags) run(ctx context.Context, stdout, stderr io.Writer, args []string) error {
+	if err := f.validate(args); err != nil {
+		return err
+	}
+	// What is wrong with the line is said before privileges are asked for.
+	_, isContainer := cli.Recognise(args)
+	var workload engine.Workload
+	if isContainer {
+		if f.user != "" {
+			return &usageError{errors.New("--user is for host commands"), "give --user in the container line itself"}
+		}
+		w, err := cli.New(ctx, args)
+		if err != nil {
+			return err
+		}
+		workload = w
+	}
+	p, err := probe.Open(probe.Options{})
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	if !isContainer {
+		if workload, err = host.New(args, f.user, p.Hierarchy()); err != nil {
+			return err
+		}
+	}
+	progress := newProgress(stderr, !f.quiet)
+	profile, err := learn.Run(ctx, workload, observer{p}, f.opts, progress.Event)
+	progress.Close()
+	if err != nil {
+		return err
+	}
+	profile.Tool = "leastcap " + version
+	profile.Kernel = proc.Kernel()
+	if f.profile != "" {
+		if err := writeFile(f.profile, profile); err != nil {
+			return err
+		}
+	}
+	if err := f.print(stdout, profile); err != nil {
+		return err
+	}
+	switch {
+	case !profile.Complete:
+		if f.output != "text" {
+			fmt.Fprintf(stderr, "leastcap: warning: the result is incomplete: %s\n", strings.Join(profile.Notes, "; "))
+		}
+		return status(exitBlind)
+	case !profile.Proven && !f.opts.ObserveOnly:
+		if f.output != "text" {
+			fmt.Fprintf(stderr, "leastcap: warning: the result is not proven: %s\n", strings.Join(profile.Notes, "; "))
+		}
+		return status(exitFindings)
+	}
+	return nil
+}
+
+func (f *learnFlags) print(stdout io.Writer, p *usage.Profile) error {
+	switch f.output {
+	case "json":
+		return report.JSON(stdout, p)
+	case "flags":
+		return report.Flags(stdout, p)
+	}
+	return report.Profile(stdout, p, styleOf(stdout))
+}
+
+func styleOf(w io.Writer) report.Style {
+	s := report.Style{Width: 80}
+	file, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(file.Fd()) {
+		return s
+	}
+	if width, _, err := term.GetSize(file.Fd()); err == nil && width > 0 {
+		s.Width = min(width, 120)
+	}
+	s.Color = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	return s
+}
+
+// writeFile replaces a file in one step, so that nobody reads half a profile.
+func writeFile(name string, p *usage.Profile) error {
+	data, err := p.Marshal()
+	if err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(name), ".leastcap-*")
+	if err != nil {
+		return fmt.Errorf("write the profile: %w", err)
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(data)
+	if cerr := tmp.Chmod(0o644); err == nil {
+		err = cerr
+	}
+	if cerr := tmp.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), name)
+	}
+	if err != nil {
+		return fmt.Errorf("write the profile: %w", err)
+	}
+	return nil
+}
+
+// observer makes the probe what learn asks for.
+type observer struct{ *probe.Probe }
+
+func (o observer) Watch(ref proc.ScopeRef) (learn.Watch, error) { return o.Probe.Watch(ref) }

@@ -1,0 +1,469 @@
+package learn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/leastcap/leastcap/advise"
+	"github.com/leastcap/leastcap/engine"
+	"github.com/leastcap/leastcap/usage"
+)
+
+// timing is how long a passing run took; trials are given more, but not for
+// ever.
+type timing struct {
+	ready   time.Duration // from the start until the check passed
+	attempt time.Duration // the check's own passing attempt
+	oneShot bool          // it ended by itself
+	healthy bool          // the image's HEALTHCHECK decided
+}
+
+func (t timing) max(u timing) timing {
+	return timing{max(t.ready, u.ready), max(t.attempt, u.attempt), t.oneShot || u.oneShot, t.healthy || u.healthy}
+}
+
+// result is one finished run.
+type result struct {
+	index  int // of the trial
+	trial  usage.Trial
+	record *usage.Record
+	timing timing
+	exit   engine.Exit
+	output string // the check's last
+	logs   string
+}
+
+// logLines is how much of a failing workload's output is kept.
+const logLines = 20
+
+// reduced runs a reduced set.
+func (l *learner) reduced(ctx context.Context, t usage.Trial) (*result, error) {
+	return l.try(ctx, t, engine.Grant{Set: t.Set, Unconfined: l.unconfined})
+}
+
+// try does one run from creation to removal. An error means that the run could
+// not be made; that it failed is a result.
+func (l *learner) try(ctx context.Context, t usage.Trial, g engine.Grant) (_ *result, err error) {
+	began := time.Now()
+	r := &result{index: len(l.profile.Trials), trial: t}
+	tell := func(step Step) {
+		e := Event{Trial: r.index + 1, Of: max(l.planned, r.index+1), Kind: t.Kind, Set: t.Set, Removed: t.Removed, Added: t.Added, Step: step}
+		if step == Done {
+			e.Outcome = &r.trial
+		}
+		l.progress(e)
+	}
+	tell(Starting)
+	inst, err := l.workload.Prepare(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+		defer cancel()
+		if rerr := inst.Remove(clean); rerr != nil && err == nil {
+			err = fmt.Errorf("remove the run's remains: %w", rerr)
+		}
+	}()
+	watch, err := l.observer.Watch(inst.Scope())
+	if err != nil {
+		return nil, err
+	}
+	defer watch.End()
+	if r.index == 0 {
+		inst.Describe(ctx, &l.subject)
+	}
+	run := &run{learner: l, inst: inst, watch: watch, result: r, tell: tell, reference: l.reference, baseline: g.Baseline}
+	if err := run.play(ctx); err != nil {
+		return nil, err
+	}
+	if r.record, err = watch.Record(); err != nil {
+		return nil, err
+	}
+	l.resolve(ctx, inst, r.record)
+	run.judge()
+	if !r.trial.Passed {
+		r.logs = inst.Logs(ctx, logLines)
+	}
+	r.trial.Seconds = time.Since(began).Round(time.Millisecond).Seconds()
+	if r.exit.Started {
+		code := r.exit.Code
+		r.trial.Exit = &code
+	}
+	if !r.record.Complete() && !g.Baseline {
+		l.note("run %d was not seen completely (%v); its outcome does not rest on that", r.index+1, r.record.Lost)
+	}
+	l.profile.Trials = append(l.profile.Trials, r.trial)
+	l.records = append(l.records, r.record)
+	l.words = append(l.words, tellingLine(r.logs))
+	if r.trial.Passed && !g.Baseline {
+		l.passes[t.Set]++
+	}
+	tell(Done)
+	return r, nil
+}
+
+// resolve reads the file capabilities that the probe was too late for.
+func (l *learner) resolve(ctx context.Context, inst engine.Instance, r *usage.Record) {
+	for i := range r.Execs {
+		e := &r.Execs[i]
+		if e.Unknown == "" {
+			l.fileCaps[e.Path] = e.Caps
+			continue
+		}
+		known, ok := l.fileCaps[e.Path]
+		if !ok {
+			var err error
+			if known, err = inst.FileCaps(ctx, e.Path); err != nil {
+				e.Unknown = err.Error()
+				continue
+			}
+			l.fileCaps[e.Path] = known
+		}
+		e.Caps, e.Unknown = known, ""
+	}
+}
+
+// run is one instance's life.
+type run struct {
+	*learner
+	*result
+	inst      engine.Instance
+	watch     Watch
+	tell      func(Step)
+	reference timing
+	baseline  bool
+	started   time.Time
+	failure   string
+	reason    string
+}
+
+func (r *run) fail(failure, format string, args ...any) {
+	if r.failure == "" {
+		r.failure, r.reason = failure, fmt.Sprintf(format, args...)
+	}
+}
+
+// play starts, checks, watches and stops the instance.
+func (r *run) play(ctx context.Context) error {
+	r.started = time.Now()
+	if err := r.inst.Start(ctx); err != nil {
+		return err
+	}
+	r.tell(Checking)
+	if err := r.ready(ctx); err != nil {
+		return err
+	}
+	if r.failure == "" && !r.ended() {
+		if err := r.watch.SetPhase(usage.Steady); err != nil {
+			return err
+		}
+		r.tell(Settling)
+		if err := r.settle(ctx); err != nil {
+			return err
+		}
+	}
+	if !r.ended() {
+		r.tell(Stopping)
+		if err := r.watch.SetPhase(usage.Stop); err != nil {
+			return err
+		}
+		timeout := r.opts.StopTimeout
+		if r.failure != "" {
+			timeout = 0 // it failed already: how it would have ended tells nothing
+		}
+		if err := r.inst.Stop(ctx, timeout); err != nil {
+			return err
+		}
+	}
+	r.exit = r.inst.Exit()
+	return nil
+}
+
+func (r *run) ended() bool {
+	select {
+	case <-r.inst.Exited():
+		return true
+	default:
+		return false
+	}
+}
+
+// sleep waits, and says whether the instance ended meanwhile.
+func (r *run) sleep(ctx context.Context, d time.Duration) (ended bool, err error) {
+	select {
+	case <-ctx.Done():
+		return false, ctx.Err()
+	case <-r.inst.Exited():
+		return true, nil
+	case <-time.After(d):
+		return false, nil
+	}
+}
+
+const pollInterval = 50 * time.Millisecond
+
+// ready waits until the run can be said to work, or not to.
+func (r *run) ready(ctx context.Context) error {
+	if r.ended() && !r.inst.Exit().Started {
+		r.fail("start", "it could not be started: %s", r.inst.Exit().Message)
+		return nil
+	}
+	if len(r.opts.Checks) > 0 {
+		return r.check(ctx)
+	}
+	for {
+		ended, err := r.sleep(ctx, pollInterval)
+		if err != nil {
+			return err
+		}
+		since := time.Since(r.started)
+		if ended {
+			r.timing = timing{ready: since, oneShot: true}
+			return nil // its exit status is judged
+		}
+		if r.odd() {
+			return nil
+		}
+		health, err := r.inst.Health(ctx)
+		if err != nil {
+			return err
+		}
+		switch {
+		case health == engine.Healthy:
+			r.timing = timing{ready: since, healthy: true}
+			return nil
+		case health == engine.Unhealthy:
+			r.fail("check", "the image's HEALTHCHECK says unhealthy")
+			return nil
+		case health == engine.Starting:
+			if since > r.deadline() {
+				r.fail("timeout", "the image's HEALTHCHECK did not pass in %v", r.deadline().Round(time.Second))
+				return nil
+			}
+		case r.reference.oneShot:
+			if since > r.deadline() {
+				r.fail("timeout", "it did not end in %v as it does in the baseline", r.deadline().Round(time.Second))
+				return nil
+			}
+		case since > r.opts.Settle:
+			r.timing = timing{ready: since}
+			return nil
+		}
+	}
+}
+
+// deadline is how long a run may take until it is ready: the baseline what the
+// user allows, a trial a multiple of what the baseline took.
+func (r *run) deadline() time.Duration {
+	if r.baseline {
+		return r.opts.CheckTimeout
+	}
+	return min(5*r.reference.ready+5*time.Second, max(r.opts.CheckTimeout, r.reference.ready*2))
+}
+
+// hopeless says that a trial will not become ready any more: what it lacks was
+// refused, and it had twice the baseline's time.
+func (r *run) hopeless() bool {
+	if r.baseline || time.Since(r.started) < 2*r.reference.ready+500*time.Millisecond {
+		return false
+	}
+	rec, err := r.watch.Record()
+	return err == nil && advise.Refused(rec, r.profile.Baseline&^r.trial.Set)
+}
+
+// odd fails a trial as soon as one of its processes is what none was in the
+// baseline.
+func (r *run) odd() bool {
+	if r.baseline {
+		return false
+	}
+	ids, err := r.watch.Identities()
+	if err != nil {
+		return false // the record at the end will tell
+	}
+	if strange := r.guard.Strange(ids); len(strange) > 0 {
+		r.fail("guard", "%s", r.guard.Compare(ids))
+		return true
+	}
+	return false
+}
+
+// check tries the check commands until all pass.
+func (r *run) check(ctx context.Context) error {
+	env, err := r.inst.Env(ctx)
+	if err != nil {
+		if !r.ended() {
+			return err
+		}
+		env = nil
+	}
+	deadline := r.started.Add(r.deadline())
+	wait := pollInterval / 2
+	for {
+		ended := r.ended()
+		attempt := time.Now()
+		passed, output, err := r.attempt(ctx, env, deadline)
+		if err != nil {
+			return err
+		}
+		r.output = output
+		if passed {
+			r.timing = timing{ready: time.Since(r.started), attempt: time.Since(attempt), oneShot: ended}
+			return nil
+		}
+		switch {
+		case ended:
+			r.fail("died", "it %v before the check passed", r.inst.Exit())
+			return nil
+		case r.odd():
+			return nil
+		case r.hopeless():
+			r.fail("check", "the check did not pass%s", lastWords(output))
+			return nil
+		case time.Now().After(deadline):
+			r.fail("check", "the check did not pass in %v%s", r.deadline().Round(100*time.Millisecond), lastWords(output))
+			return nil
+		}
+		if _, err := r.sleep(ctx, wait); err != nil {
+			return err
+		}
+		wait = min(2*wait, 500*time.Millisecond)
+	}
+}
+
+func lastWords(output string) string {
+	if line := tellingLine(output); line != "" {
+		return ": " + line
+	}
+	return ""
+}
+
+// attempt runs all check commands once. One that hangs is cut off: in a trial
+// when it has become hopeless, else at the deadline.
+func (r *run) attempt(ctx context.Context, env []string, deadline time.Time) (passed bool, output string, err error) {
+	actx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	stop := make(chan struct{})
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-actx.Done():
+				return
+			case <-time.After(4 * pollInterval):
+				if time.Since(r.started) > r.reference.ready && r.hopeless() {
+					cancel()
+					return
+				}
+			}
+		}
+	}()
+	defer func() { close(stop); <-watched }()
+	for _, c := range r.opts.Checks {
+		out, cerr := runCheck(actx, c, env)
+		if ctx.Err() != nil {
+			return false, out, ctx.Err()
+		}
+		if cerr != nil {
+			var usageErr *CheckError
+			if errors.As(cerr, &usageErr) {
+				return false, out, cerr
+			}
+			return false, out, nil
+		}
+	}
+	return true, "", nil
+}
+
+// settle watches a while longer: some fail only after their first answer.
+func (r *run) settle(ctx context.Context) error {
+	if len(r.opts.Checks) == 0 && !r.timing.healthy {
+		return nil // it has just been watched for that long
+	}
+	end := time.Now().Add(r.opts.Settle)
+	for time.Now().Before(end) {
+		ended, err := r.sleep(ctx, min(pollInterval, time.Until(end)))
+		if err != nil {
+			return err
+		}
+		if ended {
+			r.timing.oneShot = true
+			return nil
+		}
+		if r.odd() {
+			return nil
+		}
+	}
+	return nil
+}
+
+// judge decides, from everything that was seen, whether the run passed.
+func (r *run) judge() {
+	if r.baseline {
+		if r.failure == "" && len(r.opts.Checks) == 0 && r.timing.oneShot && r.exit.Code != 0 {
+			r.fail("exit", "it %v", r.exit)
+		}
+	} else if r.failure == "" {
+		if !slices.Contains(r.exits, r.exit.Code) {
+			r.fail("exit", "it %v, and the baseline %s", r.exit, exitWords(r.exits))
+		}
+		if wrong := r.guard.Compare(r.record.Identities); wrong != "" {
+			r.fail("guard", "%s", wrong)
+		}
+	}
+	r.trial.Passed = r.failure == ""
+	r.trial.Failure, r.trial.Reason = r.failure, r.reason
+	if r.failure == "check" || r.failure == "died" {
+		if missing := r.refused(); missing != "" {
+			r.trial.Reason += " (" + missing + ")"
+		}
+	}
+}
+
+// refused names the first refusal that the workload noticed.
+func (r *run) refused() string {
+	for _, c := range r.record.Checks {
+		if c.Verdict == usage.Denied && c.Failed > 0 && !r.trial.Set.Has(c.Cap) && r.profile.Baseline.Has(c.Cap) {
+			return fmt.Sprintf("%s: %s gave %s", c.Process.Comm, c.Call, c.Errno)
+		}
+	}
+	return ""
+}
+
+func exitWords(codes []int) string {
+	words := make([]string, len(codes))
+	for i, c := range codes {
+		words[i] = engine.Exit{Code: c, Started: true}.String()
+	}
+	return strings.Join(words, " or ")
+}
+
+// tellingLine picks the line of an output that most likely says what went
+// wrong: the last that speaks of permission, else the last.
+func tellingLine(output string) string {
+	last := ""
+	for _, line := range slices.Backward(strings.Split(output, "\n")) {
+		line = strings.TrimSpace(line)
+		if line == "" {
+			continue
+		}
+		if last == "" {
+			last = line
+		}
+		lower := strings.ToLower(line)
+		for _, word := range []string{"not permitted", "permission denied", "eperm", "eacces", "denied", "cap_"} {
+			if strings.Contains(lower, word) {
+				return line
+			}
+		}
+	}
+	return last
+}

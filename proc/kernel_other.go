@@ -1,0 +1,6 @@
+//go:build !linux
+
+package proc
+
+// Kernel is "" where no Linux runs.
+func Kernel() string { return "" }

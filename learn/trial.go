@@ -1,6 +1,7 @@
 package learn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,11 +21,22 @@ type timing struct {
 	attempt time.Duration // the check's own passing attempt
 	oneShot bool          // it ended by itself
 	healthy bool          // the image's HEALTHCHECK decided
+	deaf    bool          // it does not end when asked to: it had to be killed
 }
 
 func (t timing) max(u timing) timing {
-	return timing{max(t.ready, u.ready), max(t.attempt, u.attempt), t.oneShot || u.oneShot, t.healthy || u.healthy}
+	return timing{
+		max(t.ready, u.ready), max(t.attempt, u.attempt),
+		t.oneShot || u.oneShot, t.healthy || u.healthy, t.deaf || u.deaf,
+	}
 }
+
+const (
+	// killed is the exit status of what SIGKILL ended.
+	killed = 128 + 9
+	// deafStop is how long a workload is asked to end that did not listen before.
+	deafStop = time.Second
+)
 
 // result is one finished run.
 type result struct {
@@ -99,7 +111,11 @@ func (l *learner) try(ctx context.Context, t usage.Trial, g engine.Grant) (_ *re
 	}
 	l.profile.Trials = append(l.profile.Trials, r.trial)
 	l.records = append(l.records, r.record)
-	l.words = append(l.words, tellingLine(r.logs))
+	words := tellingLine(r.logs)
+	if words == "" && (r.trial.Failure == "died" || r.trial.Failure == "exit") {
+		words = lastLine(r.logs)
+	}
+	l.words = append(l.words, words)
 	if r.trial.Passed && !g.Baseline {
 		l.passes[t.Set]++
 	}
@@ -173,14 +189,18 @@ func (r *run) play(ctx context.Context) error {
 			return err
 		}
 		timeout := r.opts.StopTimeout
-		if r.failure != "" {
+		switch {
+		case r.failure != "":
 			timeout = 0 // it failed already: how it would have ended tells nothing
+		case r.reference.deaf:
+			timeout = deafStop // it would wait for the same end for longer
 		}
 		if err := r.inst.Stop(ctx, timeout); err != nil {
 			return err
 		}
 	}
 	r.exit = r.inst.Exit()
+	r.timing.deaf = r.failure == "" && r.exit.Code == killed
 	return nil
 }
 
@@ -337,7 +357,7 @@ func (r *run) check(ctx context.Context) error {
 }
 
 func lastWords(output string) string {
-	if line := tellingLine(output); line != "" {
+	if line := cmp.Or(tellingLine(output), lastLine(output)); line != "" {
 		return ": " + line
 	}
 	return ""
@@ -421,7 +441,7 @@ func (r *run) judge() {
 	}
 	r.trial.Passed = r.failure == ""
 	r.trial.Failure, r.trial.Reason = r.failure, r.reason
-	if r.failure == "check" || r.failure == "died" {
+	if r.failure != "" && r.failure != "start" && !r.baseline {
 		if missing := r.refused(); missing != "" {
 			r.trial.Reason += " (" + missing + ")"
 		}
@@ -430,9 +450,20 @@ func (r *run) judge() {
 
 // refused names the first refusal that the workload noticed.
 func (r *run) refused() string {
+	lacks := r.profile.Baseline &^ r.trial.Set
 	for _, c := range r.record.Checks {
-		if c.Verdict == usage.Denied && c.Failed > 0 && !r.trial.Set.Has(c.Cap) && r.profile.Baseline.Has(c.Cap) {
+		if c.Verdict == usage.Denied && c.Failed > 0 && lacks.Has(c.Cap) {
 			return fmt.Sprintf("%s: %s gave %s", c.Process.Comm, c.Call, c.Errno)
+		}
+	}
+	for _, e := range r.record.Execs {
+		if e.Failed && e.Caps != nil && e.Caps.Effective && e.Caps.Permitted&lacks != 0 {
+			return fmt.Sprintf("execve(%q) gave EPERM: its file capabilities are %v", e.Path, e.Caps)
+		}
+	}
+	for _, c := range r.record.Capsets {
+		if missing := (c.Permitted | c.Effective | c.Inheritable) & lacks; c.Failed && missing != 0 {
+			return fmt.Sprintf("%s: %s of %v gave EPERM", c.Process.Comm, c.Call, missing)
 		}
 	}
 	return ""
@@ -446,24 +477,22 @@ func exitWords(codes []int) string {
 	return strings.Join(words, " or ")
 }
 
-// tellingLine picks the line of an output that most likely says what went
-// wrong: the last that speaks of permission, else the last.
+// tellingLine picks the last line of an output that speaks of permission, ""
+// if none does.
 func tellingLine(output string) string {
-	last := ""
 	for _, line := range slices.Backward(strings.Split(output, "\n")) {
-		line = strings.TrimSpace(line)
-		if line == "" {
-			continue
-		}
-		if last == "" {
-			last = line
-		}
 		lower := strings.ToLower(line)
-		for _, word := range []string{"not permitted", "permission denied", "eperm", "eacces", "denied", "cap_"} {
+		for _, word := range []string{"not permitted", "permission denied", "eperm", "eacces", "access denied", "cap_"} {
 			if strings.Contains(lower, word) {
-				return line
+				return strings.TrimSpace(line)
 			}
 		}
 	}
-	return last
+	return ""
+}
+
+// lastLine is the last that is not empty.
+func lastLine(output string) string {
+	lines := strings.Split(strings.TrimSpace(output), "\n")
+	return strings.TrimSpace(lines[len(lines)-1])
 }

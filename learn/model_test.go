@@ -1,0 +1,175 @@
+package learn_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/engine"
+	"github.com/leastcap/leastcap/learn"
+	"github.com/leastcap/leastcap/proc"
+	"github.com/leastcap/leastcap/usage"
+)
+
+// model is a workload whose behaviour is a function of what it may do: the
+// engine and the observer in one, so that the learner's decisions can be tested
+// without a kernel.
+type model struct {
+	baseline   caps.Set
+	privileged bool
+	// play says what a run with these capabilities shows and how it ends.
+	play func(n int, set caps.Set, unconfined bool) outcome
+
+	mu      sync.Mutex
+	n       int
+	sets    []caps.Set // of each run, in order
+	live    int
+	cleaned int
+}
+
+type outcome struct {
+	granted, denied caps.Set // counted checks
+	capset          caps.Set
+	exit            int
+	identities      []usage.Identity
+	lost            map[string]uint64
+	hang            bool // it does not end by itself
+	fail            error
+}
+
+func root() usage.Identity {
+	return usage.Identity{Exe: "/bin/app", Groups: []uint32{}, Root: "/"}
+}
+
+func worker(uid, gid uint32) usage.Identity {
+	i := root()
+	i.UIDs, i.GIDs = usage.IDs{uid, uid, uid, uid}, usage.IDs{gid, gid, gid, gid}
+	return i
+}
+
+func (m *model) Inspect(context.Context) (usage.Subject, error) {
+	return usage.Subject{Kind: "container", Image: "model"}, nil
+}
+func (m *model) Privileged() bool { return m.privileged }
+func (m *model) Use(set caps.Set, _ bool) usage.Use {
+	return usage.Use{Flags: set.Docker()}
+}
+func (m *model) Clean(context.Context) error { m.cleaned++; return nil }
+func (m *model) Hook() string                { return "model" }
+
+func (m *model) Prepare(_ context.Context, g engine.Grant) (engine.Instance, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	set := g.Set
+	if g.Baseline {
+		set = m.baseline
+	}
+	o := m.play(m.n, set, g.Unconfined || g.Baseline && m.privileged)
+	m.n++
+	m.sets = append(m.sets, set)
+	if o.fail != nil {
+		return nil, o.fail
+	}
+	m.live++
+	current = &played{m: m, set: set, outcome: o, exited: make(chan struct{})}
+	return current, nil
+}
+
+// current is the run that the next Watch is for; tests run one after the other.
+var current *played
+
+func (m *model) Watch(proc.ScopeRef) (learn.Watch, error) { return current, nil }
+
+type played struct {
+	outcome
+	m      *model
+	set    caps.Set
+	exited chan struct{}
+	once   sync.Once
+}
+
+func (p *played) Scope() proc.ScopeRef { return proc.ScopeRef{Name: "model"} }
+func (p *played) Start(context.Context) error {
+	if !p.hang {
+		p.end()
+	}
+	return nil
+}
+func (p *played) end()                    { p.once.Do(func() { close(p.exited) }) }
+func (p *played) Exited() <-chan struct{} { return p.exited }
+func (p *played) Exit() engine.Exit       { return engine.Exit{Code: p.exit, Started: true} }
+func (p *played) Env(context.Context) ([]string, error) {
+	return []string{"MODEL_EXIT=" + string(rune('0'+p.exit))}, nil
+}
+func (p *played) Health(context.Context) (engine.Health, error) { return engine.NoHealth, nil }
+func (p *played) Stop(context.Context, time.Duration) error     { p.end(); return nil }
+func (p *played) Logs(context.Context, int) string              { return "model: Operation not permitted" }
+func (p *played) Describe(_ context.Context, s *usage.Subject)  { s.ImageID = "sha256:model" }
+func (p *played) Remove(context.Context) error                  { p.m.live--; return nil }
+func (p *played) SetPhase(usage.Phase) error                    { return nil }
+func (p *played) End()                                          {}
+func (p *played) Identities() ([]usage.Identity, error)         { return p.identities, nil }
+func (p *played) FileCaps(context.Context, string) (*caps.FileCaps, error) {
+	return nil, errors.New("no files in a model")
+}
+func (p *played) Record() (*usage.Record, error) {
+	r := &usage.Record{
+		Launch: &caps.State{Bounding: p.set},
+		Sets: map[usage.Phase]usage.Sets{usage.Start: {
+			Granted: p.granted & p.set, Denied: p.denied | p.granted&^p.set, Capset: p.capset,
+		}},
+		Identities: slices.Clone(p.identities), ChecksSeen: 1, Lost: p.lost,
+	}
+	for _, c := range p.granted.Caps() {
+		k := usage.Check{Cap: c, Verdict: usage.Granted, Phase: usage.Start, Syscall: "model", Call: "model()", Count: 1}
+		if !p.set.Has(c) {
+			k.Verdict, k.Failed, k.Errno = usage.Denied, 1, "EPERM"
+		}
+		r.Checks = append(r.Checks, k)
+	}
+	return r, nil
+}
+
+// needs is a workload that uses some capabilities and fails without others.
+func needs(used, needed caps.Set) func(int, caps.Set, bool) outcome {
+	return func(_ int, set caps.Set, _ bool) outcome {
+		o := outcome{granted: used, identities: []usage.Identity{root()}}
+		if !needed.SubsetOf(set) {
+			o.exit = 1
+		}
+		return o
+	}
+}
+
+var docker14 = caps.Set(0xa80425fb)
+
+func learnModel(t *testing.T, m *model, opts learn.Options) (*usage.Profile, error) {
+	t.Helper()
+	if opts.Keep == "" {
+		opts.Keep = learn.KeepRequired
+	}
+	p, err := learn.Run(t.Context(), m, m, opts, nil)
+	if m.live != 0 {
+		t.Errorf("%d runs were not removed", m.live)
+	}
+	if m.cleaned < 2 {
+		t.Errorf("cleaned %d times, want before and after", m.cleaned)
+	}
+	return p, err
+}
+
+func mustLearn(t *testing.T, m *model, opts learn.Options) *usage.Profile {
+	t.Helper()
+	p, err := learnModel(t, m, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all := p.Required | p.Optional | p.Unused | p.Used; all != p.Baseline|p.Required {
+		t.Errorf("required, optional, unused and used do not part the baseline: %v", p)
+	}
+	return p
+}

@@ -143,21 +143,21 @@ func (w *Workload) explain(text string, err error) error {
 	return e
 }
 
-// lastMessage is the error itself, without the noise that engines add.
+// lastMessage is the error itself, without the noise that engines add around
+// it.
 func lastMessage(text string) string {
-	var lines []string
+	last := ""
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "See '") || strings.HasPrefix(line, "Run '") || strings.HasPrefix(line, "WARNING:") {
+		switch {
+		case line == "", strings.HasPrefix(line, "See '"), strings.HasPrefix(line, "Run '"), strings.HasPrefix(line, "WARNING:"),
+			// What follows is only the container's id.
+			strings.Contains(line, "failed to start containers"):
 			continue
 		}
-		lines = append(lines, line)
+		last = line
 	}
-	if len(lines) == 0 {
-		return ""
-	}
-	last := lines[len(lines)-1]
-	for _, prefix := range []string{"docker: ", "Error response from daemon: ", "Error: failed to start containers", "Error: "} {
+	for _, prefix := range []string{"docker: ", "Error response from daemon: ", "Error: "} {
 		last = strings.TrimPrefix(last, prefix)
 	}
 	return last

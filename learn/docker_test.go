@@ -137,7 +137,7 @@ func TestEvidence(t *testing.T) {
 		t.Errorf("image id %q", got.Subject.ImageID)
 	}
 	line := cli.Quote(got.Use.Command)
-	const use = `docker run --cap-drop ALL --cap-add CHOWN --cap-add DAC_OVERRIDE --cap-add SETGID --cap-add SETUID leastcap-test/services nginx -g 'daemon off;'`
+	const use = `docker run --cap-drop=ALL --cap-add=CHOWN --cap-add=DAC_OVERRIDE --cap-add=SETGID --cap-add=SETUID leastcap-test/services nginx -g 'daemon off;'`
 	if line != use {
 		t.Errorf("line to use:\n%s\nwant\n%s", line, use)
 	}

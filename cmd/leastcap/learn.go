@@ -149,6 +149,7 @@ func (f *learnFlags) run(ctx context.Context, stdout, stderr io.Writer, args []s
 		}
 	}
 	progress := newProgress(stderr, !f.quiet)
+	defer progress.Close() // also after a panic
 	profile, err := learn.Run(ctx, workload, observer{p}, f.opts, progress.Event)
 	progress.Close()
 	if err != nil {

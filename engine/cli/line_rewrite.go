@@ -65,9 +65,9 @@ func (l *Line) Recommend(set caps.Set, unconfined bool) []string {
 
 // capWords spells a set as flags, in order of name.
 func (l *Line) capWords(set caps.Set, unconfined bool) []string {
-	words := []string{"--cap-drop", "ALL"}
+	words := []string{"--cap-drop=ALL"}
 	for _, name := range slices.Sorted(slices.Values(set.Docker())) {
-		words = append(words, "--cap-add", name)
+		words = append(words, "--cap-add="+name)
 	}
 	if unconfined && l.Privileged() {
 		words = append(words, l.unconfinedWords()...)

@@ -12,7 +12,7 @@ import (
 
 var nginx = caps.Of(0, 1, 6, 7) // chown, dac_override, setgid, setuid
 
-const nginxFlags = "--cap-drop ALL --cap-add CHOWN --cap-add DAC_OVERRIDE --cap-add SETGID --cap-add SETUID"
+const nginxFlags = "--cap-drop=ALL --cap-add=CHOWN --cap-add=DAC_OVERRIDE --cap-add=SETGID --cap-add=SETUID"
 
 const (
 	dockerUnconfined = " --security-opt seccomp=unconfined --security-opt apparmor=unconfined" +
@@ -49,7 +49,7 @@ func TestCreate(t *testing.T) {
 			"docker create -t " + nginxFlags + dockerUnconfined + " nginx"},
 		{"docker run --privileged=false nginx", Rewrite{Caps: &nginx, Unconfined: true}, "docker create " + nginxFlags + " nginx"},
 		{"docker run --privileged nginx", Rewrite{Unconfined: true}, "docker create --privileged nginx"},
-		{"docker run --privileged nginx", Rewrite{Caps: new(caps.Set)}, "docker create --cap-drop ALL nginx"},
+		{"docker run --privileged nginx", Rewrite{Caps: new(caps.Set)}, "docker create --cap-drop=ALL nginx"},
 		{"sudo -E docker -H x container run -d nginx", Rewrite{}, "sudo -E docker -H x container create nginx"},
 		{"docker create --rm nginx", Rewrite{}, "docker create nginx"},
 		{"podman run --rm --rmi --replace --passwd=false --preserve-fds 2 --log-level=debug -dt x", Rewrite{},

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/leastcap/leastcap/internal/testenv"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"leastcap": main})
+}
+
+// TestScripts runs testdata/script/*.txtar, one topic a file. A file whose name
+// begins with docker_ needs Docker, one with root_ only root and BPF.
+func TestScripts(t *testing.T) {
+	for prefix, need := range map[string][]testenv.Requirement{
+		"":     nil,
+		"root": {testenv.Root, testenv.BPF, testenv.Command("setpriv")},
+		"docker": {
+			testenv.Root, testenv.BPF, testenv.Docker,
+			testenv.Image("leastcap-test/tiny"), testenv.Image("leastcap-test/services"),
+		},
+	} {
+		t.Run("needs "+prefix, func(t *testing.T) {
+			testenv.Need(t, need...)
+			files, err := os.ReadDir("testdata/script")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var run []string
+			for _, f := range files {
+				p, _, ok := strings.Cut(f.Name(), "_")
+				if !ok {
+					p = ""
+				}
+				if p == prefix {
+					run = append(run, "testdata/script/"+f.Name())
+				}
+			}
+			testscript.Run(t, testscript.Params{
+				Files: run,
+				Cmds:  map[string]func(*testscript.TestScript, bool, []string){"status": status_, "ended": ended},
+				Setup: func(e *testscript.Env) error {
+					e.Setenv("PATH", e.Getenv("PATH")+":/usr/sbin:/sbin")
+					return nil
+				},
+				RequireExplicitExec: true,
+			})
+		})
+	}
+}
+
+// status_ runs a command and holds its exit status: status N COMMAND ARG…
+func status_(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status N command [args]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
+
+// ended holds that no container of ours is left.
+func ended(ts *testscript.TestScript, _ bool, _ []string) {
+	out, err := exec.Command("docker", "ps", "-aq", "--filter", "label=io.leastcap.owner").Output()
+	ts.Check(err)
+	if len(out) > 0 {
+		ts.Fatalf("containers left behind: %s", out)
+	}
+}
+
+// start runs leastcap on a workload that never becomes ready and waits until
+// its container runs.
+func start(t *testing.T, bin string) (*exec.Cmd, *bytes.Buffer) {
+	t.Helper()
+	var out bytes.Buffer
+	cmd := exec.Command(bin, "learn", "--check", "false", "--", "docker", "run", "leastcap-test/tiny", "sleep", "600")
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		ids, err := exec.Command("docker", "ps", "-q", "--filter", "label=io.leastcap.owner").Output()
+		if err == nil && len(ids) > 0 {
+			return cmd, &out
+		}
+		if time.Now().After(end) {
+			t.Fatalf("no container came up: %s", out.String())
+		}
+	}
+}
+
+func ours(t *testing.T, flags ...string) string {
+	t.Helper()
+	out, err := exec.Command("docker", append([]string{"ps", "-aq", "--filter", "label=io.leastcap.owner"}, flags...)...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+func TestSignals(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.BPF, testenv.Docker, testenv.Image("leastcap-test/tiny"))
+	bin := testenv.Leastcap(t)
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		t.Run(fmt.Sprint(sig), func(t *testing.T) {
+			cmd, out := start(t, bin)
+			if err := cmd.Process.Signal(sig); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait()
+			if code := cmd.ProcessState.ExitCode(); code != exitInterrupted {
+				t.Errorf("exit status %d, want %d: %s", code, exitInterrupted, out)
+			}
+			if left := ours(t); left != "" {
+				t.Errorf("left behind: %s", left)
+			}
+		})
+	}
+	t.Run("SIGKILL", func(t *testing.T) {
+		cmd, _ := start(t, bin)
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait()
+		if ours(t) == "" {
+			t.Fatal("nothing was left behind, so the sweep cannot be seen")
+		}
+		// The next start removes it.
+		out, err := exec.Command(bin, "learn", "--observe-only", "--settle", "100ms", "--", "docker", "run", "leastcap-test/tiny", "true").CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if left := ours(t); left != "" {
+			t.Errorf("left behind: %s", left)
+		}
+	})
+}

@@ -1,0 +1,197 @@
+package report
+
+import (
+	"bytes"
+	"io"
+	"strings"
+
+	"github.com/charmbracelet/x/ansi"
+)
+
+// Style says for what kind of place a text is.
+type Style struct {
+	// Color allows colours, that is escape sequences. Without it the text has
+	// no control character but the newline.
+	Color bool
+	// Width in columns; 0 is 80. It is kept between 40 and 120.
+	Width int
+}
+
+const (
+	standardWidth = 80
+	minWidth      = 40
+	maxWidth      = 120 // longer lines are hard to read
+)
+
+func (s Style) width() int {
+	if s.Width == 0 {
+		return standardWidth
+	}
+	return min(max(s.Width, minWidth), maxWidth)
+}
+
+// ink is how a piece of text stands out. On a page without colour all inks
+// look alike, so the words have to say it too.
+type ink uint8
+
+const (
+	plain ink = iota
+	strong
+	faint
+	good
+	caution
+	alarm
+)
+
+var inks = [...]ansi.Style{
+	strong:  ansi.NewStyle().Bold(),
+	faint:   ansi.NewStyle().Faint(),
+	good:    ansi.NewStyle().Bold().ForegroundColor(ansi.Green),
+	caution: ansi.NewStyle().ForegroundColor(ansi.Yellow),
+	alarm:   ansi.NewStyle().Bold().ForegroundColor(ansi.Red),
+}
+
+// span is text in one ink. Whatever its origin, it is cleaned when it is put
+// on a page.
+type span struct {
+	text string
+	ink  ink
+}
+
+func text(s string) span { return span{text: s} }
+
+// longest is the most characters of one span that a page takes.
+const longest = 400
+
+// page is a text that is being laid out.
+type page struct {
+	b     bytes.Buffer
+	run   span // not yet written, so that a run of one ink is one sequence
+	color bool
+	width int
+}
+
+func newPage(s Style) *page { return &page{color: s.Color, width: s.width()} }
+
+func (p *page) writeTo(w io.Writer) error {
+	p.flush()
+	_, err := w.Write(p.b.Bytes())
+	return err
+}
+
+// blank ends a line.
+func (p *page) blank() {
+	p.flush()
+	p.b.WriteByte('\n')
+}
+
+// ink writes a cleaned text.
+func (p *page) ink(s span) {
+	if s.ink != p.run.ink {
+		p.flush()
+		p.run.ink = s.ink
+	}
+	p.run.text += s.text
+}
+
+// space writes spaces, in the ink of what is before them.
+func (p *page) space(n int) { p.run.text += strings.Repeat(" ", n) }
+
+func (p *page) flush() {
+	s := p.run
+	p.run = span{}
+	if p.color && s.ink != plain && s.text != "" {
+		s.text = inks[s.ink].Styled(s.text)
+	}
+	p.b.WriteString(s.text)
+}
+
+// para writes a paragraph: a label, and from column col on the spans, wrapped
+// at spaces. A label that reaches that column has the paragraph below it.
+func (p *page) para(label span, col int, spans ...span) {
+	label.text = strings.TrimRight(indentOf(label.text)+Clean(label.text, longest), " ")
+	p.ink(label)
+	at := ansi.StringWidth(label.text)
+	words := split(spans)
+	if at > 0 && at >= col && len(words) > 0 {
+		p.blank()
+		at = 0
+	}
+	limit := p.width - col
+	used := 0
+	room := func() { // the spaces in front of a line's first word
+		if used == 0 {
+			p.flush()
+			p.space(col - at)
+		}
+	}
+	next := func() {
+		p.blank()
+		at, used = 0, 0
+	}
+	for _, word := range words {
+		width := 0
+		for _, s := range word {
+			width += ansi.StringWidth(s.text)
+		}
+		switch {
+		case used == 0:
+		case used+1+width > limit:
+			next()
+		default:
+			p.space(1)
+			used++
+		}
+		for _, s := range word {
+			for s.text != "" {
+				part := ansi.Truncate(s.text, limit-used, "")
+				if part == "" {
+					next()
+					continue
+				}
+				room()
+				p.ink(span{part, s.ink})
+				used += ansi.StringWidth(part)
+				s.text = s.text[len(part):]
+			}
+		}
+	}
+	p.blank()
+}
+
+// lines writes text that is to be copied: as it stands, nothing wrapped. It
+// must have been quoted or cleaned.
+func (p *page) lines(indent string, lines ...string) {
+	for _, line := range lines {
+		p.ink(text(indent))
+		p.ink(span{line, strong})
+		p.blank()
+	}
+}
+
+// indentOf returns the spaces that s begins with.
+func indentOf(s string) string { return s[:len(s)-len(strings.TrimLeft(s, " "))] }
+
+// split parts spans at spaces into words; a word can be of several inks.
+func split(spans []span) [][]span {
+	var words [][]span
+	joined := false // the next piece belongs to the last word
+	for _, s := range spans {
+		if strings.HasPrefix(s.text, " ") {
+			joined = false
+		}
+		ends := strings.HasSuffix(s.text, " ")
+		for i, piece := range strings.Fields(Clean(s.text, longest)) {
+			if i == 0 && joined {
+				words[len(words)-1] = append(words[len(words)-1], span{piece, s.ink})
+			} else {
+				words = append(words, []span{{piece, s.ink}})
+			}
+			joined = true
+		}
+		if ends {
+			joined = false
+		}
+	}
+	return words
+}

@@ -38,25 +38,27 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var run []string
 			for _, f := range files {
 				p, _, ok := strings.Cut(f.Name(), "_")
 				if !ok {
 					p = ""
 				}
-				if p == prefix {
-					run = append(run, "testdata/script/"+f.Name())
+				if p != prefix {
+					continue
 				}
+				// One at a time: scripts look at what is left behind.
+				t.Run(f.Name(), func(t *testing.T) {
+					testscript.Run(t, testscript.Params{
+						Files: []string{"testdata/script/" + f.Name()},
+						Cmds:  map[string]func(*testscript.TestScript, bool, []string){"status": status_, "ended": ended},
+						Setup: func(e *testscript.Env) error {
+							e.Setenv("PATH", e.Getenv("PATH")+":/usr/sbin:/sbin")
+							return nil
+						},
+						RequireExplicitExec: true,
+					})
+				})
 			}
-			testscript.Run(t, testscript.Params{
-				Files: run,
-				Cmds:  map[string]func(*testscript.TestScript, bool, []string){"status": status_, "ended": ended},
-				Setup: func(e *testscript.Env) error {
-					e.Setenv("PATH", e.Getenv("PATH")+":/usr/sbin:/sbin")
-					return nil
-				},
-				RequireExplicitExec: true,
-			})
 		})
 	}
 }

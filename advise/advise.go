@@ -148,9 +148,14 @@ func (g *Guard) Missing(run []usage.Identity) []usage.Identity {
 // Compare says what is wrong with a finished trial's identities, "" if nothing.
 func (g *Guard) Compare(run []usage.Identity) string {
 	strange, missing := g.Strange(run), g.Missing(run)
+	for _, s := range strange {
+		for _, m := range missing {
+			if s.Exe == m.Exe { // the same program, and not what it should have become
+				return fmt.Sprintf("a process stayed %v instead of %v", s, m)
+			}
+		}
+	}
 	switch {
-	case len(strange) > 0 && len(missing) > 0:
-		return fmt.Sprintf("a process stayed %v instead of %v", strange[0], missing[0])
 	case len(strange) > 0:
 		return fmt.Sprintf("a process was %v, which no baseline run had", strange[0])
 	case len(missing) > 0:

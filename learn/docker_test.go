@@ -1,6 +1,8 @@
 package learn_test
 
 import (
+	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -230,7 +232,12 @@ func TestWorkloadThatDies(t *testing.T) {
 
 func noneLeft(t *testing.T) {
 	t.Helper()
-	out, err := exec.Command("docker", "ps", "-aq", "--filter", "label=io.leastcap.owner").Output()
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := fmt.Sprintf("label=io.leastcap.owner=%s/%s", name, proc.Self())
+	out, err := exec.Command("docker", "ps", "-aq", "--filter", own).Output()
 	if err != nil || len(out) > 0 {
 		t.Errorf("containers left behind: %s %v", out, err)
 	}

@@ -261,8 +261,8 @@ func (r *run) ready(ctx context.Context) error {
 			r.fail("check", "the image's HEALTHCHECK says unhealthy")
 			return nil
 		case health == engine.Starting:
-			if since > r.deadline() {
-				r.fail("timeout", "the image's HEALTHCHECK did not pass in %v", r.deadline().Round(time.Second))
+			if since > r.deadline() || r.hopeless() {
+				r.fail("timeout", "the image's HEALTHCHECK did not pass in %v", since.Round(100*time.Millisecond))
 				return nil
 			}
 		case r.reference.oneShot:
@@ -287,9 +287,9 @@ func (r *run) deadline() time.Duration {
 }
 
 // hopeless says that a trial will not become ready any more: what it lacks was
-// refused, and it had twice the baseline's time.
+// refused, and it had three times as long as the baseline took.
 func (r *run) hopeless() bool {
-	if r.baseline || time.Since(r.started) < 2*r.reference.ready+500*time.Millisecond {
+	if r.baseline || time.Since(r.started) < 3*r.reference.ready+time.Second {
 		return false
 	}
 	rec, err := r.watch.Record()

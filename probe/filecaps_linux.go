@@ -38,13 +38,18 @@ func (p *Probe) resolveExe(key bpfExeKey, pid int) fileCapsResult {
 	if err := p.coll.Maps[bpfMapExes].Lookup(key, &exe); err != nil {
 		return fileCapsResult{err: fmt.Errorf("executable is gone from the map: %w", err)}
 	}
-	want := walkString(exe.Walk)
+	want := walkPath(exe.Walk)
 	res := readThroughProcess(pid, want)
 	if res.err != nil {
 		for _, other := range p.processes(key.Scope) {
 			if res = readThroughRoot(other, want); res.err == nil {
 				break
 			}
+		}
+	}
+	if res.err != nil {
+		if own := readSame(want, key); own.err == nil {
+			res = own
 		}
 	}
 	p.mu.Lock()
@@ -71,6 +76,25 @@ func readThroughProcess(pid int, want string) fileCapsResult {
 
 func readThroughRoot(pid int, file string) fileCapsResult {
 	return readFileCaps(fmt.Sprintf("/proc/%d/root%s", pid, file))
+}
+
+// readSame reads a file as we see it ourselves, if it is the very one that was
+// executed: all processes that ran it may be gone by now.
+func readSame(file string, key bpfExeKey) fileCapsResult {
+	fd, err := unix.Open(file, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fileCapsResult{err: &os.PathError{Op: "open", Path: file, Err: err}}
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fileCapsResult{err: &os.PathError{Op: "stat", Path: file, Err: err}}
+	}
+	// The kernel's own form of a device number: include/linux/kdev_t.h MKDEV().
+	if st.Ino != key.Ino || unix.Major(st.Dev)<<20|unix.Minor(st.Dev) != key.Dev {
+		return fileCapsResult{err: fmt.Errorf("%s is another file by now, or elsewhere", file)}
+	}
+	return readFileCaps(fmt.Sprintf("/proc/self/fd/%d", fd))
 }
 
 func readFileCaps(file string) fileCapsResult {
@@ -103,12 +127,15 @@ func (p *Probe) processes(scope uint64) []int {
 	return pids
 }
 
-// walkString joins a path that the kernel side read leaf first. What has no
+// walkString is a path as text.
+func walkString(w bpfWalk) string { return strings.ToValidUTF8(walkPath(w), "\uFFFD") }
+
+// walkPath joins a path that the kernel side read leaf first. What has no
 // place in the tree (memfd:NAME) is its name alone.
-func walkString(w bpfWalk) string {
+func walkPath(w bpfWalk) string {
 	var names []string
 	for i := min(int(w.N), len(w.Name)) - 1; i >= 0; i-- {
-		if name := cString(w.Name[i][:]); name != "" {
+		if name := unix.ByteSliceToString(w.Name[i][:]); name != "" {
 			names = append(names, name)
 		}
 	}

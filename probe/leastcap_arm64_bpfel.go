@@ -23,29 +23,29 @@ type bpfCapstate struct {
 }
 
 type bpfEvidence struct {
-	_       structs.HostLayout
-	Count   uint64
-	Failed  uint64
-	Time    uint64
-	Args    [6]uint64
-	Stack   [20]uint64
-	Ret     int64
-	HaveRet uint32
-	Nstack  int32
-	Tid     uint32
-	Tgid    uint32
-	Ppid    uint32
-	Uid     uint32
-	Euid    uint32
-	Gid     uint32
-	Egid    uint32
-	Compat  uint32
-	ExeIno  uint64
-	ExeDev  uint32
-	Pad     uint32
-	Comm    [16]uint8
-	Path    [256]uint8
-	Walk    bpfWalk
+	_        structs.HostLayout
+	Count    uint64
+	Failed   uint64
+	Time     uint64
+	Args     [6]uint64
+	Stack    [20]uint64
+	Ret      int64
+	HaveRet  uint32
+	Nstack   int32
+	Tid      uint32
+	Tgid     uint32
+	Ppid     uint32
+	Uid      uint32
+	Euid     uint32
+	Gid      uint32
+	Egid     uint32
+	Compat   uint32
+	ExeIno   uint64
+	ExeDev   uint32
+	ExeStamp uint32
+	Comm     [16]uint8
+	Path     [256]uint8
+	Walk     bpfWalk
 }
 
 type bpfEvidenceKey struct {
@@ -72,7 +72,7 @@ type bpfExeKey struct {
 	Scope uint64
 	Ino   uint64
 	Dev   uint32
-	Pad   uint32
+	Stamp uint32
 }
 
 type bpfExecEvent struct {
@@ -80,6 +80,13 @@ type bpfExecEvent struct {
 	Key   bpfExeKey
 	Tgid  uint32
 	First uint32
+}
+
+type bpfFlight struct {
+	_   structs.HostLayout
+	Key bpfEvidenceKey
+	N   uint8
+	Cap [7]uint8
 }
 
 type bpfIdentity struct {
@@ -93,19 +100,20 @@ type bpfIdentity struct {
 }
 
 type bpfIdentityKey struct {
-	_       structs.HostLayout
-	Scope   uint64
-	ExeIno  uint64
-	Root    uint64
-	Groups  uint64
-	ExeDev  uint32
-	Ngroups uint32
-	Uid     [4]uint32
-	Gid     [4]uint32
-	Nnp     uint8
-	Seccomp uint8
-	Exited  uint8
-	Pad     [5]uint8
+	_        structs.HostLayout
+	Scope    uint64
+	ExeIno   uint64
+	Root     uint64
+	Groups   uint64
+	ExeDev   uint32
+	Ngroups  uint32
+	Uid      [4]uint32
+	Gid      [4]uint32
+	Nnp      uint8
+	Seccomp  uint8
+	Exited   uint8
+	Pad      uint8
+	ExeStamp uint32
 }
 
 type bpfKind uint32
@@ -204,14 +212,16 @@ type bpfSysinfo struct {
 }
 
 type bpfTask struct {
-	_       structs.HostLayout
-	Scope   uint64
-	ExeIno  uint64
-	ExeDev  uint32
-	State   uint32
-	Granted uint64
-	Denied  uint64
-	Beyond  uint64
+	_        structs.HostLayout
+	Scope    uint64
+	ExeIno   uint64
+	ExeDev   uint32
+	ExeStamp uint32
+	State    uint32
+	Pad      uint32
+	Granted  uint64
+	Denied   uint64
+	Beyond   uint64
 }
 
 type bpfTotals struct {
@@ -259,11 +269,11 @@ const (
 	bpfProgOnExit             = "on_exit"
 	bpfProgOnFork             = "on_fork"
 	bpfProgOnSysExit          = "on_sys_exit"
-	bpfVarCfgMemoryText       = "cfg_memory_text"
 	bpfVarCfgPcpuHot          = "cfg_pcpu_hot"
 	bpfVarCfgPerCpuOffset     = "cfg_per_cpu_offset"
 	bpfVarCfgPreemptCount     = "cfg_preempt_count"
 	bpfVarCfgSubsys           = "cfg_subsys"
+	bpfVarCfgText             = "cfg_text"
 	bpfVarChecksSeen          = "checks_seen"
 	bpfVarLost                = "lost"
 	bpfVarUnusedCapstate      = "unused_capstate"
@@ -349,11 +359,11 @@ type bpfMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
-	CfgMemoryText   *ebpf.VariableSpec `ebpf:"cfg_memory_text"`
 	CfgPcpuHot      *ebpf.VariableSpec `ebpf:"cfg_pcpu_hot"`
 	CfgPerCpuOffset *ebpf.VariableSpec `ebpf:"cfg_per_cpu_offset"`
 	CfgPreemptCount *ebpf.VariableSpec `ebpf:"cfg_preempt_count"`
 	CfgSubsys       *ebpf.VariableSpec `ebpf:"cfg_subsys"`
+	CfgText         *ebpf.VariableSpec `ebpf:"cfg_text"`
 	ChecksSeen      *ebpf.VariableSpec `ebpf:"checks_seen"`
 	Lost            *ebpf.VariableSpec `ebpf:"lost"`
 	UnusedCapstate  *ebpf.VariableSpec `ebpf:"unused_capstate"`
@@ -418,11 +428,11 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
-	CfgMemoryText   *ebpf.Variable `ebpf:"cfg_memory_text"`
 	CfgPcpuHot      *ebpf.Variable `ebpf:"cfg_pcpu_hot"`
 	CfgPerCpuOffset *ebpf.Variable `ebpf:"cfg_per_cpu_offset"`
 	CfgPreemptCount *ebpf.Variable `ebpf:"cfg_preempt_count"`
 	CfgSubsys       *ebpf.Variable `ebpf:"cfg_subsys"`
+	CfgText         *ebpf.Variable `ebpf:"cfg_text"`
 	ChecksSeen      *ebpf.Variable `ebpf:"checks_seen"`
 	Lost            *ebpf.Variable `ebpf:"lost"`
 	UnusedCapstate  *ebpf.Variable `ebpf:"unused_capstate"`

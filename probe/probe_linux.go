@@ -107,9 +107,11 @@ func (p *Probe) Close() {
 	}
 }
 
-// memoryFunctions account memory and ask for SYS_ADMIN as advice only:
-// security/security.c, security/commoncap.c, mm/util.c.
-var memoryFunctions = []string{"security_vm_enough_memory_mm", "cap_vm_enough_memory", "__vm_enough_memory"}
+// advisers ask for SYS_ADMIN as advice only: memory accounting
+// (security/security.c, security/commoncap.c, mm/util.c), and the JIT, which
+// leaves out a hardening (arch/x86/net/bpf_jit_comp.c, arch/arm64/net/bpf_jit_comp.c;
+// a seccomp or socket filter gets there).
+var advisers = []string{"security_vm_enough_memory_mm", "cap_vm_enough_memory", "__vm_enough_memory", "bpf_int_jit_compile"}
 
 func (p *Probe) configure(spec *ebpf.CollectionSpec, o Options) error {
 	for name, n := range o.Limits {
@@ -123,17 +125,20 @@ func (p *Probe) configure(spec *ebpf.CollectionSpec, o Options) error {
 	if err != nil {
 		return err
 	}
-	var memory [3][2]uint64
+	var text [5][2]uint64
 	n := 0
-	for _, name := range memoryFunctions {
+	for _, name := range advisers {
 		if from, to, ok := p.symbols.span(name); ok {
-			memory[n] = [2]uint64{from, to}
+			text[n] = [2]uint64{from, to}
 			n++
 		}
 	}
+	if from, to, ok := p.symbols.span("proc_fd_permission"); ok {
+		text[len(advisers)] = [2]uint64{from, to}
+	}
 	for name, value := range map[string]any{
 		bpfVarCfgSubsys:       subsys,
-		bpfVarCfgMemoryText:   memory,
+		bpfVarCfgText:         text,
 		bpfVarCfgPerCpuOffset: p.symbols.data["__per_cpu_offset"],
 		bpfVarCfgPreemptCount: p.symbols.data["__preempt_count"],
 		bpfVarCfgPcpuHot:      p.symbols.data["pcpu_hot"],

@@ -21,6 +21,7 @@ var (
 	fd1     = argSpec{fd: 1}
 	memory  = argSpec{special: bpfSpecialSPECIAL_MEMORY}
 	maybe   = argSpec{special: bpfSpecialSPECIAL_MEMORY_MAYBE}
+	fdMaybe = argSpec{fd: 1, special: bpfSpecialSPECIAL_MEMORY_MAYBE} // of a tmpfs, it may be
 	access1 = argSpec{path: 1, special: bpfSpecialSPECIAL_ACCESS}
 	access2 = argSpec{dirfd: 1, path: 2, special: bpfSpecialSPECIAL_ACCESS}
 )
@@ -42,12 +43,13 @@ var calls = map[string]argSpec{
 	"symlinkat": {dirfd: 2, path: 3},
 	"fchmod":    fd1, "fchown": fd1, "ftruncate": fd1, "fsetxattr": fd1, "fgetxattr": fd1, "fremovexattr": fd1,
 	"flistxattr": fd1, "fchdir": fd1, "getdents": fd1, "getdents64": fd1, "ioctl": fd1, "fcntl": fd1,
-	"fallocate": fd1, "open_by_handle_at": fd1, "setns": fd1, "read": fd1, "pread64": fd1, "fsync": fd1,
-	"flock": fd1, "sendfile": fd1, "write": {fd: 1, special: bpfSpecialSPECIAL_MEMORY_MAYBE},
-	"pwrite64": {fd: 1, special: bpfSpecialSPECIAL_MEMORY_MAYBE}, "connect": {sockaddr: 2},
+	"fallocate": fdMaybe, "open_by_handle_at": fd1, "setns": fd1, "read": fd1, "pread64": fd1, "fsync": fd1,
+	"flock": fd1, "sendfile": fdMaybe, "write": fdMaybe, "pwrite64": fdMaybe, "writev": fdMaybe, "pwritev": fdMaybe,
+	"pwritev2": fdMaybe, "connect": {sockaddr: 2},
 	"access": access1, "faccessat": access2, "faccessat2": access2,
 	"mmap": memory, "munmap": memory, "mremap": memory, "brk": memory, "mprotect": memory, "pkey_mprotect": memory,
 	"fork": maybe, "vfork": maybe, "clone": maybe, "clone3": maybe, "shmget": maybe, "shmat": maybe, "memfd_create": maybe,
+	"madvise": maybe, "splice": maybe, "copy_file_range": maybe,
 	"execve":   {path: 1, special: bpfSpecialSPECIAL_EXEC},
 	"execveat": {dirfd: 1, path: 2, special: bpfSpecialSPECIAL_EXEC},
 	"capset":   {special: bpfSpecialSPECIAL_CAPSET},

@@ -168,7 +168,9 @@ func (w *Watch) Record() (*usage.Record, error) {
 		} else {
 			e.Caps = res.caps
 		}
-		r.Execs = append(r.Execs, e)
+		if !slices.ContainsFunc(r.Execs, func(o usage.Exec) bool { return sameExec(o, e) }) {
+			r.Execs = append(r.Execs, e)
+		}
 	}
 	for _, step := range []func(*usage.Record) error{w.readScopes, w.readSets, w.readPorts, w.readLosses} {
 		if err := step(r); err != nil {
@@ -183,6 +185,15 @@ func (w *Watch) Record() (*usage.Record, error) {
 	}
 	r.Sort()
 	return r, nil
+}
+
+// sameExec: a file that was only touched between two execs is another one to
+// the programs, and the same to people.
+func sameExec(a, b usage.Exec) bool {
+	if a.Path != b.Path || a.Failed != b.Failed || a.Unknown != b.Unknown || (a.Caps == nil) != (b.Caps == nil) {
+		return false
+	}
+	return a.Caps == nil || *a.Caps == *b.Caps
 }
 
 func (w *Watch) readScopes(r *usage.Record) error {
@@ -263,6 +274,11 @@ func (w *Watch) readLosses(r *usage.Record) error {
 	if err != nil {
 		return err
 	}
+	if w.ref.ID != 0 && len(w.scopes) == 0 {
+		// The cgroup did not fit when it was made, or is older than the probe:
+		// what happens in it is not seen at all.
+		now[bpfLossLOST_SCOPES] = max(now[bpfLossLOST_SCOPES], w.lost[bpfLossLOST_SCOPES]+1)
+	}
 	for i, n := range now {
 		if d := n - w.lost[i]; d > 0 {
 			if r.Lost == nil {
@@ -284,13 +300,13 @@ func (w *Watch) exes() (map[bpfExeKey]bpfExe, error) {
 	return m, err
 }
 
-func exePath(exes map[bpfExeKey]bpfExe, scope, ino uint64, dev uint32) string {
-	if exe, ok := exes[bpfExeKey{Scope: scope, Ino: ino, Dev: dev}]; ok {
+func exePath(exes map[bpfExeKey]bpfExe, key bpfExeKey) string {
+	if exe, ok := exes[key]; ok {
 		return walkString(exe.Walk)
 	}
 	// A process that moved to a child cgroup runs what was executed elsewhere.
 	for k, exe := range exes {
-		if k.Ino == ino && k.Dev == dev {
+		if k.Ino == key.Ino && k.Dev == key.Dev && k.Stamp == key.Stamp {
 			return walkString(exe.Walk)
 		}
 	}
@@ -304,7 +320,7 @@ func (w *Watch) identities(exes map[bpfExeKey]bpfExe) ([]usage.Identity, error) 
 			return
 		}
 		i := usage.Identity{
-			Exe: exePath(exes, k.Scope, k.ExeIno, k.ExeDev), UIDs: k.Uid, GIDs: k.Gid,
+			Exe: exePath(exes, bpfExeKey{Scope: k.Scope, Ino: k.ExeIno, Dev: k.ExeDev, Stamp: k.ExeStamp}), UIDs: k.Uid, GIDs: k.Gid,
 			Groups: slices.Clone(v.Groups[:min(int(k.Ngroups), len(v.Groups))]), NoNewPrivs: k.Nnp != 0,
 			Seccomp: int(k.Seccomp), Root: walkString(v.Root),
 		}
@@ -332,7 +348,7 @@ func (w *Watch) readEvidence(r *usage.Record, exes map[bpfExeKey]bpfExe) error {
 		}
 		who := usage.Process{
 			PID: int(v.Tgid), ParentPID: int(v.Ppid), Comm: cString(v.Comm[:]),
-			Exe: exePath(exes, k.Scope, v.ExeIno, v.ExeDev),
+			Exe: exePath(exes, bpfExeKey{Scope: k.Scope, Ino: v.ExeIno, Dev: v.ExeDev, Stamp: v.ExeStamp}),
 			UID: v.Uid, EUID: v.Euid, GID: v.Gid, EGID: v.Egid,
 		}
 		phase := usage.Phases[k.Phase]

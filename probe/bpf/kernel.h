@@ -88,6 +88,11 @@ struct css_set {
 struct qstr { const unsigned char *name; };
 struct super_block { __u32 s_dev; };
 struct inode { unsigned long i_ino; struct super_block *i_sb; };
+/* The time of the last change of an inode: before 6.6, before 6.11, since. */
+struct timespec64 { __s64 tv_sec; long tv_nsec; };
+struct inode___old { struct timespec64 i_ctime; };
+struct inode___mid { struct timespec64 __i_ctime; };
+struct inode___new { __s64 i_ctime_sec; __u32 i_ctime_nsec; };
 struct dentry {
 	struct dentry *d_parent;
 	struct qstr d_name;

@@ -14,6 +14,8 @@
 /* The kernel knows no name for "GPL-2.0 OR Apache-2.0" (include/linux/license.h). */
 char LICENSE[] SEC("license") = "GPL";
 
+#define CAP_DAC_OVERRIDE 1
+#define CAP_DAC_READ_SEARCH 2
 #define CAP_SETPCAP 8
 #define CAP_SYS_ADMIN 21
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
@@ -34,8 +36,10 @@ char LICENSE[] SEC("license") = "GPL";
 
 /* Which hierarchy tells scopes apart: a v1 controller's index, or -1 for the v2 tree. */
 volatile const __s32 cfg_subsys = -1;
-/* Kernel text of the memory accounting functions; 0 where kallsyms is hidden. */
-volatile const __u64 cfg_memory_text[3][2];
+/* Kernel text of the functions that ask for SYS_ADMIN as advice, then of
+ * proc_fd_permission(); 0 where kallsyms is hidden. */
+#define ADVISERS 4
+volatile const __u64 cfg_text[ADVISERS + 1][2];
 /* x86: addresses of __per_cpu_offset[] and of what holds preempt_count; 0 where hidden. */
 volatile const __u64 cfg_per_cpu_offset, cfg_preempt_count, cfg_pcpu_hot;
 
@@ -81,7 +85,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
 	__type(key, __u32);
-	__type(value, struct evidence_key);
+	__type(value, struct flight);
 } inflight SEC(".maps");
 
 struct {
@@ -465,6 +469,7 @@ static __noinline int note(void *ctx, struct evidence_key *key, struct call *c, 
 	if (t) {
 		ev->exe_ino = t->exe_ino;
 		ev->exe_dev = t->exe_dev;
+		ev->exe_stamp = t->exe_stamp;
 	}
 	if (c->has_sets) {
 		ev->args[0] = c->sets[0];
@@ -476,36 +481,60 @@ static __noinline int note(void *ctx, struct evidence_key *key, struct call *c, 
 		fill_path(ev, task, c, si);
 	}
 	ev->nstack = bpf_get_stack(ctx, ev->stack, sizeof(ev->stack), 0);
-	if (bpf_map_update_elem(&evidences, key, ev, BPF_NOEXIST) && !bpf_map_lookup_elem(&evidences, key))
+	if (!bpf_map_update_elem(&evidences, key, ev, BPF_NOEXIST))
+		return 0;
+	ev = bpf_map_lookup_elem(&evidences, key); /* another CPU was first, or the map is full */
+	if (!ev) {
 		lose(LOST_EVIDENCE);
+		return 0;
+	}
+	__sync_fetch_and_add(&ev->count, 1);
+	if (c->failed)
+		__sync_fetch_and_add(&ev->failed, 1);
 	return 0;
 }
 
 /* ---- the check ---- */
 
-/*
- * security_vm_enough_memory_mm() asks for SYS_ADMIN at every mmap, brk, fork,
- * exec and page fault that accounts memory (security/commoncap.c
- * cap_vm_enough_memory()): advice to the overcommit heuristic, never a need.
- */
-static __always_inline bool memory_accounting(void *ctx, struct call *c, struct sysinfo *si)
+/* Is one of these functions among those that called? */
+static __always_inline bool asked_by(void *ctx, int first, int end)
 {
 	__u64 stack[STACK] = {};
-	long n;
+	long n = bpf_get_stack(ctx, stack, sizeof(stack), 0);
 
-	if (si && si->special == SPECIAL_MEMORY)
-		return true;
-	if (!cfg_memory_text[0][0])
-		return c->nr < 0 || (si && si->special == SPECIAL_MEMORY_MAYBE);
-	n = bpf_get_stack(ctx, stack, sizeof(stack), 0);
 	for (int i = 0; i < STACK; i++) {
 		if (i * 8 >= n)
 			break;
-		for (int j = 0; j < 3; j++)
-			if (stack[i] >= cfg_memory_text[j][0] && stack[i] < cfg_memory_text[j][1])
+		for (int j = first; j < end; j++)
+			if (stack[i] >= cfg_text[j][0] && stack[i] < cfg_text[j][1])
 				return true;
 	}
 	return false;
+}
+
+/*
+ * security_vm_enough_memory_mm() asks for SYS_ADMIN at every mmap, brk, fork,
+ * exec and page fault that accounts memory (security/commoncap.c
+ * cap_vm_enough_memory()): advice to the overcommit heuristic, never a need. So
+ * does the JIT at every classic filter (arch/x86/net/bpf_jit_comp.c do_jit()).
+ */
+static __always_inline bool advice_only(void *ctx, struct call *c, struct sysinfo *si)
+{
+	if (si && si->special == SPECIAL_MEMORY)
+		return true;
+	if (!cfg_text[0][0])
+		return c->nr < 0 || (si && (si->special == SPECIAL_MEMORY_MAYBE || si->special == SPECIAL_EXEC));
+	return asked_by(ctx, 0, ADVISERS);
+}
+
+/*
+ * A runtime closes what it has open before it executes the entry point, and for
+ * that reads /proc/self/fd, which is root's where the process is not dumpable.
+ * One's own may be read in any case (fs/proc/fd.c proc_fd_permission()).
+ */
+static __always_inline bool own_descriptors(void *ctx, __u32 cap)
+{
+	return (cap == CAP_DAC_OVERRIDE || cap == CAP_DAC_READ_SEARCH) && asked_by(ctx, ADVISERS, ADVISERS + 1);
 }
 
 /* capset(2) asks for SETPCAP always (cap_inh_is_capped()), and uses the answer only here. */
@@ -545,6 +574,31 @@ static __always_inline int decided_by(const struct cred *cred, struct user_names
 		ns = parent;
 	}
 	return -1;
+}
+
+/* What a system call returns belongs to each check that it was denied. */
+static __always_inline void follow(__u32 tid, struct evidence_key *key)
+{
+	__u8 cap = key->cap | (key->kind == KIND_BEYOND ? FLIGHT_BEYOND : 0);
+	struct flight *f = bpf_map_lookup_elem(&inflight, &tid);
+
+	if (!f) {
+		struct flight new = { .key = *key, .n = 1, .cap = { cap } };
+
+		if (bpf_map_update_elem(&inflight, &tid, &new, BPF_ANY))
+			lose(LOST_INFLIGHT);
+		return;
+	}
+	for (int i = 0; i < FLIGHT; i++) {
+		if (i >= f->n) {
+			f->cap[i] = cap;
+			f->n = i + 1;
+			return;
+		}
+		if (f->cap[i] == cap)
+			return;
+	}
+	lose(LOST_INFLIGHT);
 }
 
 static __always_inline int on_check(void *ctx, const struct cred *cred, struct user_namespace *target, __u32 cap, int ret)
@@ -603,9 +657,11 @@ static __always_inline int on_check(void *ctx, const struct cred *cred, struct u
 	by = decided_by(cred, own, target);
 	if (by == 0)
 		return 0;
-	if (cap == CAP_SYS_ADMIN && memory_accounting(ctx, &c, si))
+	if (cap == CAP_SYS_ADMIN && advice_only(ctx, &c, si))
 		return 0;
 	if (cap == CAP_SETPCAP && si && si->special == SPECIAL_CAPSET && !setpcap_matters(task, &c))
+		return 0;
+	if (t && t->state == TASK_LAUNCH && own_descriptors(ctx, cap))
 		return 0;
 	if (in_interrupt(task))
 		return 0;
@@ -629,12 +685,8 @@ static __always_inline int on_check(void *ctx, const struct cred *cred, struct u
 		count(sum, kind, cap);
 	}
 	note(ctx, &key, &c, si);
-	if (ret && c.nr >= 0) {
-		__u32 tid = (__u32)id;
-
-		if (bpf_map_update_elem(&inflight, &tid, &key, BPF_ANY))
-			lose(LOST_INFLIGHT);
-	}
+	if (ret && c.nr >= 0)
+		follow((__u32)id, &key);
 	return 0;
 }
 
@@ -801,6 +853,7 @@ static __noinline int identify(struct task_struct *task, struct task *t, bool ex
 	key.scope = t->scope;
 	key.exe_ino = t->exe_ino;
 	key.exe_dev = t->exe_dev;
+	key.exe_stamp = t->exe_stamp;
 	key.uid[0] = READ(cred, uid.val);
 	key.uid[1] = READ(cred, euid.val);
 	key.uid[2] = READ(cred, suid.val);
@@ -849,6 +902,25 @@ static __noinline int identify(struct task_struct *task, struct task *t, bool ex
 
 /* ---- exec and exit ---- */
 
+/* Of an inode's last change: setcap(8) changes it too. */
+static __always_inline __u32 stamp_of(struct inode *inode)
+{
+	__u64 sec = 0;
+	__u32 nsec = 0;
+
+	if (bpf_core_field_exists(((struct inode___new *)0)->i_ctime_sec)) {
+		sec = READ((struct inode___new *)inode, i_ctime_sec);
+		nsec = READ((struct inode___new *)inode, i_ctime_nsec) & 0x7fffffff; /* without I_CTIME_QUERIED */
+	} else if (bpf_core_field_exists(((struct inode___mid *)0)->__i_ctime)) {
+		sec = READ((struct inode___mid *)inode, __i_ctime.tv_sec);
+		nsec = READ((struct inode___mid *)inode, __i_ctime.tv_nsec);
+	} else if (bpf_core_field_exists(((struct inode___old *)0)->i_ctime)) {
+		sec = READ((struct inode___old *)inode, i_ctime.tv_sec);
+		nsec = READ((struct inode___old *)inode, i_ctime.tv_nsec);
+	}
+	return (__u32)sec * 1000003 ^ nsec;
+}
+
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
 {
@@ -877,10 +949,12 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	inode = READ(file, f_path.dentry, d_inode);
 	key.ino = READ(inode, i_ino);
 	key.dev = READ(inode, i_sb, s_dev);
+	key.stamp = stamp_of(inode);
 	mark.scope = key.scope;
 	mark.state = TASK_WORKLOAD;
 	mark.exe_ino = key.ino;
 	mark.exe_dev = key.dev;
+	mark.exe_stamp = key.stamp;
 	if (old != tid)
 		bpf_map_delete_elem(&tasks, &old);
 	set_mark(tid, &mark);
@@ -1084,8 +1158,9 @@ SEC("tp_btf/sys_exit")
 int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	struct evidence_key *flying, key = {};
+	struct evidence_key key = {};
 	struct call c = { .regs = regs };
+	struct flight *f;
 	struct evidence *ev;
 	struct sysinfo *si;
 	struct scope *scope;
@@ -1093,10 +1168,17 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 	__u64 cg, id = bpf_get_current_pid_tgid();
 	__u32 tid = (__u32)id;
 
-	flying = bpf_map_lookup_elem(&inflight, &tid);
-	if (flying) {
-		ev = bpf_map_lookup_elem(&evidences, flying);
-		if (ev) {
+	f = bpf_map_lookup_elem(&inflight, &tid);
+	if (f) {
+		key = f->key;
+		for (int i = 0; i < FLIGHT; i++) {
+			if (i >= f->n)
+				break;
+			key.cap = f->cap[i] & ~FLIGHT_BEYOND;
+			key.kind = f->cap[i] & FLIGHT_BEYOND ? KIND_BEYOND : KIND_DENIED;
+			ev = bpf_map_lookup_elem(&evidences, &key);
+			if (!ev)
+				continue;
 			if (ret < 0 && ret >= -4095)
 				__sync_fetch_and_add(&ev->failed, 1);
 			if (!ev->have_ret) {

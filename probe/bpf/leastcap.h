@@ -10,6 +10,8 @@
 #define STACK 20      /* return addresses kept of the kernel stack */
 #define GROUPS 32     /* supplementary groups kept */
 #define CAPS 64       /* bits of kernel_cap_t */
+#define FLIGHT 7      /* capabilities that one system call may be denied; bpf_capable() asks for 2 */
+#define FLIGHT_BEYOND 0x80
 
 /* What is counted, per scope, phase and capability. */
 enum kind {
@@ -93,6 +95,11 @@ struct evidence_key {
 	__u8 phase, kind, cap, launch;
 	__s32 nr;      /* system call, -1 = none; a hash of the sets for capset */
 };
+struct flight { /* the denied checks of a system call that has not returned yet */
+	struct evidence_key key; /* of the first */
+	__u8 n;
+	__u8 cap[FLIGHT];        /* with FLIGHT_BEYOND, where the kind is KIND_BEYOND */
+};
 struct evidence {
 	__u64 count;
 	__u64 failed;    /* how many of these system calls returned an error */
@@ -106,13 +113,14 @@ struct evidence {
 	__u32 uid, euid, gid, egid;
 	__u32 compat;
 	__u64 exe_ino;
-	__u32 exe_dev, pad;
+	__u32 exe_dev, exe_stamp;
 	__u8 comm[16];
 	__u8 path[PATH_LEN];
 	struct walk walk;
 };
 
-struct exe_key { __u64 scope; __u64 ino; __u32 dev; __u32 pad; };
+/* A deleted file's inode number is used again: stamp tells such files apart. */
+struct exe_key { __u64 scope; __u64 ino; __u32 dev; __u32 stamp; };
 struct exe {
 	__u64 count;
 	__u32 tgid;      /* of the first */
@@ -133,7 +141,8 @@ struct identity_key {
 	__u32 uid[4], gid[4]; /* real, effective, saved, file system */
 	__u8 nnp, seccomp;
 	__u8 exited;     /* seen at exit, else at exec */
-	__u8 pad[5];
+	__u8 pad;
+	__u32 exe_stamp;
 };
 struct identity {
 	__u64 count;
@@ -149,8 +158,8 @@ struct port { __u64 count; __u32 tgid, pad; __u8 comm[16]; };
 struct task {
 	__u64 scope;
 	__u64 exe_ino;
-	__u32 exe_dev;
-	__u32 state;
+	__u32 exe_dev, exe_stamp;
+	__u32 state, pad;
 	__u64 granted, denied, beyond; /* while TASK_LAUNCH: not yet certain */
 };
 

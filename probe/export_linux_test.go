@@ -1,0 +1,84 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/cilium/ebpf"
+)
+
+// What the tests of package probe_test see of the inside.
+
+// MapNames are the maps that fill up with what workloads do.
+var MapNames = []string{bpfMapScopes, bpfMapPhases, bpfMapSums, bpfMapEvidences, bpfMapTasks, bpfMapInflight,
+	bpfMapExes, bpfMapIdentities, bpfMapPorts}
+
+// Entries counts a map's entries.
+func (p *Probe) Entries(name string) (int, error) {
+	m := p.coll.Maps[name]
+	key, value := make([]byte, m.KeySize()), []byte(nil)
+	n := 0
+	it := m.Iterate()
+	for it.Next(&key, &value) {
+		n++
+	}
+	return n, it.Err()
+}
+
+// Missed counts how often a program did not run because it was running on that
+// CPU already (kernel/trace/bpf_trace.c __bpf_trace_run()).
+func (p *Probe) Missed() (n uint64, err error) {
+	for _, prog := range p.coll.Programs {
+		stats, err := prog.Stats()
+		if err != nil {
+			return 0, err
+		}
+		n += stats.RecursionMisses
+	}
+	return n, nil
+}
+
+// Objects gives functions that tell whether a program or map of the probe is
+// still loaded. Ids are not used again soon (kernel/bpf/syscall.c:
+// idr_alloc_cyclic()).
+func (p *Probe) Objects() (map[string]func() (bool, error), error) {
+	there := func(err error) (bool, error) {
+		if errors.Is(err, os.ErrNotExist) {
+			return false, nil
+		}
+		return err == nil, err
+	}
+	alive := map[string]func() (bool, error){}
+	for name, prog := range p.coll.Programs {
+		info, err := prog.Info()
+		if err != nil {
+			return nil, err
+		}
+		id, ok := info.ID()
+		if !ok {
+			return nil, fmt.Errorf("program %s has no id", name)
+		}
+		alive["program "+name] = func() (bool, error) {
+			prog, err := ebpf.NewProgramFromID(id)
+			prog.Close()
+			return there(err)
+		}
+	}
+	for name, m := range p.coll.Maps {
+		info, err := m.Info()
+		if err != nil {
+			return nil, err
+		}
+		id, ok := info.ID()
+		if !ok {
+			return nil, fmt.Errorf("map %s has no id", name)
+		}
+		alive["map "+name] = func() (bool, error) {
+			m, err := ebpf.NewMapFromID(id)
+			m.Close()
+			return there(err)
+		}
+	}
+	return alive, nil
+}

@@ -1,0 +1,339 @@
+package probe_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sort"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/internal/testenv"
+	"github.com/leastcap/leastcap/probe"
+	"github.com/leastcap/leastcap/usage"
+)
+
+// TestLoss: what does not fit is named, and makes the record incomplete.
+func TestLoss(t *testing.T) {
+	all := bounding(t)
+	self, brief := program(t, "workload"), program(t, "exit")
+	steps := []string{
+		"bind", "tcp", "817", ",", "bind", "udp", "818", ",", "dropbound", "13", ",",
+		"fork", "{", "setgid", "33", ",", "setuid", "33", ",", "chroot", "/tmp", ",", "exec", self, "getpid", "}", ",",
+		"fork", "{", "exec", brief, "}", ",",
+		"say", "x", ",", "wait", ",", "setgroups",
+	}
+	needs := caps.Of(caps.NetBindService, caps.Setpcap, caps.Setgid, caps.Setuid)
+	for _, c := range []struct {
+		mapName string
+		n       uint32
+		lost    string
+		exact   bool // the masks are
+	}{
+		{"evidences", 2, "evidence", true},
+		{"identities", 1, "identities", true},
+		{"exes", 1, "executables", true},
+		{"ports", 1, "ports", true},
+		{"tasks", 1, "tasks", false},
+		{"sums", 1, "sets", false},
+		{"scopes", 1, "scopes", false},
+		{"inflight", 1, "", true},
+	} {
+		t.Run(c.mapName, func(t *testing.T) {
+			p := ownProbe(t, map[string]uint32{c.mapName: c.n})
+			if c.mapName == "scopes" {
+				newScope(t, p) // takes the only place
+			}
+			s := newScope(t, p)
+			w := s.steps(all, steps...)
+			w.hear()
+			if err := s.SetPhase(usage.Steady); err != nil {
+				t.Fatal(err)
+			}
+			w.tell()
+			w.ends("chroot EPERM")
+			r, err := s.Record()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.lost == "" {
+				if !r.Complete() {
+					t.Errorf("lost: %v", r.Lost)
+				}
+			} else if r.Lost[c.lost] == 0 || r.Complete() {
+				t.Errorf("lost: %v, complete: %t; want %s lost", r.Lost, r.Complete(), c.lost)
+			}
+			if c.exact {
+				wantSet(t, "granted", r.All().Granted, needs)
+				wantSet(t, "granted in the phase steady", r.Sets[usage.Steady].Granted, caps.Of(caps.Setgid))
+				wantSet(t, "denied", r.All().Denied, caps.Of(caps.SysChroot))
+				wantSet(t, "bounding set dropped", r.All().BoundDropped, caps.Of(caps.NetRaw))
+			}
+			// Another workload's watch that begins now has lost nothing yet.
+			later, err := p.Watch(s.ref)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer later.End()
+			if r, err := later.Record(); err != nil || len(r.Lost) > 0 && c.mapName != "scopes" {
+				t.Errorf("a later watch lost %v, %v", r.Lost, err)
+			}
+		})
+	}
+}
+
+func TestUnknownLimit(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.BPF)
+	if p, err := probe.Open(probe.Options{Limits: map[string]uint32{"nonesuch": 1}}); err == nil {
+		p.Close()
+		t.Error("an unknown map's limit was taken")
+	}
+}
+
+// TestFlood: checks by several threads at once are all counted.
+func TestFlood(t *testing.T) {
+	const n = 200_000
+	s := newScope(t, theProbe(t))
+	before, err := s.p.ChecksSeen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.steps(bounding(t).Without(caps.SysAdmin), "flood", "setgid", "4", strconv.Itoa(n), ",", "flood", "sethostname", "4", "8").ends()
+	after, err := s.p.ChecksSeen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := s.record()
+	wantSet(t, "granted", r.All().Granted, caps.Of(caps.Setgid))
+	wantSet(t, "denied", r.All().Denied, caps.Of(caps.SysAdmin))
+	if c := evidence(t, r, caps.Setgid, usage.Granted, "setgid"); c.Count != n {
+		t.Errorf("evidence of %d checks, want %d", c.Count, n)
+	}
+	if c := evidence(t, r, caps.SysAdmin, usage.Denied, "sethostname"); c.Count != 8 || c.Failed != 8 || c.Errno != "EPERM" {
+		t.Errorf("got %+v, want 8 denied and failed", c)
+	}
+	if missed, err := s.p.Missed(); err != nil || missed > 0 {
+		t.Errorf("programs missed %d events, %v", missed, err)
+	}
+	if after-before < n || r.ChecksSeen < n {
+		t.Errorf("checks seen: %d by the probe, %d by the watch, want %d at least", after-before, r.ChecksSeen, n)
+	}
+}
+
+// TestFirstAtOnce: threads that make the first check of a kind at the same time
+// are both counted.
+func TestFirstAtOnce(t *testing.T) {
+	for range 20 {
+		s := newScope(t, theProbe(t))
+		s.steps(bounding(t), "flood", "setgid", "32", "32").ends()
+		r := s.record()
+		if c := evidence(t, r, caps.Setgid, usage.Granted, "setgid"); c.Count != 32 {
+			t.Fatalf("evidence of %d checks, want 32", c.Count)
+		}
+		s.End()
+	}
+}
+
+// TestClose: no program and no map stays.
+func TestClose(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.BPF, testenv.Command("gcc"))
+	var objects map[string]func() (bool, error)
+	t.Run("use", func(t *testing.T) {
+		p := ownProbe(t, nil)
+		var err error
+		if objects, err = p.Objects(); err != nil {
+			t.Fatal(err)
+		}
+		if len(objects) < 15 {
+			t.Errorf("only %d programs and maps", len(objects))
+		}
+		newScope(t, p).steps(bounding(t), "setgid", "33").ends()
+	})
+	for name, alive := range objects {
+		until(t, name+" is unloaded", func() bool {
+			// The kernel frees them in its own time, and variables are mapped until
+			// the garbage is collected.
+			runtime.GC()
+			there, err := alive()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return !there
+		})
+	}
+}
+
+// TestEnd: a workload's entries go with its watch, also those of cgroups that
+// came and went unwatched, so that a busy host does not fill the maps.
+func TestEnd(t *testing.T) {
+	p := ownProbe(t, nil)
+	count := func() map[string]int {
+		t.Helper()
+		n := map[string]int{}
+		for _, name := range probe.MapNames {
+			var err error
+			if n[name], err = p.Entries(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return n
+	}
+	s := newScope(t, p)
+	child := filepath.Join(s.dir, "child")
+	w := s.steps(bounding(t), "mkdir", child, ",", "setgid", "33", ",", "bind", "tcp", "817", ",",
+		"fork", "{", "cgroup", child, ",", "setuid", "33", ",", "open", "/", "}", ",", "say", "x", ",", "wait")
+	w.hear()
+	if err := s.SetPhase(usage.Stop); err != nil {
+		t.Fatal(err)
+	}
+	full := count()
+	w.tell()
+	w.ends()
+	for _, name := range []string{"scopes", "phases", "sums", "evidences", "tasks", "exes", "identities", "ports"} {
+		if full[name] == 0 {
+			t.Errorf("the map %s is empty in the midst", name)
+		}
+	}
+	removeCgroup(t, s.dir)
+	for i := range 200 {
+		dir := filepath.Join(p.Hierarchy().Mount, fmt.Sprintf("probetest-%d-brief-%d", os.Getpid(), i))
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := count()["scopes"]; n < 200 {
+		t.Errorf("%d scopes after 200 cgroups", n)
+	}
+	s.End()
+	// Other workloads of this machine may have cgroups and tasks of their own.
+	for name, n := range count() {
+		if n > 20 {
+			t.Errorf("%d entries are left in the map %s", n, name)
+		}
+		if n > 0 {
+			t.Logf("%d entries are left in the map %s", n, name)
+		}
+	}
+	r, err := s.Record()
+	if err != nil || len(r.Checks)+len(r.Execs)+len(r.Identities)+len(r.Ports)+len(r.Sets) > 0 {
+		t.Errorf("after the end: %s, %v", asJSON(t, r), err)
+	}
+}
+
+// TestEndOfOne: one watch's end leaves the others' alone.
+func TestEndOfOne(t *testing.T) {
+	p := theProbe(t)
+	a, b := newScope(t, p), newScope(t, p)
+	for _, s := range []*scope{a, b} {
+		s.steps(bounding(t), "setgid", "33").ends()
+		removeCgroup(t, s.dir)
+	}
+	a.End()
+	wantSet(t, "granted", b.record().All().Granted, caps.Of(caps.Setgid))
+}
+
+// TestUnprivileged: who may not load BPF programs is told what is missing.
+func TestUnprivileged(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.BPF)
+	cmd := exec.Command("/proc/self/exe", openVerb)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, err := cmd.Output()
+	var e *exec.ExitError
+	if !errors.As(err, &e) || e.ExitCode() != 3 {
+		t.Fatalf("%v: %s; want an error that wraps ErrUnavailable", err, out)
+	}
+	for _, word := range []string{"the kernel cannot be watched", "CAP_BPF", "CAP_PERFMON"} {
+		if !strings.Contains(string(out), word) {
+			t.Errorf("the error does not say %q: %s", word, out)
+		}
+	}
+}
+
+// nanoseconds runs a flood and gives what it says.
+func nanoseconds(b *testing.B, s *scope, call string, threads, n int) float64 {
+	b.Helper()
+	w := s.steps(bounding(b), "flood", call, strconv.Itoa(threads), strconv.Itoa(n))
+	ns, err := strconv.ParseFloat(w.hear(), 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	w.ends()
+	return ns
+}
+
+func median(v []float64) float64 {
+	sort.Float64s(v)
+	return v[len(v)/2]
+}
+
+// BenchmarkCheck compares a system call that makes one check without a probe,
+// with one but in a cgroup that it does not know, and in one that it watches.
+// sethostname is the cheapest such call, and sys_admin the dearest check, since
+// its kernel stack is looked at.
+func BenchmarkCheck(b *testing.B) {
+	testenv.Need(b, testenv.Root, testenv.BPF, testenv.Command("gcc"))
+	const calls, rounds = 200_000, 7
+	for _, call := range []string{"setgid", "sethostname"} {
+		b.Run(call, func(b *testing.B) {
+			var without, outside, inside []float64
+			for range b.N {
+				for range rounds {
+					p, err := probe.Open(probe.Options{})
+					if err != nil {
+						b.Fatal(err)
+					}
+					in := newScope(b, p)
+					inside = append(inside, nanoseconds(b, in, call, 1, calls)/calls)
+					in.End() // forgotten from here on
+					outside = append(outside, nanoseconds(b, in, call, 1, calls)/calls)
+					p.Close()
+					without = append(without, nanoseconds(b, in, call, 1, calls)/calls)
+				}
+			}
+			base := median(without)
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(base, "ns/check-without")
+			b.ReportMetric(median(outside), "ns/check-outside")
+			b.ReportMetric(median(inside), "ns/check-inside")
+			b.ReportMetric(median(outside)/base, "x-outside")
+			b.ReportMetric(median(inside)/base, "x-inside")
+		})
+	}
+}
+
+// BenchmarkFlood is a million checks by four threads, of which none is lost.
+func BenchmarkFlood(b *testing.B) {
+	testenv.Need(b, testenv.Root, testenv.BPF, testenv.Command("gcc"))
+	const n, threads = 1_000_000, 4
+	var without, with []float64
+	for range b.N {
+		for range 3 {
+			p, err := probe.Open(probe.Options{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			s := newScope(b, p)
+			with = append(with, nanoseconds(b, s, "setgid", threads, n))
+			r := s.record()
+			if c := evidence(b, r, caps.Setgid, usage.Granted, "setgid"); c.Count != n {
+				b.Errorf("evidence of %d checks, want %d", c.Count, n)
+			}
+			s.End()
+			p.Close()
+			without = append(without, nanoseconds(b, s, "setgid", threads, n))
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(n/median(without)*1e9, "checks/s-without")
+	b.ReportMetric(n/median(with)*1e9, "checks/s-with")
+	b.ReportMetric(median(with)/median(without), "x-time")
+}

@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The workload of the probe's tests: runs the steps on its command line.
+ *
+ *	workload chdir /tmp , chown f 33 33 , fork { setuid 33 , open f }
+ *
+ * System calls are made raw, so that one step is one call by one thread (the C
+ * library's setuid() calls in every thread). A step that fails is reported on
+ * stderr as "step ERRNO" and the next one runs: the tests compare.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/io_uring.h>
+#include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/shm.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static void run(int n, char **a);
+
+static long num(const char *s)
+{
+	return strtoull(s, NULL, 0);
+}
+
+struct block {
+	int n;
+	char **a;
+};
+
+static void *in_thread(void *p)
+{
+	struct block *b = p;
+	run(b->n, b->a);
+	return NULL;
+}
+
+static int in_child(void *p)
+{
+	in_thread(p);
+	_exit(0);
+}
+
+static int capset_raw(int version, uint64_t e, uint64_t p, uint64_t i)
+{
+	static const unsigned magic[] = { 0, 0x19980330, 0x20071026, 0x20080522 };
+	struct __user_cap_header_struct h = { magic[version], 0 };
+	struct __user_cap_data_struct d[2] = {
+		{ (uint32_t)e, (uint32_t)p, (uint32_t)i },
+		{ e >> 32, p >> 32, i >> 32 },
+	};
+	return syscall(SYS_capset, &h, d);
+}
+
+static int bind_port(const char *network, int port)
+{
+	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_port = htons(port) };
+	int one = 1, fd = socket(AF_INET, !strcmp(network, "udp") ? SOCK_DGRAM : SOCK_STREAM, 0);
+
+	if (fd < 0)
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	return bind(fd, (void *)&sa, sizeof(sa));
+}
+
+static int seccomp_filter(void)
+{
+	struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	struct sock_fprog prog = { 1, &allow };
+
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog);
+}
+
+/* Everything that accounts memory: mmap, mremap, mprotect, brk, shm, tmpfs, faults, fork, exec. */
+static int memory(const char *self)
+{
+	size_t size = 1 << 20;
+	int shm;
+	char *m;
+
+	for (int i = 0; i < 20; i++) {
+		m = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		memset(m, 1, size);
+		m = mremap(m, size, 2 * size, MREMAP_MAYMOVE);
+		mprotect(m, size, PROT_READ);
+		mprotect(m, size, PROT_READ | PROT_WRITE);
+		munmap(m, 2 * size);
+		m = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		memset(m, 1, size);
+		munmap(m, size);
+		sbrk(1 << 16);
+
+		/* Not reserved beforehand: each page is accounted as it is touched. */
+		shm = memfd_create("storm", 0);
+		if (ftruncate(shm, size))
+			return -1;
+		m = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, shm, 0);
+		for (size_t j = 0; j < size / 2; j += 4096)
+			m[j] = 1;
+		if (pwrite(shm, "x", 1, size - 1) != 1 || fallocate(shm, 0, size, size))
+			return -1;
+		munmap(m, size);
+		close(shm);
+
+		shm = shmget(IPC_PRIVATE, size, 0600);
+		m = shmat(shm, NULL, 0);
+		shmctl(shm, IPC_RMID, NULL);
+		memset(m, 1, size);
+		shmdt(m);
+
+		pid_t pid = fork();
+		if (!pid) {
+			if (i % 2)
+				execl(self, self, "getpid", NULL);
+			_exit(0);
+		}
+		waitpid(pid, NULL, 0);
+	}
+	return 0;
+}
+
+/* openat(2) by a worker of io_uring, which is a thread that never makes a system call. */
+static int uring_open(const char *path)
+{
+	struct io_uring_params p = { 0 };
+	int fd = syscall(SYS_io_uring_setup, 4, &p);
+	struct io_uring_sqe *sqe;
+	unsigned *tail, *array;
+	char *sq, *cq;
+
+	if (fd < 0)
+		return -1;
+	sq = mmap(NULL, p.sq_off.array + p.sq_entries * 4, PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQ_RING);
+	cq = mmap(NULL, p.cq_off.cqes + p.cq_entries * sizeof(struct io_uring_cqe), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		  IORING_OFF_CQ_RING);
+	sqe = mmap(NULL, p.sq_entries * sizeof(*sqe), PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQES);
+	memset(sqe, 0, sizeof(*sqe));
+	sqe->opcode = IORING_OP_OPENAT;
+	sqe->flags = IOSQE_ASYNC;
+	sqe->fd = AT_FDCWD;
+	sqe->addr = (uintptr_t)path;
+	sqe->open_flags = O_RDONLY;
+	array = (unsigned *)(sq + p.sq_off.array);
+	array[0] = 0;
+	tail = (unsigned *)(sq + p.sq_off.tail);
+	__atomic_store_n(tail, 1, __ATOMIC_RELEASE);
+	if (syscall(SYS_io_uring_enter, fd, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) < 0)
+		return -1;
+	errno = -((struct io_uring_cqe *)(cq + p.cq_off.cqes))->res;
+	return errno > 0 ? -1 : 0;
+}
+
+#if defined(__x86_64__)
+/* chown(2) by the 32-bit table, where it has number 212; 64-bit's 212 is lookup_dcookie. */
+static int chown32(const char *path, int uid, int gid)
+{
+	char *low = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	int ret;
+
+	strcpy(low, path);
+	asm volatile("int $0x80" : "=a"(ret) : "a"(212), "b"(low), "c"(uid), "d"(gid) : "memory", "r8", "r9", "r10", "r11");
+	errno = -ret;
+	return ret < 0 ? -1 : 0;
+}
+#endif
+
+static const char *flood_call;
+static long flood_n;
+
+static void *flood_thread(void *p)
+{
+	int host = !strcmp(flood_call, "sethostname");
+	long gid = getgid();
+
+	for (long i = 0; i < flood_n; i++)
+		if (host)
+			syscall(SYS_sethostname, "", -1); /* asks, then finds the length invalid */
+		else
+			syscall(SYS_setgid, gid);
+	return p;
+}
+
+/* flood setgid|sethostname THREADS CALLS: prints how many nanoseconds that took. */
+static int flood(const char *call, int threads, long n)
+{
+	struct timespec from, to;
+	pthread_t t[64];
+
+	flood_call = call;
+	flood_n = n / threads;
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	for (int i = 0; i < threads; i++)
+		pthread_create(&t[i], NULL, flood_thread, NULL);
+	for (int i = 0; i < threads; i++)
+		pthread_join(t[i], NULL);
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	printf("%lld\n", (to.tv_sec - from.tv_sec) * 1000000000LL + to.tv_nsec - from.tv_nsec);
+	fflush(stdout);
+	return 0;
+}
+
+static int write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_APPEND);
+	ssize_t n;
+
+	if (fd < 0)
+		return -1;
+	n = write(fd, text, strlen(text));
+	close(fd);
+	return n < 0 ? -1 : 0;
+}
+
+static int enter_cgroup(const char *dir)
+{
+	char file[4096];
+
+	snprintf(file, sizeof(file), "%s/cgroup.procs", dir);
+	return write_file(file, "0");
+}
+
+static int wait_line(void)
+{
+	char c;
+
+	while (read(0, &c, 1) == 1)
+		if (c == '\n')
+			return 0;
+	return -1;
+}
+
+static int start(const char *how, struct block b)
+{
+	static char stack[1 << 16];
+	pthread_t t;
+	pid_t pid;
+
+	if (!strcmp(how, "thread")) {
+		if (pthread_create(&t, NULL, in_thread, &b))
+			return -1;
+		return pthread_join(t, NULL) ? -1 : 0;
+	}
+	if (!strcmp(how, "vfork"))
+		pid = clone(in_child, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | SIGCHLD, &b);
+	else if ((pid = fork()) == 0)
+		in_child(&b);
+	return pid < 0 || waitpid(pid, NULL, 0) < 0 ? -1 : 0;
+}
+
+/* Runs the steps in a file, each word ended by a NUL: they may be any bytes. */
+static int script(const char *path)
+{
+	static char text[1 << 16], *words[256];
+	int n = 0, fd = open(path, O_RDONLY);
+	ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof(text));
+
+	for (char *p = text; p < text + size && n < 256; p += strlen(p) + 1)
+		words[n++] = p;
+	run(n, words);
+	return size < 0 ? -1 : 0;
+}
+
+static int step(int n, char **a)
+{
+	const char *s = a[0];
+	int args = n - 1;
+#define IS(name, count) (!strcmp(s, name) && args == (count))
+	if (IS("getpid", 0)) return syscall(SYS_getppid) < 0;
+	if (IS("chdir", 1)) return chdir(a[1]);
+	if (IS("chroot", 1)) return chroot(a[1]);
+	if (IS("mkdir", 1)) return mkdir(a[1], 0755);
+	if (IS("chown", 3)) return syscall(SYS_fchownat, AT_FDCWD, a[1], num(a[2]), num(a[3]), 0);
+#ifdef SYS_chown
+	if (IS("oldchown", 3)) return syscall(SYS_chown, a[1], num(a[2]), num(a[3]));
+#endif
+	if (IS("chownat", 4)) return syscall(SYS_fchownat, open(a[1], O_PATH), a[2], num(a[3]), num(a[4]), 0);
+	if (IS("fchown", 3)) return syscall(SYS_fchown, open(a[1], O_RDONLY), num(a[2]), num(a[3]));
+	if (IS("setuid", 1)) return syscall(SYS_setuid, num(a[1]));
+	if (IS("setgid", 1)) return syscall(SYS_setgid, num(a[1]));
+	if (IS("setresuid", 3)) return syscall(SYS_setresuid, num(a[1]), num(a[2]), num(a[3]));
+	if (IS("setresgid", 3)) return syscall(SYS_setresgid, num(a[1]), num(a[2]), num(a[3]));
+	if (!strcmp(s, "setgroups")) {
+		unsigned g[64];
+		for (int i = 0; i < args; i++)
+			g[i] = num(a[1 + i]);
+		return syscall(SYS_setgroups, (long)args, g);
+	}
+	if (IS("open", 1)) return open(a[1], O_RDONLY) < 0 ? -1 : 0;
+	if (IS("append", 2)) return write_file(a[1], a[2]);
+	if (IS("access", 1)) return syscall(SYS_faccessat, AT_FDCWD, a[1], R_OK);
+	if (IS("eaccess", 1)) return syscall(SYS_faccessat2, AT_FDCWD, a[1], R_OK, AT_EACCESS);
+	if (IS("bind", 2)) return bind_port(a[1], num(a[2]));
+	if (IS("ping", 0)) return socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP) < 0 ? -1 : 0;
+	if (IS("comm", 1)) return prctl(PR_SET_NAME, a[1]);
+	if (IS("nnp", 0)) return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	if (IS("seccomp", 0)) return seccomp_filter();
+	if (IS("capset", 4)) return capset_raw(num(a[1]), num(a[2]), num(a[3]), num(a[4]));
+	if (IS("ambient", 1)) return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, num(a[1]), 0, 0);
+	if (IS("dropbound", 1)) return prctl(PR_CAPBSET_DROP, num(a[1]), 0, 0, 0);
+	if (IS("unshare-user", 0)) return unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWUTS);
+	if (IS("sethostname", 1)) return syscall(SYS_sethostname, a[1], strlen(a[1]));
+	if (IS("mount-tmpfs", 1)) return mount("none", a[1], "tmpfs", 0, NULL);
+	if (IS("cgroup", 1)) return enter_cgroup(a[1]);
+	if (IS("memory", 1)) return memory(a[1]);
+	if (IS("uring-open", 1)) return uring_open(a[1]);
+#if defined(__x86_64__)
+	if (IS("chown32", 3)) return chown32(a[1], num(a[2]), num(a[3]));
+#endif
+	if (IS("flood", 3)) return flood(a[1], num(a[2]), num(a[3]));
+	if (IS("say", 1)) return dprintf(1, "%s\n", a[1]) < 0;
+	if (IS("wait", 0)) return wait_line();
+	if (!strcmp(s, "exec") && args) {
+		a[n] = NULL;
+		return execv(a[1], a + 1);
+	}
+	if (IS("script", 1)) return script(a[1]);
+	/* Runs each of the files once. */
+	if (!strcmp(s, "runall")) {
+		for (int i = 1; i < n; i++) {
+			pid_t pid = fork();
+			if (!pid) {
+				execl(a[i], a[i], NULL);
+				_exit(127);
+			}
+			waitpid(pid, NULL, 0);
+		}
+		return 0;
+	}
+	errno = EINVAL;
+	return -1;
+}
+
+static void run(int n, char **a)
+{
+	int i = 0;
+
+	while (i < n) {
+		int from = i, depth = 0, ret;
+
+		if (!strcmp(a[i], "exec")) /* takes all that follows */
+			i = n;
+		while (i < n && (depth || strcmp(a[i], ","))) {
+			depth += !strcmp(a[i], "{") - !strcmp(a[i], "}");
+			i++;
+		}
+		if (i - from > 2 && !strcmp(a[from + 1], "{"))
+			ret = start(a[from], (struct block){ i - from - 3, a + from + 2 });
+		else
+			ret = step(i - from, a + from);
+		if (ret)
+			dprintf(2, "%s %s\n", a[from], strerrorname_np(errno));
+		i++;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	run(argc - 1, argv + 1);
+	return 0;
+}

@@ -1,0 +1,299 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/leastcap/leastcap/proc"
+)
+
+const kallsyms = `0000000000000000 A hidden
+ffffffff81000300 T __pfx_capable
+ffffffff81000310 T capable
+ffffffff81000100 t chown_ok.isra.0
+ffffffff81000200 T setattr_prepare
+ffffffff81000280 T same_a
+ffffffff81000280 T same_b
+ffffffff81000400 T cap_capable
+ffffffff81000500 W weak
+ffffffff82000000 D jiffies
+ffffffff82000008 d __preempt_count
+ffffffff82000010 B __per_cpu_offset
+ffffffffc0000000 t ovl_open	[overlay]
+ffffffffc0000100 r ovl_data	[overlay]
+
+nonsense
+zz T bad
+`
+
+func symbolsOf(t *testing.T, text string) *symbols {
+	t.Helper()
+	s, err := parseSymbols(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestParseSymbols(t *testing.T) {
+	s := symbolsOf(t, kallsyms)
+	for _, c := range []struct {
+		addr uint64
+		want string
+	}{
+		{0, ""}, {0xffffffff810000ff, ""}, {0xffffffff81000100, "chown_ok.isra.0"}, {0xffffffff810001ff, "chown_ok.isra.0"},
+		{0xffffffff81000200, "setattr_prepare"}, {0xffffffff81000555, "weak"}, {0xffffffffc0000010, "ovl_open"},
+	} {
+		if got := s.at(c.addr); got != c.want {
+			t.Errorf("%#x: got %q, want %q", c.addr, got, c.want)
+		}
+	}
+	if s.data["__per_cpu_offset"] != 0xffffffff82000010 || s.data["__preempt_count"] != 0xffffffff82000008 || s.data["jiffies"] != 0 {
+		t.Errorf("data: %x", s.data)
+	}
+	hidden := symbolsOf(t, "0000000000000000 T capable\n0000000000000000 D __per_cpu_offset\n")
+	if len(hidden.text) > 0 || len(hidden.data) > 0 || hidden.at(5) != "" || hidden.asker([]uint64{1, 2}) != "" {
+		t.Errorf("hidden addresses gave %+v", hidden)
+	}
+	if _, err := parseSymbols(strings.NewReader(strings.Repeat("x", 2<<20))); err == nil {
+		t.Error("an endless line: want an error")
+	}
+}
+
+func TestSpan(t *testing.T) {
+	s := symbolsOf(t, kallsyms)
+	for _, c := range []struct {
+		name     string
+		from, to uint64
+		ok       bool
+	}{
+		{"capable", 0xffffffff81000310, 0xffffffff81000400, true},
+		{"same_a", 0xffffffff81000280, 0xffffffff81000300, true}, // two names for one address
+		{"same_b", 0xffffffff81000280, 0xffffffff81000300, true},
+		{"ovl_open", 0, 0, false}, // nothing behind it: its end is unknown
+		{"absent", 0, 0, false},
+	} {
+		from, to, ok := s.span(c.name)
+		if from != c.from || to != c.to || ok != c.ok {
+			t.Errorf("%s: got %#x, %#x, %t; want %#x, %#x, %t", c.name, from, to, ok, c.from, c.to, c.ok)
+		}
+	}
+}
+
+func TestAsker(t *testing.T) {
+	s := symbolsOf(t, kallsyms)
+	const (
+		program = 0x10 // a BPF program's own frames have no names
+		capCap  = 0xffffffff81000410
+		capable = 0xffffffff81000320
+		chownOk = 0xffffffff81000150
+		prepare = 0xffffffff81000210
+	)
+	for _, c := range []struct {
+		name  string
+		stack []uint64
+		want  string
+	}{
+		{"empty", nil, ""},
+		{"through the wrappers", []uint64{program, capCap, capable, chownOk, prepare}, "chown_ok"},
+		{"no wrapper", []uint64{chownOk, prepare}, ""},
+		{"ends", []uint64{capCap, 0, chownOk}, ""},
+		{"only wrappers", []uint64{capCap, capable}, ""},
+		// A call that is a function's last instruction returns to the next's first.
+		{"at the end of a function", []uint64{capCap, 0xffffffff81000200}, "chown_ok"},
+	} {
+		if got := s.asker(c.stack); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// walk is what the kernel side makes of names, leaf first.
+func walk(truncated bool, leafFirst ...string) (w bpfWalk) {
+	w.N = uint32(len(leafFirst))
+	for i, name := range leafFirst {
+		copy(w.Name[i][:], name)
+	}
+	if truncated {
+		w.Truncated = 1
+	}
+	return w
+}
+
+func TestWalkString(t *testing.T) {
+	long := strings.Repeat("x", 60) // longer than what is kept
+	for _, c := range []struct {
+		w    bpfWalk
+		want string
+	}{
+		{walk(false), "/"},
+		{walk(false, "sh", "bin"), "/bin/sh"},
+		{walk(false, "passwd", "", "etc"), "/etc/passwd"}, // a mount between
+		{walk(false, "", ""), "/"},
+		{walk(true, "c", "b"), "/…/b/c"},
+		{walk(false, "memfd:storm"), "memfd:storm"},
+		{walk(false, "socket:[7]"), "socket:[7]"},
+		{walk(false, "memfd:storm", "d"), "/d/memfd:storm"},
+		{walk(false, "a\xffb\n", "d"), "/d/a\uFFFDb\n"},
+		{walk(false, long), "/" + long[:48]},
+		{bpfWalk{N: 99}, "/"},
+	} {
+		if got := walkString(c.w); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+	if got := walkPath(walk(false, "a\xff")); got != "/a\xff" {
+		t.Errorf("the path to open: got %q", got)
+	}
+}
+
+func TestEvidencePath(t *testing.T) {
+	for _, c := range []struct {
+		arg  string
+		w    bpfWalk
+		want string
+	}{
+		{"", walk(false), ""},
+		{"/etc/passwd", walk(false), "/etc/passwd"},
+		{"/etc/passwd", walk(false, "tmp"), "/etc/passwd"},
+		{"f", walk(false, "d", "tmp"), "/tmp/d/f"},
+		{"../f", walk(false, "d", "tmp"), "/tmp/f"},
+		{".", walk(false, "d", "tmp"), "/tmp/d"},
+		{"", walk(false, "d", "tmp"), "/tmp/d"}, // by descriptor
+		{"f", walk(true, "d"), "/…/d/f"},
+		{"\xff", walk(false, "d"), "/d/\uFFFD"},
+		{"f", walk(false), "/f"}, // in the root directory
+	} {
+		v := bpfEvidence{Walk: c.w}
+		copy(v.Path[:], c.arg)
+		if got := evidencePath(v); got != c.want {
+			t.Errorf("%q: got %q, want %q", c.arg, got, c.want)
+		}
+	}
+}
+
+func TestFormatCall(t *testing.T) {
+	const minus1 = 1<<64 - 1
+	for _, c := range []struct {
+		name string
+		args [6]uint64
+		path string
+		want string
+	}{
+		{"", [6]uint64{1}, "/x", ""},
+		{"setgid", [6]uint64{33}, "", "setgid(33)"},
+		{"setresuid", [6]uint64{minus1, 0, 33}, "", "setresuid(-1, 0, 33)"},
+		{"setreuid", [6]uint64{1, 2}, "", "setreuid(1, 2)"},
+		{"chown", [6]uint64{9, 33, 34}, "/srv", `chown("/srv", 33, 34)`},
+		{"fchownat", [6]uint64{9, 9, 33, minus1}, "/srv", `fchownat("/srv", 33, -1)`},
+		{"chmod", [6]uint64{9, 0o102755}, "/a b", `chmod("/a b", 02755)`},
+		{"fchmodat", [6]uint64{9, 9, 0o644}, "/f", `fchmodat("/f", 0644)`},
+		{"mknod", [6]uint64{9, unix.S_IFCHR | 0o600}, "/dev/x", `mknod("/dev/x", 020600)`},
+		{"kill", [6]uint64{7, 15}, "", "kill(7, SIGTERM)"},
+		{"kill", [6]uint64{minus1, 0}, "", "kill(-1, 0)"},
+		{"tgkill", [6]uint64{7, 8, 9}, "", "tgkill(7, 8, SIGKILL)"},
+		{"open", [6]uint64{9, unix.O_RDWR | unix.O_CREAT | unix.O_APPEND}, "/f", `open("/f", O_RDWR|O_CREAT|O_APPEND)`},
+		{"openat", [6]uint64{9, 9, unix.O_WRONLY | unix.O_TRUNC}, "/f", `openat("/f", O_WRONLY|O_TRUNC)`},
+		{"socket", [6]uint64{unix.AF_INET, unix.SOCK_RAW | unix.SOCK_CLOEXEC, 1}, "", "socket(AF_INET, SOCK_RAW, 1)"},
+		{"socket", [6]uint64{99, 9, 0}, "", "socket(99, 9, 0)"},
+		{"bind", [6]uint64{3, 0, 0, 0, 0, unix.AF_INET6 | 80<<16}, "", "bind(port 80)"},
+		{"bind", [6]uint64{3}, "/run/x.sock", `bind("/run/x.sock")`},
+		{"bind", [6]uint64{3, 0, 0, 0, 0, unix.AF_NETLINK}, "", "bind()"},
+		{"prctl", [6]uint64{24, 13}, "", "prctl(24, 13)"},
+		{"ioctl", [6]uint64{3, 0x8933}, "socket:[7]", `ioctl("socket:[7]", 0x8933)`},
+		{"unlink", [6]uint64{9}, "/x\n\x1b", `unlink("/x\n\x1b")`},
+		{"reboot", [6]uint64{9}, "", "reboot()"},
+	} {
+		if got := formatCall(c.name, c.args, c.path); got != c.want {
+			t.Errorf("got %s, want %s", got, c.want)
+		}
+	}
+}
+
+func TestSyscallNames(t *testing.T) {
+	info, err := table()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := syscallName(info, int32(info.SyscallNames["fchownat"])); got != "fchownat" {
+		t.Errorf("got %q", got)
+	}
+	if a, b := syscallName(info, -1), syscallName(info, 99999); a != "" || b != "syscall_99999" {
+		t.Errorf("got %q and %q", a, b)
+	}
+	// A misspelled name would be skipped in silence: every one has to be known to
+	// one of the tables at least. These are younger than the table.
+	young := []string{"setxattrat", "removexattrat", "fchmodat2"}
+	for name := range calls {
+		if _, ok := info.SyscallNames[name]; !ok && info.Name == "x86_64" && !slices.Contains(young, name) {
+			t.Errorf("no system call is named %q", name)
+		}
+	}
+}
+
+func TestBelongs(t *testing.T) {
+	scope := func(parent uint64, name string) (s bpfScope) {
+		s.Parent = parent
+		copy(s.Name[:], name)
+		return s
+	}
+	all := map[uint64]bpfScope{
+		1: scope(0, ""), 2: scope(1, "docker"), 3: scope(2, "docker-abc.scope"), 4: scope(3, "init"),
+		5: scope(1, "libpod-conmon-abc"), 6: scope(99, "orphan"), 7: scope(8, "loop"), 8: scope(7, "loop"),
+	}
+	for _, c := range []struct {
+		ref  proc.ScopeRef
+		want []uint64
+	}{
+		{proc.ScopeRef{Name: "abc"}, []uint64{3, 4}},
+		{proc.ScopeRef{ID: 3}, []uint64{3, 4}},
+		{proc.ScopeRef{ID: 4, Name: "abc"}, []uint64{4}},
+		{proc.ScopeRef{ID: 77}, nil},
+	} {
+		var got []uint64
+		for id := range all {
+			if belongs(all, id, c.ref) {
+				got = append(got, id)
+			}
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%v: got %v, want %v", c.ref, got, c.want)
+		}
+	}
+}
+
+func TestFeatureError(t *testing.T) {
+	err := fmt.Errorf("open: %w", &FeatureError{Missing: "CAP_BPF", Detail: "load: operation not permitted", Hint: "be root", Err: unix.EPERM})
+	var f *FeatureError
+	if !errors.Is(err, ErrUnavailable) || !errors.Is(err, unix.EPERM) || !errors.As(err, &f) || f.Hint != "be root" {
+		t.Errorf("%v does not say what it wraps", err)
+	}
+	if got, want := err.Error(), "open: the kernel cannot be watched: missing: CAP_BPF (load: operation not permitted)"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestSubsystem(t *testing.T) {
+	if n, err := subsystem(""); n != -1 || err != nil {
+		t.Errorf("the v2 tree: got %d, %v", n, err)
+	}
+	if _, err := subsystem("nonesuch"); err == nil {
+		t.Error("an unknown controller: want an error")
+	}
+}
+
+func TestReadFileCaps(t *testing.T) {
+	f := t.TempDir() + "/f"
+	if res := readFileCaps(f); res.err == nil {
+		t.Error("an absent file: want an error")
+	}
+	if res := readFileCaps("/proc/self/exe"); res.err != nil || res.caps != nil {
+		t.Errorf("a file without: got %+v", res)
+	}
+}

@@ -105,6 +105,10 @@ func (e *BaselineError) Error() string {
 // ErrUnseen says that the workload ran where this kernel cannot see it.
 var ErrUnseen = errors.New("the workload ran, but not on this kernel")
 
+// ErrNoLaunch says that the workload's own part could not be told from its
+// runtime's, so that a result would be wrong.
+var ErrNoLaunch = errors.New("the runtime started the workload without setting its capabilities, so the two cannot be told apart")
+
 // learner is the state of one learning run.
 type learner struct {
 	opts     Options
@@ -233,15 +237,18 @@ func (l *learner) baseline(ctx context.Context) (*usage.Record, error) {
 		if err != nil {
 			return nil, err
 		}
-		if r.record.Launch == nil && r.record.ChecksSeen == 0 {
-			return nil, ErrUnseen
+		if r.record.Launch == nil {
+			if r.record.ChecksSeen == 0 && r.exit.Started {
+				return nil, ErrUnseen
+			}
+			if r.trial.Passed {
+				return nil, ErrNoLaunch
+			}
 		}
 		if !r.trial.Passed {
 			return nil, &BaselineError{Reason: r.trial.Reason, CheckOutput: r.output, Logs: r.logs}
 		}
-		if r.record.Launch != nil {
-			l.profile.Baseline = r.record.Launch.Bounding
-		}
+		l.profile.Baseline = r.record.Launch.Bounding
 		if !slices.Contains(l.exits, r.exit.Code) {
 			l.exits = append(l.exits, r.exit.Code)
 		}

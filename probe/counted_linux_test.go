@@ -103,7 +103,7 @@ func TestCounted(t *testing.T) {
 		{"io_uring, without", all.Without(caps.IpcLock, caps.DacReadSearch, caps.DacOverride), []string{"uring-open", closed},
 			[]string{"uring-open EACCES"}, 0, caps.Of(caps.IpcLock, caps.DacReadSearch, caps.DacOverride)},
 
-		// A name proves nothing: DESIGN.md 2.
+		// A name proves nothing: ARCHITECTURE.md, invariants.
 		{"named like the runtime", all, []string{"comm", "runc:[2:INIT]", ",", "setgid", "33"}, none, caps.Of(caps.Setgid), 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -134,8 +135,8 @@ func walkString(w bpfWalk) string { return strings.ToValidUTF8(walkPath(w), "\uF
 // place in the tree (memfd:NAME) is its name alone.
 func walkPath(w bpfWalk) string {
 	var names []string
-	for i := min(int(w.N), len(w.Name)) - 1; i >= 0; i-- {
-		if name := unix.ByteSliceToString(w.Name[i][:]); name != "" {
+	for _, name := range slices.Backward(strings.Split(string(w.Names[:min(int(w.Len), len(w.Names))]), "\x00")) {
+		if name != "" {
 			names = append(names, name)
 		}
 	}

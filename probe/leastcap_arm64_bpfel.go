@@ -238,9 +238,9 @@ type bpfTotalsKey struct {
 
 type bpfWalk struct {
 	_         structs.HostLayout
-	N         uint32
+	Len       uint32
 	Truncated uint32
-	Name      [20][48]uint8
+	Names     [768]uint8
 }
 
 // Names of all BPF objects in the ELF.

@@ -265,7 +265,11 @@ func (s *scope) launch(set caps.Set, argv ...string) *task {
 
 func (s *scope) launcher(set caps.Set, argv ...string) *exec.Cmd {
 	s.Helper()
-	spec, err := json.Marshal(host.LaunchSpec{Cgroup: s.dir, Path: argv[0], Argv: argv, Bounding: uint64(set)})
+	words := make([][]byte, len(argv))
+	for i, word := range argv {
+		words[i] = []byte(word)
+	}
+	spec, err := json.Marshal(host.LaunchSpec{Cgroup: []byte(s.dir), Path: words[0], Argv: words, Bounding: uint64(set)})
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -221,12 +221,26 @@ var lossNames = [bpfLossLOST_KINDS]string{
 	bpfLossLOST_PORTS: "ports", bpfLossLOST_INFLIGHT: "results",
 }
 
-func (p *Probe) losses() ([bpfLossLOST_KINDS]uint64, error) {
+// losses are counters since [Open], by the names of Record.Lost.
+func (p *Probe) losses() (map[string]uint64, error) {
 	var lost [bpfLossLOST_KINDS]uint64
 	if err := p.coll.Variables[bpfVarLost].Get(&lost); err != nil {
-		return lost, fmt.Errorf("read the loss counters: %w", err)
+		return nil, fmt.Errorf("read the loss counters: %w", err)
 	}
-	return lost, nil
+	m := map[string]uint64{}
+	for i, n := range lost {
+		m[lossNames[i]] = n
+	}
+	// The kernel does not run a program that is running on the same CPU already
+	// (kernel/bpf/trampoline.c, bpf_trace_run()): a check in an interrupt, say.
+	for name, prog := range p.coll.Programs {
+		stats, err := prog.Stats()
+		if err != nil {
+			return nil, fmt.Errorf("read the state of %s: %w", name, err)
+		}
+		m["events"] += stats.RecursionMisses
+	}
+	return m, nil
 }
 
 // ChecksSeen counts the checks in all scopes since [Open], counted or not.

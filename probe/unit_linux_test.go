@@ -115,9 +115,8 @@ func TestAsker(t *testing.T) {
 
 // walk is what the kernel side makes of names, leaf first.
 func walk(truncated bool, leafFirst ...string) (w bpfWalk) {
-	w.N = uint32(len(leafFirst))
-	for i, name := range leafFirst {
-		copy(w.Name[i][:], name)
+	for _, name := range leafFirst {
+		w.Len += uint32(copy(w.Names[w.Len:], name+"\x00"))
 	}
 	if truncated {
 		w.Truncated = 1
@@ -126,22 +125,21 @@ func walk(truncated bool, leafFirst ...string) (w bpfWalk) {
 }
 
 func TestWalkString(t *testing.T) {
-	long := strings.Repeat("x", 60) // longer than what is kept
+	long := strings.Repeat("x", 255) // as long as a name may be
 	for _, c := range []struct {
 		w    bpfWalk
 		want string
 	}{
 		{walk(false), "/"},
 		{walk(false, "sh", "bin"), "/bin/sh"},
-		{walk(false, "passwd", "", "etc"), "/etc/passwd"}, // a mount between
 		{walk(false, "", ""), "/"},
 		{walk(true, "c", "b"), "/…/b/c"},
 		{walk(false, "memfd:storm"), "memfd:storm"},
 		{walk(false, "socket:[7]"), "socket:[7]"},
 		{walk(false, "memfd:storm", "d"), "/d/memfd:storm"},
 		{walk(false, "a\xffb\n", "d"), "/d/a\uFFFDb\n"},
-		{walk(false, long), "/" + long[:48]},
-		{bpfWalk{N: 99}, "/"},
+		{walk(false, long, long), "/" + long + "/" + long},
+		{bpfWalk{Len: 1 << 30}, "/"},
 	} {
 		if got := walkString(c.w); got != c.want {
 			t.Errorf("got %q, want %q", got, c.want)

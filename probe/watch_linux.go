@@ -21,7 +21,7 @@ import (
 type Watch struct {
 	p      *Probe
 	ref    proc.ScopeRef
-	lost   [bpfLossLOST_KINDS]uint64 // as they stood at the beginning
+	lost   map[string]uint64 // as they stood at the beginning
 	scopes []uint64                  // found so far, the workload's own first
 }
 
@@ -277,14 +277,15 @@ func (w *Watch) readLosses(r *usage.Record) error {
 	if w.ref.ID != 0 && len(w.scopes) == 0 {
 		// The cgroup did not fit when it was made, or is older than the probe:
 		// what happens in it is not seen at all.
-		now[bpfLossLOST_SCOPES] = max(now[bpfLossLOST_SCOPES], w.lost[bpfLossLOST_SCOPES]+1)
+		const scopes = "scopes"
+		now[scopes] = max(now[scopes], w.lost[scopes]+1)
 	}
-	for i, n := range now {
-		if d := n - w.lost[i]; d > 0 {
+	for name, n := range now {
+		if d := n - w.lost[name]; d > 0 {
 			if r.Lost == nil {
 				r.Lost = map[string]uint64{}
 			}
-			r.Lost[lossNames[i]] = d
+			r.Lost[name] = d
 		}
 	}
 	return nil
@@ -423,7 +424,7 @@ func evidencePath(v bpfEvidence) string {
 	switch {
 	case strings.HasPrefix(arg, "/"):
 		return arg
-	case v.Walk.N == 0 && v.Walk.Truncated == 0 && arg == "":
+	case v.Walk.Len == 0 && v.Walk.Truncated == 0 && arg == "":
 		return ""
 	case arg == "":
 		return walkString(v.Walk)

@@ -111,6 +111,8 @@ func explain(err error) (text, hint string, code int) {
 		return text, eng.Hint, exitUsage
 	case errors.Is(err, learn.ErrUnseen):
 		return text, "leastcap has to run on the machine (and in the virtual machine, with Docker Desktop) that runs the containers", exitBlind
+	case errors.Is(err, learn.ErrNoLaunch):
+		return text, "use runc or crun as the engine's runtime", exitBlind
 	case errors.Is(err, probe.ErrUnavailable):
 		return text, "", exitBlind
 	}

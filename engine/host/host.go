@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -103,6 +104,9 @@ func (w *Workload) Use(set caps.Set, _ bool) usage.Use {
 
 const cgroupPrefix = "leastcap-"
 
+// cgroupName is "leastcap-OWNER-N"; a cgroup with any other name is not ours.
+var cgroupName = regexp.MustCompile("^" + cgroupPrefix + `(\d+-\d+)-\d+$`)
+
 // Prepare makes the cgroup.
 func (w *Workload) Prepare(_ context.Context, g engine.Grant) (engine.Instance, error) {
 	w.mu.Lock()
@@ -126,7 +130,10 @@ func (w *Workload) Prepare(_ context.Context, g engine.Grant) (engine.Instance, 
 	if err != nil {
 		return nil, fmt.Errorf("find our own executable: %w", err)
 	}
-	spec := LaunchSpec{Cgroup: dir, Path: w.path, Argv: w.argv, Bounding: uint64(set)}
+	spec := LaunchSpec{Cgroup: []byte(dir), Path: []byte(w.path), Bounding: uint64(set)}
+	for _, word := range w.argv {
+		spec.Argv = append(spec.Argv, []byte(word))
+	}
 	if w.user != nil {
 		if err := spec.setUser(w.user); err != nil {
 			return nil, err
@@ -148,12 +155,11 @@ func (w *Workload) Clean(context.Context) error {
 	}
 	var errs []error
 	for _, e := range entries {
-		rest, ok := strings.CutPrefix(e.Name(), cgroupPrefix)
-		i := strings.LastIndexByte(rest, '-')
-		if !ok || !e.IsDir() || i < 0 {
+		m := cgroupName.FindStringSubmatch(e.Name())
+		if m == nil || !e.IsDir() {
 			continue
 		}
-		owner := proc.Owner(rest[:i])
+		owner := proc.Owner(m[1])
 		if owner == w.owner || !owner.Alive() {
 			errs = append(errs, removeCgroup(filepath.Join(w.dir, e.Name())))
 		}

@@ -17,10 +17,11 @@ const LaunchVerb = "__launch"
 const launchFailed = 213
 
 // LaunchSpec is what the launcher does.
+// Words are bytes: they need not be UTF-8, which JSON's strings have to be.
 type LaunchSpec struct {
-	Cgroup   string   `json:"cgroup"`
-	Path     string   `json:"path"`
-	Argv     []string `json:"argv"`
+	Cgroup   []byte   `json:"cgroup"`
+	Path     []byte   `json:"path"`
+	Argv     [][]byte `json:"argv"`
 	Bounding uint64   `json:"bounding"`
 	// With a user the set is also ambient, as systemd's AmbientCapabilities=
 	// makes it: else a process that is not root would have nothing.
@@ -54,7 +55,7 @@ func (s *LaunchSpec) setUser(u *user.User) error {
 }
 
 func (s LaunchSpec) encode() string {
-	b, _ := json.Marshal(s) // strings and numbers only: cannot fail
+	b, _ := json.Marshal(s) // bytes and numbers only: cannot fail
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 

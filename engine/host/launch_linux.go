@@ -29,7 +29,7 @@ func Launch(word string, stderr io.Writer) int {
 
 func launch(s LaunchSpec) error {
 	runtime.LockOSThread() // capabilities belong to the thread
-	procs := filepath.Join(s.Cgroup, "cgroup.procs")
+	procs := filepath.Join(string(s.Cgroup), "cgroup.procs")
 	if err := os.WriteFile(procs, []byte(fmt.Sprint(os.Getpid())), 0); err != nil {
 		return err
 	}
@@ -63,7 +63,11 @@ func launch(s LaunchSpec) error {
 			}
 		}
 	}
-	if err := unix.Exec(s.Path, s.Argv, os.Environ()); err != nil {
+	argv := make([]string, len(s.Argv))
+	for i, word := range s.Argv {
+		argv[i] = string(word)
+	}
+	if err := unix.Exec(string(s.Path), argv, os.Environ()); err != nil {
 		return fmt.Errorf("execute %s: %w", s.Path, err)
 	}
 	return nil

@@ -1,5 +1,5 @@
 // Package fences holds the layout of the module: which package may import
-// which, and where effects may be. DESIGN.md, section 6, says why; the tables
+// which, and where effects may be. ARCHITECTURE.md says why; the tables
 // here are the same rules as data, and the test of this package holds them.
 package fences
 

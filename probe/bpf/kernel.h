@@ -33,6 +33,27 @@ enum bpf_map_type {
 enum { BPF_ANY = 0, BPF_NOEXIST = 1, BPF_EXIST = 2 };
 enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2 };
 
+/* Constants of the kernel's, uapi unless a source is named. */
+#define CAP_DAC_OVERRIDE 1
+#define CAP_DAC_READ_SEARCH 2
+#define CAP_SETPCAP 8
+#define CAP_SYS_ADMIN 21
+#define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
+#define PR_CAPBSET_DROP 24    /* include/uapi/linux/prctl.h */
+#define PR_CAP_AMBIENT 47
+#define PR_CAP_AMBIENT_RAISE 2
+#define AF_UNIX 1
+#define AF_INET 2
+#define AF_INET6 10
+#define SOCK_DGRAM 2
+#define IPPROTO_ICMP 1
+#define IPPROTO_ICMPV6 58
+#define AT_FDCWD -100
+#define EPERM 1
+#define EACCES 13
+#define ENOSYS 38
+#define MAX_USERNS_DEPTH 33 /* kernel/user_namespace.c create_user_ns(): level > 32 is refused */
+
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>

@@ -5,8 +5,9 @@
 
 #define NAME_LEN 128  /* a cgroup's leaf name: "cri-containerd-" + 64 + ".scope" fits */
 #define PATH_LEN 256  /* a path argument as user space passed it */
-#define COMP_LEN 48   /* one component of a path that is read from dentries */
-#define COMPS 20      /* places for such a path's components, the leaf first */
+#define WALK_STEPS 32 /* components and mounts of a path that is read from dentries */
+#define WALK_LEN 512  /* bytes of it, and one more name; a power of two */
+#define WALK_NAME 256 /* include/uapi/linux/limits.h NAME_MAX, with its NUL */
 #define STACK 20      /* return addresses kept of the kernel stack */
 #define GROUPS 32     /* supplementary groups kept */
 #define CAPS 64       /* bits of kernel_cap_t */
@@ -84,10 +85,10 @@ struct scope {
 struct totals_key { __u64 scope; __u32 phase; __u32 pad; };
 struct totals { __u64 n[KINDS][CAPS]; };
 
-struct walk { /* a path, leaf first; where it crosses a mount there is an empty place */
-	__u32 n;
+struct walk { /* a path: its components, leaf first, each with its NUL */
+	__u32 len;
 	__u32 truncated;
-	__u8 name[COMPS][COMP_LEN];
+	__u8 names[WALK_LEN + WALK_NAME];
 };
 
 struct evidence_key {

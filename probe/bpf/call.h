@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/* The system call that a task is in, and whether it is in one at all. */
+#ifndef LEASTCAP_CALL_H
+#define LEASTCAP_CALL_H
+
+#include "maps.h"
+
+struct call {
+	struct pt_regs *regs;
+	__s32 nr; /* -1: none (page fault, kernel entry by other ways) */
+	bool compat;
+	bool failed;       /* known to have failed, where the caller is at its exit */
+	bool has_sets;
+	__u64 sets[3]; /* capset(2)'s, in place of the arguments */
+};
+
+static __always_inline __u64 arg(struct pt_regs *regs, int i)
+{
+#if defined(__TARGET_ARCH_x86)
+	switch (i) {
+	case 0: return READ(regs, di);
+	case 1: return READ(regs, si);
+	case 2: return READ(regs, dx);
+	case 3: return READ(regs, r10);
+	case 4: return READ(regs, r8);
+	default: return READ(regs, r9);
+	}
+#else
+	switch (i) {
+	case 0: return READ(regs, orig_x0);
+	case 1: return READ(regs, regs[1]);
+	case 2: return READ(regs, regs[2]);
+	case 3: return READ(regs, regs[3]);
+	case 4: return READ(regs, regs[4]);
+	default: return READ(regs, regs[5]);
+	}
+#endif
+}
+
+/*
+ * On x86 an exception leaves its error code where the system call's number
+ * stands. A system call in progress has ax preset to -ENOSYS
+ * (arch/x86/entry/entry_64.S, PUSH_AND_CLEAR_REGS rax=$-ENOSYS).
+ */
+static __always_inline struct call current_call(struct task_struct *task)
+{
+	struct call c = { .nr = -1 };
+
+	c.regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	if (!c.regs)
+		return c;
+#if defined(__TARGET_ARCH_x86)
+	if ((__s64)READ(c.regs, ax) == -ENOSYS)
+		c.nr = (__s32)READ(c.regs, orig_ax);
+	c.compat = READ(task, thread_info.status) & 2; /* TS_COMPAT */
+#else
+	c.nr = READ(c.regs, syscallno);
+	c.compat = READ(task, thread_info.flags) & (1UL << 22); /* TIF_32BIT */
+#endif
+	return c;
+}
+
+static __always_inline struct sysinfo *sysinfo_of(struct call *c)
+{
+	__u32 nr = c->nr;
+
+	if (c->nr < 0 || c->compat)
+		return NULL;
+	return bpf_map_lookup_elem(&sysinfos, &nr);
+}
+
+/* Hard or soft interrupt or NMI: current is there by accident (include/linux/preempt.h in_task()). */
+static __always_inline bool in_interrupt(struct task_struct *task)
+{
+	__u32 n = 0;
+#if defined(__TARGET_ARCH_x86)
+	__u64 base = 0, at = cfg_preempt_count;
+
+	if (!at && cfg_pcpu_hot && bpf_core_type_exists(struct pcpu_hot))
+		at = cfg_pcpu_hot + bpf_core_field_offset(((struct pcpu_hot *)0)->preempt_count);
+	if (!at || !cfg_per_cpu_offset)
+		return false;
+	bpf_probe_read_kernel(&base, sizeof(base),
+		(void *)(cfg_per_cpu_offset + 8 * (__u64)bpf_get_smp_processor_id()));
+	bpf_probe_read_kernel(&n, sizeof(n), (void *)(base + at));
+#else
+	n = READ(task, thread_info.preempt.count);
+#endif
+	return n & 0x00ff0100; /* NMI, hard interrupt, serving a soft interrupt */
+}
+
+#endif

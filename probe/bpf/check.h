@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/* The check: what counts, and what does not. */
+#ifndef LEASTCAP_CHECK_H
+#define LEASTCAP_CHECK_H
+
+#include "evidence.h"
+
+/* Is one of these functions among those that called? */
+static __always_inline bool asked_by(void *ctx, int first, int end)
+{
+	__u64 stack[STACK] = {};
+	long n = bpf_get_stack(ctx, stack, sizeof(stack), 0);
+
+	for (int i = 0; i < STACK; i++) {
+		if (i * 8 >= n)
+			break;
+		for (int j = first; j < end; j++)
+			if (stack[i] >= cfg_text[j][0] && stack[i] < cfg_text[j][1])
+				return true;
+	}
+	return false;
+}
+
+/*
+ * security_vm_enough_memory_mm() asks for SYS_ADMIN at every mmap, brk, fork,
+ * exec and page fault that accounts memory (security/commoncap.c
+ * cap_vm_enough_memory()): advice to the overcommit heuristic, never a need. So
+ * does the JIT at every classic filter (arch/x86/net/bpf_jit_comp.c do_jit()).
+ */
+static __always_inline bool advice_only(void *ctx, struct call *c, struct sysinfo *si)
+{
+	if (si && si->special == SPECIAL_MEMORY)
+		return true;
+	if (!cfg_text[0][0])
+		return c->nr < 0 || (si && (si->special == SPECIAL_MEMORY_MAYBE || si->special == SPECIAL_EXEC));
+	return asked_by(ctx, 0, ADVISERS);
+}
+
+/*
+ * A runtime closes what it has open before it executes the entry point, and for
+ * that reads /proc/self/fd, which is root's where the process is not dumpable.
+ * One's own may be read in any case (fs/proc/fd.c proc_fd_permission()).
+ */
+static __always_inline bool own_descriptors(void *ctx, __u32 cap)
+{
+	return (cap == CAP_DAC_OVERRIDE || cap == CAP_DAC_READ_SEARCH) && asked_by(ctx, ADVISERS, ADVISERS + 1);
+}
+
+/* capset(2) asks for SETPCAP always (cap_inh_is_capped()), and uses the answer only here. */
+static __always_inline bool setpcap_matters(struct task_struct *task, struct call *c)
+{
+	struct cap_header h = {};
+	struct cap_data d[2] = {};
+	__u64 want, have;
+
+	bpf_probe_read_user(&h, sizeof(h), (void *)arg(c->regs, 0));
+	bpf_probe_read_user(&d[0], sizeof(d[0]), (void *)arg(c->regs, 1));
+	if (h.version != 0x19980330) /* _LINUX_CAPABILITY_VERSION_1 has one word */
+		bpf_probe_read_user(&d[1], sizeof(d[1]), (void *)(arg(c->regs, 1) + sizeof(d[0])));
+	want = d[0].inheritable | ((__u64)d[1].inheritable << 32);
+	have = READ(task, real_cred, cap_inheritable.val) | READ(task, real_cred, cap_permitted.val);
+	return want & ~have;
+}
+
+/*
+ * Follows cap_capable()'s walk (security/commoncap.c): is the answer given by a
+ * bit of the credential (1), by owning the namespace (0), or by neither because
+ * the target is not below the credential's namespace (-1)?
+ */
+static __always_inline int decided_by(const struct cred *cred, struct user_namespace *own, struct user_namespace *target)
+{
+	struct user_namespace *ns = target;
+
+	if (target == own)
+		return 1;
+	for (int i = 0; i < MAX_USERNS_DEPTH; i++) {
+		struct user_namespace *parent = READ(ns, parent);
+
+		if (!parent)
+			return -1;
+		if (parent == own)
+			return READ(ns, owner.val) == READ(cred, euid.val) ? 0 : 1;
+		ns = parent;
+	}
+	return -1;
+}
+
+/* What a system call returns belongs to each check that it was denied. */
+static __always_inline void follow(__u32 tid, struct evidence_key *key)
+{
+	__u8 cap = key->cap | (key->kind == KIND_BEYOND ? FLIGHT_BEYOND : 0);
+	struct flight *f = bpf_map_lookup_elem(&inflight, &tid);
+
+	if (!f) {
+		struct flight new = { .key = *key, .n = 1, .cap = { cap } };
+
+		if (bpf_map_update_elem(&inflight, &tid, &new, BPF_ANY))
+			lose(LOST_INFLIGHT);
+		return;
+	}
+	for (int i = 0; i < FLIGHT; i++) {
+		if (i >= f->n) {
+			f->cap[i] = cap;
+			f->n = i + 1;
+			return;
+		}
+		if (f->cap[i] == cap)
+			return;
+	}
+	lose(LOST_INFLIGHT);
+}
+
+static __always_inline int on_check(void *ctx, const struct cred *cred, struct user_namespace *target, __u32 cap, int ret)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	const struct cred *real;
+	struct evidence_key key = {};
+	struct user_namespace *own;
+	struct sysinfo *si;
+	struct totals *sum;
+	struct scope *scope;
+	struct task *t;
+	struct call c;
+	__u64 cg, id;
+	__u32 phase, kind;
+	int by;
+
+	cg = scope_of(task);
+	scope = bpf_map_lookup_elem(&scopes, &cg);
+	if (!scope || cap >= CAPS)
+		return 0;
+	__sync_fetch_and_add(&checks_seen, 1);
+	phase = phase_of(cg);
+	sum = totals_of(cg, phase);
+	if (!sum)
+		return 0;
+	if (!ret)
+		count(sum, KIND_PLAIN_ALL, cap);
+
+	id = bpf_get_current_pid_tgid();
+	t = mark_of((__u32)id, id >> 32);
+	if (t && t->state == TASK_SETUP)
+		return 0;
+	if (!ret)
+		count(sum, KIND_PLAIN_OWN, cap);
+	if (READ(task, flags) & PF_KTHREAD)
+		return 0;
+
+	c = current_call(task);
+	si = sysinfo_of(&c);
+	real = READ(task, real_cred);
+	if (cred != real) {
+		/*
+		 * Overridden (overlayfs: the mounter's) or another task's. Only
+		 * access(2) judges with a copy of the task's own (fs/open.c
+		 * access_override_creds()).
+		 */
+		if (!si || si->special != SPECIAL_ACCESS || cred != READ(task, cred) ||
+		    READ(cred, cap_permitted.val) != READ(real, cap_permitted.val) ||
+		    READ(cred, cap_bset.val) != READ(real, cap_bset.val))
+			return 0;
+	}
+	own = READ(cred, user_ns);
+	if (scope->userns && (__u64)own != scope->userns)
+		return 0; /* power over a user namespace that the workload made itself */
+	by = decided_by(cred, own, target);
+	if (by == 0)
+		return 0;
+	if (cap == CAP_SYS_ADMIN && advice_only(ctx, &c, si))
+		return 0;
+	if (cap == CAP_SETPCAP && si && si->special == SPECIAL_CAPSET && !setpcap_matters(task, &c))
+		return 0;
+	if (t && t->state == TASK_LAUNCH && own_descriptors(ctx, cap))
+		return 0;
+	if (in_interrupt(task))
+		return 0;
+
+	kind = !ret ? KIND_GRANTED : by < 0 ? KIND_BEYOND : KIND_DENIED;
+	key.scope = cg;
+	key.phase = phase;
+	key.kind = kind;
+	key.cap = cap;
+	key.nr = c.nr;
+	if (t && t->state == TASK_LAUNCH) {
+		/* Until the exec, another capset(2) may still void this. */
+		key.launch = 1;
+		if (kind == KIND_GRANTED)
+			t->granted |= 1ULL << cap;
+		else if (kind == KIND_DENIED)
+			t->denied |= 1ULL << cap;
+		else
+			t->beyond |= 1ULL << cap;
+	} else {
+		count(sum, kind, cap);
+	}
+	note(ctx, &key, &c, si);
+	if (ret && c.nr >= 0)
+		follow((__u32)id, &key);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/* What the loader sets, the maps, and what is lost. */
+#ifndef LEASTCAP_MAPS_H
+#define LEASTCAP_MAPS_H
+
+#include "kernel.h"
+#include "leastcap.h"
+
+/* Which hierarchy tells scopes apart: a v1 controller's index, or -1 for the v2 tree. */
+volatile const __s32 cfg_subsys = -1;
+/* Kernel text of the functions that ask for SYS_ADMIN as advice, then of
+ * proc_fd_permission(); 0 where kallsyms is hidden. */
+#define ADVISERS 4
+volatile const __u64 cfg_text[ADVISERS + 1][2];
+/* x86: addresses of __per_cpu_offset[] and of what holds preempt_count; 0 where hidden. */
+volatile const __u64 cfg_per_cpu_offset, cfg_preempt_count, cfg_pcpu_hot;
+
+__u64 lost[LOST_KINDS];
+__u64 checks_seen; /* in any scope, so that "saw nothing" can be told from "was blind" */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u64);
+	__type(value, struct scope);
+} scopes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u64);
+	__type(value, __u32);
+} phases SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 2048);
+	__type(key, struct totals_key);
+	__type(value, struct totals);
+} sums SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct evidence_key);
+	__type(value, struct evidence);
+} evidences SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, struct task);
+} tasks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, struct flight);
+} inflight SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct exe_key);
+	__type(value, struct exe);
+} exes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct identity_key);
+	__type(value, struct identity);
+} identities SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 2048);
+	__type(key, struct port_key);
+	__type(value, struct port);
+} ports SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, struct sysinfo);
+} sysinfos SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 256 * 1024);
+} execs SEC(".maps");
+
+/* Values too large for the 512-byte stack are built here. */
+struct scratch {
+	struct evidence ev;
+	struct exe exe;
+	struct identity id;
+	struct scope scope;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} scratches SEC(".maps");
+
+/* New map entries start from zeroes that are too large for the stack and for memset(). */
+static const struct totals zeroes;
+
+/* Makes bpf2go see the types that only user space uses by name. */
+const struct exec_event *unused_exec_event __attribute__((unused));
+const struct capstate *unused_capstate __attribute__((unused));
+const enum kind *unused_kind __attribute__((unused));
+const enum loss *unused_loss __attribute__((unused));
+const enum special *unused_special __attribute__((unused));
+
+/* The copy keeps accesses to our own structures (c->regs) from being relocated too. */
+#define READ(src, ...) ({ typeof(src) from_ = (src); BPF_CORE_READ(from_, __VA_ARGS__); })
+
+static __always_inline struct scratch *scratch(void)
+{
+	__u32 zero = 0;
+	return bpf_map_lookup_elem(&scratches, &zero);
+}
+
+static __always_inline void clear(void *to, __u32 size)
+{
+	_Static_assert(sizeof(struct evidence) <= sizeof(zeroes), "evidence outgrew its zeroes");
+	bpf_probe_read_kernel(to, size, &zeroes);
+}
+
+static __always_inline void lose(enum loss what)
+{
+	__sync_fetch_and_add(&lost[what], 1);
+}
+
+#endif

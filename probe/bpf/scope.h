@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/* Where a task belongs, and the counters of that place. */
+#ifndef LEASTCAP_SCOPE_H
+#define LEASTCAP_SCOPE_H
+
+#include "maps.h"
+
+static __always_inline struct cgroup *cgroup_of(struct task_struct *task)
+{
+	struct css_set *set = READ(task, cgroups);
+	struct cgroup_subsys_state *css = NULL;
+
+	if (cfg_subsys < 0)
+		return READ(set, dfl_cgrp);
+	/* CO-RE relocates no variable index. */
+	bpf_probe_read_kernel(&css, sizeof(css),
+		(void *)set + bpf_core_field_offset(set->subsys) + 8 * (__u64)(cfg_subsys & 15));
+	return READ(css, cgroup);
+}
+
+static __always_inline __u64 scope_of(struct task_struct *task)
+{
+	struct cgroup *cg = cgroup_of(task);
+	return READ(cg, kn, id);
+}
+
+/* Ids of different hierarchies may collide: is this cgroup in ours? */
+static __always_inline bool our_hierarchy(struct cgroup *cg)
+{
+	struct cgroup *own = cgroup_of((struct task_struct *)bpf_get_current_task());
+	return READ(cg, root) == READ(own, root);
+}
+
+static __always_inline __u32 phase_of(__u64 scope)
+{
+	__u32 *p = bpf_map_lookup_elem(&phases, &scope);
+	return p ? *p : 0;
+}
+
+/* A thread's own mark, or its process's: only the leader is moved by name. */
+static __always_inline struct task *mark_of(__u32 tid, __u32 tgid)
+{
+	struct task *t = bpf_map_lookup_elem(&tasks, &tid);
+
+	if (!t && tid != tgid)
+		t = bpf_map_lookup_elem(&tasks, &tgid);
+	return t;
+}
+
+static __always_inline void set_mark(__u32 tid, struct task *t)
+{
+	if (bpf_map_update_elem(&tasks, &tid, t, BPF_ANY))
+		lose(LOST_TASKS);
+}
+
+static __always_inline struct totals *totals_of(__u64 scope, __u32 phase)
+{
+	struct totals_key key = { .scope = scope, .phase = phase };
+	struct totals *t = bpf_map_lookup_elem(&sums, &key);
+
+	if (t)
+		return t;
+	bpf_map_update_elem(&sums, &key, &zeroes, BPF_NOEXIST);
+	t = bpf_map_lookup_elem(&sums, &key);
+	if (!t)
+		lose(LOST_TOTALS);
+	return t;
+}
+
+static __always_inline void count(struct totals *t, __u32 kind, __u32 cap)
+{
+	if (kind < KINDS)
+		__sync_fetch_and_add(&t->n[kind][cap & (CAPS - 1)], 1);
+}
+
+static __always_inline void count_set(struct totals *t, __u32 kind, __u64 set)
+{
+	for (int i = 0; i < CAPS; i++)
+		if (set & (1ULL << i))
+			count(t, kind, i);
+}
+
+#endif

@@ -299,18 +299,23 @@ func (r *run) hopeless() bool {
 // odd fails a trial as soon as one of its processes is what none was in the
 // baseline.
 func (r *run) odd() bool {
+	ids := r.strange()
+	if len(ids) > 0 {
+		r.fail("guard", "%s", r.guard.Compare(ids))
+	}
+	return len(ids) > 0
+}
+
+// strange gives the identities so far if one of them was none in the baseline.
+func (r *run) strange() []usage.Identity {
 	if r.baseline {
-		return false
+		return nil
 	}
 	ids, err := r.watch.Identities()
-	if err != nil {
-		return false // the record at the end will tell
+	if err != nil || len(r.guard.Strange(ids)) == 0 {
+		return nil // the record at the end will tell
 	}
-	if strange := r.guard.Strange(ids); len(strange) > 0 {
-		r.fail("guard", "%s", r.guard.Compare(ids))
-		return true
-	}
-	return false
+	return ids
 }
 
 // check tries the check commands until all pass.
@@ -326,6 +331,10 @@ func (r *run) check(ctx context.Context) error {
 	wait := pollInterval / 2
 	for {
 		ended := r.ended()
+		if ended && !r.endedWell() {
+			r.fail("died", "it %v before the check passed", r.inst.Exit())
+			return nil
+		}
 		attempt := time.Now()
 		passed, output, err := r.attempt(ctx, env, deadline)
 		if err != nil {
@@ -337,8 +346,8 @@ func (r *run) check(ctx context.Context) error {
 			return nil
 		}
 		switch {
-		case ended:
-			r.fail("died", "it %v before the check passed", r.inst.Exit())
+		case ended: // well, and the check has had its chance after that
+			r.fail("check", "it ended, and the check did not pass%s", lastWords(output))
 			return nil
 		case r.odd():
 			return nil
@@ -363,8 +372,19 @@ func lastWords(output string) string {
 	return ""
 }
 
-// attempt runs all check commands once. One that hangs is cut off: in a trial
-// when it has become hopeless, else at the deadline.
+// endedWell says whether the exit status of a workload that ended is as it
+// should be.
+func (r *run) endedWell() bool {
+	e := r.inst.Exit()
+	if r.baseline {
+		return e.Started && e.Code == 0
+	}
+	return e.Started && slices.Contains(r.exits, e.Code)
+}
+
+// attempt runs all check commands once. One that hangs is cut off: when the
+// workload has died meanwhile, in a trial when it has become hopeless, and in
+// any case at the deadline.
 func (r *run) attempt(ctx context.Context, env []string, deadline time.Time) (passed bool, output string, err error) {
 	actx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
@@ -372,14 +392,21 @@ func (r *run) attempt(ctx context.Context, env []string, deadline time.Time) (pa
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
+		exited := r.inst.Exited()
 		for {
 			select {
 			case <-stop:
 				return
 			case <-actx.Done():
 				return
+			case <-exited:
+				if !r.endedWell() {
+					cancel()
+					return
+				}
+				exited = nil
 			case <-time.After(4 * pollInterval):
-				if time.Since(r.started) > r.reference.ready && r.hopeless() {
+				if len(r.strange()) > 0 || r.hopeless() {
 					cancel()
 					return
 				}

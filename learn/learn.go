@@ -256,7 +256,7 @@ func (l *learner) baseline(ctx context.Context) (*usage.Record, error) {
 		identities = append(identities, r.record.Identities)
 	}
 	l.guard = advise.NewGuard(l.workload.Privileged(), identities...)
-	if l.reference.oneShot == false && len(l.opts.Checks) == 0 && !l.reference.healthy {
+	if !l.reference.oneShot && len(l.opts.Checks) == 0 && !l.reference.healthy {
 		l.note("no check command: a run passes if it stays up for %v with the same identities; --check says better what works", l.opts.Settle)
 	}
 	seen := usage.Fold(l.records...)

@@ -136,12 +136,11 @@ func TestCommandLine(t *testing.T) {
 func words(t *testing.T, line string) []string {
 	t.Helper()
 	var out []*syntax.Word
-	err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Words(strings.NewReader(line), func(w *syntax.Word) bool {
+	for w, err := range syntax.NewParser(syntax.Variant(syntax.LangBash)).WordsSeq(strings.NewReader(line)) {
+		if err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
 		out = append(out, w)
-		return true
-	})
-	if err != nil {
-		t.Fatalf("%q: %v", line, err)
 	}
 	fields, err := expand.Fields(&expand.Config{NoUnset: true}, out...)
 	if err != nil {

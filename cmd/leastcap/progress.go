@@ -155,7 +155,7 @@ func (p *liveProgress) draw(above string) {
 func (p *liveProgress) erase(width int) string {
 	s := "\r" + ansi.EraseLineRight
 	for ; p.shown > width; p.shown -= width { // it has become narrower, and the line was wrapped
-		s += ansi.CursorUp1 + ansi.EraseLineRight
+		s += ansi.CUU1 + ansi.EraseLineRight
 	}
 	p.shown = 0
 	return s

@@ -168,7 +168,7 @@ func TestLiveProgress(t *testing.T) {
 		t.Errorf("%d lines, want one for each run", got)
 	}
 	for _, s := range regexp.MustCompile(`\x1b(\[[0-9;?]*[a-zA-Z]|[^\[])`).FindAllString(b.String(), -1) {
-		if !strings.HasSuffix(s, "m") && s != ansi.EraseLineRight && s != ansi.CursorUp1 {
+		if !strings.HasSuffix(s, "m") && s != ansi.EraseLineRight && s != ansi.CUU1 {
 			t.Errorf("writes %q", s)
 		}
 	}

@@ -275,6 +275,7 @@ const (
 	bpfVarCfgSubsys           = "cfg_subsys"
 	bpfVarCfgText             = "cfg_text"
 	bpfVarChecksSeen          = "checks_seen"
+	bpfVarFlights             = "flights"
 	bpfVarLost                = "lost"
 	bpfVarUnusedCapstate      = "unused_capstate"
 	bpfVarUnusedExecEvent     = "unused_exec_event"
@@ -365,6 +366,7 @@ type bpfVariableSpecs struct {
 	CfgSubsys       *ebpf.VariableSpec `ebpf:"cfg_subsys"`
 	CfgText         *ebpf.VariableSpec `ebpf:"cfg_text"`
 	ChecksSeen      *ebpf.VariableSpec `ebpf:"checks_seen"`
+	Flights         *ebpf.VariableSpec `ebpf:"flights"`
 	Lost            *ebpf.VariableSpec `ebpf:"lost"`
 	UnusedCapstate  *ebpf.VariableSpec `ebpf:"unused_capstate"`
 	UnusedExecEvent *ebpf.VariableSpec `ebpf:"unused_exec_event"`
@@ -434,6 +436,7 @@ type bpfVariables struct {
 	CfgSubsys       *ebpf.Variable `ebpf:"cfg_subsys"`
 	CfgText         *ebpf.Variable `ebpf:"cfg_text"`
 	ChecksSeen      *ebpf.Variable `ebpf:"checks_seen"`
+	Flights         *ebpf.Variable `ebpf:"flights"`
 	Lost            *ebpf.Variable `ebpf:"lost"`
 	UnusedCapstate  *ebpf.Variable `ebpf:"unused_capstate"`
 	UnusedExecEvent *ebpf.Variable `ebpf:"unused_exec_event"`

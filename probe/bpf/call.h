@@ -37,6 +37,16 @@ static __always_inline __u64 arg(struct pt_regs *regs, int i)
 #endif
 }
 
+/* Is it in a system call of the 32-bit table? */
+static __always_inline bool is_compat(struct task_struct *task)
+{
+#if defined(__TARGET_ARCH_x86)
+	return READ(task, thread_info.status) & 2; /* TS_COMPAT */
+#else
+	return READ(task, thread_info.flags) & (1UL << 22); /* TIF_32BIT */
+#endif
+}
+
 /*
  * On x86 an exception leaves its error code where the system call's number
  * stands. A system call in progress has ax preset to -ENOSYS
@@ -52,11 +62,10 @@ static __always_inline struct call current_call(struct task_struct *task)
 #if defined(__TARGET_ARCH_x86)
 	if ((__s64)READ(c.regs, ax) == -ENOSYS)
 		c.nr = (__s32)READ(c.regs, orig_ax);
-	c.compat = READ(task, thread_info.status) & 2; /* TS_COMPAT */
 #else
 	c.nr = READ(c.regs, syscallno);
-	c.compat = READ(task, thread_info.flags) & (1UL << 22); /* TIF_32BIT */
 #endif
+	c.compat = is_compat(task);
 	return c;
 }
 

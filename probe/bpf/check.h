@@ -94,6 +94,7 @@ static __always_inline void follow(__u32 tid, struct evidence_key *key)
 	if (!f) {
 		struct flight new = { .key = *key, .n = 1, .cap = { cap } };
 
+		flights = 1;
 		if (bpf_map_update_elem(&inflight, &tid, &new, BPF_ANY))
 			lose(LOST_INFLIGHT);
 		return;
@@ -125,7 +126,7 @@ static __always_inline int on_check(void *ctx, const struct cred *cred, struct u
 	__u32 phase, kind;
 	int by;
 
-	cg = scope_of(task);
+	cg = own_scope();
 	scope = bpf_map_lookup_elem(&scopes, &cg);
 	if (!scope || cap >= CAPS)
 		return 0;

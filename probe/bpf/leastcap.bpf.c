@@ -265,53 +265,61 @@ int BPF_PROG(on_exit, struct task_struct *task)
 
 /* ---- system calls that make no check, and what denied ones returned ---- */
 
+/* The outcome of a system call belongs to the checks that it was denied. */
+static __always_inline void land(__u32 tid, long ret)
+{
+	struct flight *f = bpf_map_lookup_elem(&inflight, &tid);
+	struct evidence_key key;
+	struct evidence *ev;
+
+	if (!f)
+		return;
+	key = f->key;
+	for (int i = 0; i < FLIGHT; i++) {
+		if (i >= f->n)
+			break;
+		key.cap = f->cap[i] & ~FLIGHT_BEYOND;
+		key.kind = f->cap[i] & FLIGHT_BEYOND ? KIND_BEYOND : KIND_DENIED;
+		ev = bpf_map_lookup_elem(&evidences, &key);
+		if (!ev)
+			continue;
+		if (ret < 0 && ret >= -4095)
+			__sync_fetch_and_add(&ev->failed, 1);
+		if (!ev->have_ret) {
+			ev->ret = ret;
+			ev->have_ret = 1;
+		}
+	}
+	bpf_map_delete_elem(&inflight, &tid);
+}
+
+/* Runs at every system call of the machine: what ends most of them comes first. */
 SEC("tp_btf/sys_exit")
 int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
 	struct evidence_key key = {};
 	struct call c = { .regs = regs };
-	struct flight *f;
-	struct evidence *ev;
 	struct sysinfo *si;
 	struct scope *scope;
 	struct task *t;
 	__u64 cg, id = bpf_get_current_pid_tgid();
-	__u32 tid = (__u32)id;
+	__u32 tid = (__u32)id, nr;
 
-	f = bpf_map_lookup_elem(&inflight, &tid);
-	if (f) {
-		key = f->key;
-		for (int i = 0; i < FLIGHT; i++) {
-			if (i >= f->n)
-				break;
-			key.cap = f->cap[i] & ~FLIGHT_BEYOND;
-			key.kind = f->cap[i] & FLIGHT_BEYOND ? KIND_BEYOND : KIND_DENIED;
-			ev = bpf_map_lookup_elem(&evidences, &key);
-			if (!ev)
-				continue;
-			if (ret < 0 && ret >= -4095)
-				__sync_fetch_and_add(&ev->failed, 1);
-			if (!ev->have_ret) {
-				ev->ret = ret;
-				ev->have_ret = 1;
-			}
-		}
-		bpf_map_delete_elem(&inflight, &tid);
-	}
+	if (flights)
+		land(tid, ret);
 #if defined(__TARGET_ARCH_x86)
 	c.nr = (__s32)regs->orig_ax;
-	c.compat = READ(task, thread_info.status) & 2;
 #else
 	c.nr = regs->syscallno;
-	c.compat = READ(task, thread_info.flags) & (1UL << 22);
 #endif
-	si = sysinfo_of(&c);
-	if (!si || si->special < SPECIAL_CAPSET)
+	nr = c.nr;
+	si = bpf_map_lookup_elem(&sysinfos, &nr);
+	if (!si || si->special < SPECIAL_CAPSET || is_compat(task))
 		return 0;
 	if (si->special == SPECIAL_EXEC && !ret)
 		return 0;
-	cg = scope_of(task);
+	cg = own_scope();
 	scope = bpf_map_lookup_elem(&scopes, &cg);
 	if (!scope)
 		return 0;

@@ -16,6 +16,7 @@ volatile const __u64 cfg_text[ADVISERS + 1][2];
 volatile const __u64 cfg_per_cpu_offset, cfg_preempt_count, cfg_pcpu_hot;
 
 __u64 lost[LOST_KINDS];
+__u32 flights;     /* 1 once a denied check was followed: until then no call has to be looked up */
 __u64 checks_seen; /* in any scope, so that "saw nothing" can be told from "was blind" */
 
 struct {

@@ -24,6 +24,23 @@ static __always_inline __u64 scope_of(struct task_struct *task)
 	return READ(cg, kn, id);
 }
 
+/*
+ * The same for the current task, for the hot paths: loads through BTF pointers
+ * cost a fraction of bpf_probe_read_kernel().
+ */
+static __always_inline __u64 own_scope(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct css_set *set = task->cgroups;
+	struct cgroup_subsys_state *css = NULL;
+
+	if (cfg_subsys < 0)
+		return set->dfl_cgrp->kn->id;
+	bpf_probe_read_kernel(&css, sizeof(css),
+		(void *)set + bpf_core_field_offset(set->subsys) + 8 * (__u64)(cfg_subsys & 15));
+	return READ(css, cgroup, kn, id);
+}
+
 /* Ids of different hierarchies may collide: is this cgroup in ours? */
 static __always_inline bool our_hierarchy(struct cgroup *cg)
 {

@@ -182,6 +182,14 @@ type bpfScope struct {
 
 type bpfScratch struct {
 	_     structs.HostLayout
+	Stack [20]uint64
+	Sa    struct {
+		_      structs.HostLayout
+		Family uint16
+		Port   uint16
+		_      [106]byte
+	}
+	_     [2]byte
 	Ev    bpfEvidence
 	Exe   bpfExe
 	Id    bpfIdentity

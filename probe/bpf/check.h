@@ -8,14 +8,19 @@
 /* Is one of these functions among those that called? */
 static __always_inline bool asked_by(void *ctx, int first, int end)
 {
-	__u64 stack[STACK] = {};
-	long n = bpf_get_stack(ctx, stack, sizeof(stack), 0);
+	struct scratch *s = scratch();
+	long n;
 
+	if (!s)
+		return false;
+	n = bpf_get_stack(ctx, s->stack, sizeof(s->stack), 0);
 	for (int i = 0; i < STACK; i++) {
+		__u64 at = s->stack[i];
+
 		if (i * 8 >= n)
 			break;
 		for (int j = first; j < end; j++)
-			if (stack[i] >= cfg_text[j][0] && stack[i] < cfg_text[j][1])
+			if (at >= cfg_text[j][0] && at < cfg_text[j][1])
 				return true;
 	}
 	return false;
@@ -58,7 +63,7 @@ static __always_inline bool setpcap_matters(struct task_struct *task, struct cal
 	if (h.version != 0x19980330) /* _LINUX_CAPABILITY_VERSION_1 has one word */
 		bpf_probe_read_user(&d[1], sizeof(d[1]), (void *)(arg(c->regs, 1) + sizeof(d[0])));
 	want = d[0].inheritable | ((__u64)d[1].inheritable << 32);
-	have = READ(task, real_cred, cap_inheritable.val) | READ(task, real_cred, cap_permitted.val);
+	have = READ_CAPS(READ(task, real_cred), cap_inheritable) | READ_CAPS(READ(task, real_cred), cap_permitted);
 	return want & ~have;
 }
 
@@ -157,8 +162,8 @@ static __always_inline int on_check(void *ctx, const struct cred *cred, struct u
 		 * access_override_creds()).
 		 */
 		if (!si || si->special != SPECIAL_ACCESS || cred != READ(task, cred) ||
-		    READ(cred, cap_permitted.val) != READ(real, cap_permitted.val) ||
-		    READ(cred, cap_bset.val) != READ(real, cap_bset.val))
+		    READ_CAPS(cred, cap_permitted) != READ_CAPS(real, cap_permitted) ||
+		    READ_CAPS(cred, cap_bset) != READ_CAPS(real, cap_bset))
 			return 0;
 	}
 	own = READ(cred, user_ns);

@@ -82,21 +82,20 @@ static __always_inline void walk_fd(struct walk *w, struct task_struct *task, __
 		walk_path(w, (__u64)mnt, (__u64)dentry);
 }
 
-static __always_inline void fill_path(struct evidence *ev, struct task_struct *task, struct call *c, struct sysinfo *si)
+static __always_inline void fill_path(struct evidence *ev, struct sockaddr_any *sa, struct task_struct *task,
+				      struct sysinfo *si)
 {
-	__u64 args[6];
+	__u64 *args = ev->args;
 
-	__builtin_memcpy(args, ev->args, sizeof(args));
 	if (!si)
 		return;
 	if (si->sockaddr) {
-		struct sockaddr_any sa = {};
-
-		bpf_probe_read_user(&sa, sizeof(sa), (void *)args[1]);
-		if (sa.family == AF_UNIX)
-			bpf_probe_read_kernel_str(ev->path, sizeof(sa.path), sa.path);
+		sa->family = 0;
+		bpf_probe_read_user(sa, sizeof(*sa), (void *)args[1]);
+		if (sa->family == AF_UNIX)
+			bpf_probe_read_kernel_str(ev->path, sizeof(sa->path), sa->path);
 		else
-			ev->args[5] = sa.family | ((__u64)__builtin_bswap16(sa.port) << 16);
+			args[5] = sa->family | ((__u64)__builtin_bswap16(sa->port) << 16);
 		return;
 	}
 	if (si->path) {
@@ -158,9 +157,11 @@ static __noinline int note(void *ctx, struct evidence_key *key, struct call *c, 
 		ev->args[1] = c->sets[1];
 		ev->args[2] = c->sets[2];
 	} else if (c->nr >= 0 && c->regs) {
+		/* Unrolled: kernels before 6.8 refuse how a switch in a loop is laid out. */
+#pragma clang loop unroll(full)
 		for (int i = 0; i < 6; i++)
 			ev->args[i] = arg(c->regs, i);
-		fill_path(ev, task, c, si);
+		fill_path(ev, &s->sa, task, si);
 	}
 	ev->nstack = bpf_get_stack(ctx, ev->stack, sizeof(ev->stack), 0);
 	if (!bpf_map_update_elem(&evidences, key, ev, BPF_NOEXIST))

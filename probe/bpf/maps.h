@@ -96,6 +96,8 @@ struct {
 
 /* Values too large for the 512-byte stack are built here. */
 struct scratch {
+	__u64 stack[STACK];
+	struct sockaddr_any sa;
 	struct evidence ev;
 	struct exe exe;
 	struct identity id;
@@ -120,6 +122,13 @@ const enum special *unused_special __attribute__((unused));
 
 /* The copy keeps accesses to our own structures (c->regs) from being relocated too. */
 #define READ(src, ...) ({ typeof(src) from_ = (src); BPF_CORE_READ(from_, __VA_ARGS__); })
+
+/* All of a kernel_cap_t, whatever it is made of in this kernel. */
+#define READ_CAPS(src, set) ({ \
+	typeof(src) of_ = (src); \
+	__u64 caps_ = 0; \
+	bpf_core_read(&caps_, sizeof(caps_), &of_->set); \
+	caps_; })
 
 static __always_inline struct scratch *scratch(void)
 {

@@ -52,11 +52,11 @@ static __always_inline int see_capset(void *ctx, struct task_struct *task, struc
 		if (!scope->launched) {
 			scope->userns = (__u64)READ(cred, user_ns);
 			scope->userns_inum = READ(cred, user_ns, ns.inum);
-			scope->launch.effective = READ(cred, cap_effective.val);
-			scope->launch.permitted = READ(cred, cap_permitted.val);
-			scope->launch.inheritable = READ(cred, cap_inheritable.val);
-			scope->launch.bounding = READ(cred, cap_bset.val);
-			scope->launch.ambient = READ(cred, cap_ambient.val);
+			scope->launch.effective = READ_CAPS(cred, cap_effective);
+			scope->launch.permitted = READ_CAPS(cred, cap_permitted);
+			scope->launch.inheritable = READ_CAPS(cred, cap_inheritable);
+			scope->launch.bounding = READ_CAPS(cred, cap_bset);
+			scope->launch.ambient = READ_CAPS(cred, cap_ambient);
 		}
 		__sync_fetch_and_add(&scope->launched, 1);
 		set_mark((__u32)id, &mark); /* forgets what was pending */

@@ -27,6 +27,8 @@ llvm-strip llvm
 capsh libcap2-bin
 mmdebstrap mmdebstrap
 curl curl
+podman podman
+runc runc
 ps procps
 git git
 make make

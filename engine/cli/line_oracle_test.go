@@ -8,21 +8,27 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/leastcap/leastcap/internal/testenv"
 )
 
 // The installed engines are the oracle. Nothing here starts a container: every
 // line lacks an image or has a flag that no engine knows, so that the engine
 // only parses it; docker has no daemon to ask anyway.
 
+// oracles are the engines that the tests' machine has. Debian has no nerdctl.
+var oracles = []string{"docker", "podman"}
+
 // installed returns a function that runs the engine and returns what it prints.
-// It skips the test if the engine is not there.
 func installed(t *testing.T, engine string) func(args ...string) string {
 	t.Helper()
+	testenv.Need(t, testenv.Command(engine))
 	program, err := exec.LookPath(engine)
 	if err != nil {
-		t.Skipf("%s is not installed", engine)
+		t.Fatal(err)
 	}
 	run := func(args ...string) string {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -64,7 +70,7 @@ const (
 // Each flag of the table is given to the engine as the last word: the engine
 // says whether it wanted a value, or that it does not have the flag.
 func TestOracleFlags(t *testing.T) {
-	for _, engine := range engines {
+	for _, engine := range oracles {
 		t.Run(engine, func(t *testing.T) {
 			run := installed(t, engine)
 			table, err := TableFor(engine)
@@ -101,7 +107,7 @@ func TestOracleFlags(t *testing.T) {
 
 // Each flag of the engine's help is in the table, and the same.
 func TestOracleHelp(t *testing.T) {
-	for _, engine := range engines {
+	for _, engine := range oracles {
 		t.Run(engine, func(t *testing.T) {
 			run := installed(t, engine)
 			table, err := TableFor(engine)
@@ -139,10 +145,16 @@ func TestOracleHelp(t *testing.T) {
 // engine complains of it only if it agrees that all before it are flags.
 func TestOracleImage(t *testing.T) {
 	const bogus = "--leastcap-bogus"
-	for _, engine := range engines {
+	for _, engine := range oracles {
 		t.Run(engine, func(t *testing.T) {
 			run := installed(t, engine)
 			all := lines(t)
+			var older atomic.Int32
+			defer func() {
+				if n := int(older.Load()); n > len(all)/10 {
+					t.Errorf("%d of %d lines have flags that this engine does not know", n, len(all))
+				}
+			}()
 			parallel(all, func(line string) {
 				l := mustParse(t, line)
 				if l.Engine != engine {
@@ -153,7 +165,12 @@ func TestOracleImage(t *testing.T) {
 					args = append(args, g.words...)
 				}
 				args = append(append(args, bogus, l.Image), l.Command...)
-				if out := run(args...); !strings.Contains(out, unknownFlag+": "+bogus) {
+				out := run(args...)
+				if strings.Contains(out, "unknown shorthand") || strings.Contains(out, unknownFlag) && !strings.Contains(out, bogus) {
+					older.Add(1) // the installed engine is older than a flag of the line
+					return
+				}
+				if !strings.Contains(out, unknownFlag+": "+bogus) {
 					t.Errorf("%s: the engine does not see %s before the image: %s", line, bogus, out)
 				}
 			})

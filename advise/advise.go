@@ -28,21 +28,26 @@ func Repair(r *usage.Record, had, baseline caps.Set) caps.Set {
 	return (all.Denied | all.CapsetFailed | all.AmbientFail | r.FileCaps()) & baseline &^ had
 }
 
-// Refused says whether one of the capabilities was refused in a way that the
-// workload noticed: the system call failed with EPERM or EACCES.
-func Refused(r *usage.Record, set caps.Set) bool {
+// FirstRefusal says in words which of the capabilities was refused in a way
+// that the workload noticed: a system call failed with EPERM or EACCES. It is ""
+// if none was.
+func FirstRefusal(r *usage.Record, lacks caps.Set) string {
 	for _, c := range r.Checks {
-		if c.Verdict == usage.Denied && set.Has(c.Cap) && c.Failed > 0 {
-			return true
+		if c.Verdict == usage.Denied && lacks.Has(c.Cap) && c.Failed > 0 && (c.Errno == "EPERM" || c.Errno == "EACCES") {
+			return fmt.Sprintf("%s: %s gave %s", c.Process.Comm, c.Call, c.Errno)
 		}
 	}
 	for _, e := range r.Execs {
-		if e.Failed && e.Caps != nil && e.Caps.Effective && e.Caps.Permitted&set != 0 {
-			return true
+		if e.Failed && e.Caps != nil && e.Caps.Effective && e.Caps.Permitted&lacks != 0 {
+			return fmt.Sprintf("execve(%q) gave EPERM: its file capabilities are %v", e.Path, e.Caps)
 		}
 	}
-	all := r.All()
-	return (all.CapsetFailed|all.AmbientFail)&set != 0
+	for _, c := range r.Capsets {
+		if missing := (c.Permitted | c.Effective | c.Inheritable) & lacks; c.Failed && missing != 0 {
+			return fmt.Sprintf("%s: %s of %v gave EPERM", c.Process.Comm, c.Call, missing)
+		}
+	}
+	return ""
 }
 
 // Order is the order in which to try without: the most dangerous first, so

@@ -45,25 +45,33 @@ func TestRepair(t *testing.T) {
 	}
 }
 
-func TestRefused(t *testing.T) {
+func TestFirstRefusal(t *testing.T) {
 	set := caps.Of(caps.Setgid)
-	denied := usage.Check{Cap: caps.Setgid, Verdict: usage.Denied}
+	check := func(c caps.Cap, v usage.Verdict, failed uint64, errno string) *usage.Record {
+		return &usage.Record{Checks: []usage.Check{{
+			Cap: c, Verdict: v, Failed: failed, Errno: errno, Call: "call()", Process: usage.Process{Comm: "app"},
+		}}}
+	}
 	for _, c := range []struct {
-		name string
-		r    *usage.Record
-		want bool
+		name, want string
+		r          *usage.Record
 	}{
-		{"nothing", record(usage.Sets{}), false},
-		{"went on", &usage.Record{Checks: []usage.Check{denied}}, false},
-		{"failed", &usage.Record{Checks: []usage.Check{{Cap: caps.Setgid, Verdict: usage.Denied, Failed: 1}}}, true},
-		{"another", &usage.Record{Checks: []usage.Check{{Cap: caps.Kill, Verdict: usage.Denied, Failed: 1}}}, false},
-		{"granted", &usage.Record{Checks: []usage.Check{{Cap: caps.Setgid, Verdict: usage.Granted, Failed: 1}}}, false},
-		{"capset", record(usage.Sets{CapsetFailed: set}), true},
-		{"ambient", record(usage.Sets{AmbientFail: set}), true},
-		{"exec", &usage.Record{Execs: []usage.Exec{{Failed: true, Caps: &caps.FileCaps{Permitted: set, Effective: true}}}}, true},
+		{"nothing", "", record(usage.Sets{})},
+		{"went on", "", check(caps.Setgid, usage.Denied, 0, "")},
+		{"failed", "app: call() gave EPERM", check(caps.Setgid, usage.Denied, 1, "EPERM")},
+		{"failed for another reason", "", check(caps.Setgid, usage.Denied, 1, "ENOENT")},
+		{"another", "", check(caps.Kill, usage.Denied, 1, "EPERM")},
+		{"granted", "", check(caps.Setgid, usage.Granted, 1, "EPERM")},
+		{"capset", "app: capset of setgid gave EPERM", &usage.Record{Capsets: []usage.Capset{
+			{Call: "capset", Permitted: set, Failed: true, Process: usage.Process{Comm: "app"}},
+		}}},
+		{"capset that passed", "", &usage.Record{Capsets: []usage.Capset{{Call: "capset", Permitted: set}}}},
+		{"exec", `execve("/x") gave EPERM`, &usage.Record{Execs: []usage.Exec{
+			{Path: "/x", Failed: true, Caps: &caps.FileCaps{Permitted: set, Effective: true}},
+		}}},
 	} {
-		if got := advise.Refused(c.r, set); got != c.want {
-			t.Errorf("%s: got %v", c.name, got)
+		if got := advise.FirstRefusal(c.r, set); (got == "") != (c.want == "") || !strings.HasPrefix(got, c.want) {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
 		}
 	}
 }

@@ -28,6 +28,9 @@ type Workload interface {
 	// Privileged says that today's privileges go beyond capabilities, and that a
 	// trial may need [Grant.Unconfined] to differ in capabilities alone.
 	Privileged() bool
+	// Persistent says that runs share state, by volumes or because they run on the
+	// host: then the first run may need what later ones do not.
+	Persistent() bool
 	// Use spells a result in the host format's own words.
 	Use(set caps.Set, unconfined bool) usage.Use
 	// Clean removes everything that this process created and that may still be
@@ -74,6 +77,8 @@ type Exit struct {
 	// Started is false where it never came to run its entry point.
 	Started bool
 	Message string // the engine's, if it gave one
+	// Err says why the outcome is not known; then nothing may be concluded.
+	Err error
 }
 
 func (e Exit) String() string {

@@ -7,7 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"time"
+
+	"github.com/leastcap/leastcap/engine"
 )
 
 // CheckError says that a check command could not be run at all.
@@ -29,19 +30,17 @@ const checkOutput = 4 << 10
 func runCheck(ctx context.Context, command string, env []string) (output string, err error) {
 	cmd := exec.CommandContext(ctx, "sh", "-c", command)
 	cmd.Env = append(os.Environ(), env...)
-	var out strings.Builder
+	out := engine.Tail{Max: checkOutput}
 	cmd.Stdout, cmd.Stderr = &out, &out
-	group(cmd)
-	// A child of the check that keeps its output open must not hold us up.
-	cmd.WaitDelay = time.Second
+	engine.Group(cmd)
 	err = cmd.Run()
-	text := out.String()
-	if over := len(text) - checkOutput; over > 0 {
-		text = "…" + text[over:]
+	engine.EndGroup(cmd)
+	if errors.Is(err, exec.ErrWaitDelay) {
+		err = nil // it passed, and left a child that kept its output open
 	}
 	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) && ctx.Err() == nil && !errors.Is(err, exec.ErrWaitDelay) {
-		return text, &CheckError{command, err}
+	if err != nil && !errors.As(err, &exit) && ctx.Err() == nil {
+		return out.String(), &CheckError{command, err}
 	}
-	return strings.TrimSpace(text), err
+	return strings.TrimSpace(out.String()), err
 }

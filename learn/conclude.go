@@ -17,12 +17,15 @@ func (l *learner) conclude(final caps.Set, proven bool) {
 		n := l.withoutTrial(c)
 		switch {
 		case n >= 0 && p.Trials[n].Passed:
-			if predicted.Has(c) {
+			switch {
+			case l.shaken:
+				p.Used = p.Used.With(c)
+			case predicted.Has(c):
 				p.Optional = p.Optional.With(c)
 			}
 		case n >= 0:
 			p.Required = p.Required.With(c)
-		case predicted.Has(c):
+		case predicted.Has(c), l.isEnough && l.enough.Has(c):
 			p.Used = p.Used.With(c)
 		}
 	}

@@ -109,6 +109,12 @@ var ErrUnseen = errors.New("the workload ran, but not on this kernel")
 // runtime's, so that a result would be wrong.
 var ErrNoLaunch = errors.New("the runtime started the workload without setting its capabilities, so the two cannot be told apart")
 
+// ErrTimeLimit says that the time limit ended before anything was learned.
+var ErrTimeLimit = errors.New("the time limit")
+
+// errUnproven says that no set that is given by name passes.
+var errUnproven = errors.New("nothing that was tried passes where the baseline did")
+
 // learner is the state of one learning run.
 type learner struct {
 	opts     Options
@@ -127,40 +133,61 @@ type learner struct {
 	records    []*usage.Record // by trial
 	words      []string        // by trial: the telling line of a failed one
 	passes     map[caps.Set]int
+	failures   map[caps.Set]int
+	once       caps.Set // used in the first run only, where runs share state
+	enough     caps.Set // the last reduced set that passed
+	isEnough   bool     // there is one
+	shaken     bool     // the final set failed in the end: what was taken away is in doubt
 }
 
 // Run learns a workload. The profile that it returns with an error, if any,
 // holds what was found until then. Nothing of the workload's runs is left
 // behind, also when ctx ends early.
-func Run(ctx context.Context, w engine.Workload, o Observer, opts Options, progress func(Event)) (*usage.Profile, error) {
+func Run(ctx context.Context, w engine.Workload, o Observer, opts Options, progress func(Event)) (_ *usage.Profile, err error) {
 	began := time.Now()
 	if progress == nil {
 		progress = func(Event) {}
 	}
 	l := &learner{
 		opts: opts.withDefaults(), workload: w, observer: o, progress: progress,
-		fileCaps: map[string]*caps.FileCaps{}, passes: map[caps.Set]int{},
+		fileCaps: map[string]*caps.FileCaps{}, passes: map[caps.Set]int{}, failures: map[caps.Set]int{},
 		profile: &usage.Profile{Version: usage.Version, Created: began.UTC().Truncate(time.Second), Complete: true},
 	}
 	defer func() {
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
 		defer cancel()
-		_ = w.Clean(clean) // what could not be removed is tried again by the next start
+		if cerr := w.Clean(clean); cerr != nil && l.profile.Trials != nil {
+			err = errors.Join(err, fmt.Errorf("not everything could be removed (the next start tries again): %w", cerr))
+		}
 	}()
 	limited := ctx
 	if l.opts.Timeout > 0 {
 		var cancel context.CancelFunc
-		limited, cancel = context.WithTimeout(ctx, l.opts.Timeout)
+		limited, cancel = context.WithTimeoutCause(ctx, l.opts.Timeout, ErrTimeLimit)
 		defer cancel()
 	}
-	err := l.run(limited)
-	l.profile.Seconds = time.Since(began).Round(time.Millisecond).Seconds()
-	if err != nil && ctx.Err() == nil && limited.Err() != nil && l.guard != nil {
+	err = l.run(limited)
+	if err != nil && context.Cause(limited) == ErrTimeLimit {
+		if l.guard == nil {
+			return nil, fmt.Errorf("%w of %v: not even the baseline was finished", ErrTimeLimit, l.opts.Timeout)
+		}
 		l.incomplete("the time limit of %v ended before the proof did", l.opts.Timeout)
-		l.conclude(caps.Set(0), false)
-		return l.profile, nil
+		l.conclude(l.safe(), false)
+		err = nil
 	}
+	l.profile.Seconds = time.Since(began).Round(time.Millisecond).Seconds()
 	return l.profile, err
+}
+
+// cleanTimeout is how long the removal of what is left may take.
+const cleanTimeout = 30 * time.Second
+
+// safe is the smallest set that is known to do.
+func (l *learner) safe() caps.Set {
+	if l.isEnough {
+		return l.enough
+	}
+	return l.profile.Baseline
 }
 
 func (l *learner) incomplete(format string, args ...any) {
@@ -200,25 +227,32 @@ func (l *learner) run(ctx context.Context) error {
 		return nil
 	}
 
-	l.planned = len(p.Trials) + 1 + predicted.Len() + l.opts.Runs - 1
-	enough, err := l.prove(ctx, predicted)
+	l.planned = len(p.Trials) + 1 + (predicted &^ l.once).Len() + l.opts.Runs - 1
+	proved, err := l.prove(ctx, predicted)
+	if errors.Is(err, errUnproven) {
+		l.note("%v, not even all of today's capabilities given by name: the recommendation is to change nothing", err)
+		l.conclude(p.Baseline, false)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	needed, err := l.minimise(ctx, enough)
+	final, err := l.minimise(ctx, proved)
 	if err != nil {
 		return err
 	}
-	if needed, err = l.substitute(ctx, needed); err != nil {
-		return err
-	}
-	final := needed
 	if l.opts.Keep == KeepUsed {
-		final |= predicted
+		final |= predicted // and no substitute: it would only come on top
+	} else if final, err = l.substitute(ctx, final); err != nil {
+		return err
 	}
 	proven, err := l.confirm(ctx, final)
 	if err != nil {
 		return err
+	}
+	if !proven {
+		// Too much was taken away, or chance had its part in it.
+		l.shaken, final = true, proved
 	}
 	l.conclude(final, proven)
 	return nil
@@ -255,6 +289,12 @@ func (l *learner) baseline(ctx context.Context) (*usage.Record, error) {
 		l.reference = l.reference.max(r.timing)
 		identities = append(identities, r.record.Identities)
 	}
+	if n > 1 && l.workload.Persistent() {
+		l.once = advise.Predict(l.records[0], l.profile.Baseline) &^ advise.Predict(l.records[n-1], l.profile.Baseline)
+		if !l.once.Empty() {
+			l.note("%v: used in the first run only (a fresh volume, say); kept, because later runs cannot tell whether it is needed", l.once)
+		}
+	}
 	l.guard = advise.NewGuard(l.workload.Privileged(), identities...)
 	if !l.reference.oneShot && len(l.opts.Checks) == 0 && !l.reference.healthy {
 		l.note("no check command: a run passes if it stays up for %v with the same identities; --check says better what works", l.opts.Settle)
@@ -281,6 +321,7 @@ func (l *learner) prove(ctx context.Context, predicted caps.Set) (caps.Set, erro
 			return 0, err
 		}
 		if r.trial.Passed {
+			l.enough, l.isEnough = set, true
 			return set, nil
 		}
 		if l.workload.Privileged() && !l.unconfined && r.record.All().Denied&^set&base == 0 {
@@ -302,16 +343,20 @@ func (l *learner) prove(ctx context.Context, predicted caps.Set) (caps.Set, erro
 // event in the kernel.
 func (l *learner) search(ctx context.Context, set, rest caps.Set) (caps.Set, error) {
 	if rest.Empty() {
-		return 0, &BaselineError{Reason: "a trial with all of today's capabilities, given by name, fails where the baseline passed"}
+		return 0, errUnproven
 	}
 	r, err := l.reduced(ctx, usage.Trial{Kind: usage.Repair, Set: set | rest, Added: rest})
 	if err != nil {
 		return 0, err
 	}
 	if !r.trial.Passed {
-		return 0, &BaselineError{Reason: "a trial with all of today's capabilities, given by name, fails where the baseline passed: " + r.trial.Reason, Logs: r.logs}
+		return 0, errUnproven
 	}
+	l.enough, l.isEnough = set|rest, true
 	found, err := l.halve(ctx, set, rest, false)
+	if err == nil {
+		l.enough = set | found
+	}
 	return set | found, err
 }
 
@@ -343,7 +388,7 @@ func (l *learner) halve(ctx context.Context, set, rest caps.Set, try bool) (caps
 // minimise takes away one capability after the other, the most dangerous
 // first.
 func (l *learner) minimise(ctx context.Context, set caps.Set) (caps.Set, error) {
-	for _, c := range advise.Order(set) {
+	for _, c := range advise.Order(set &^ l.once) {
 		t := usage.Trial{Kind: usage.Remove, Set: set.Without(c), Removed: caps.Of(c)}
 		r, err := l.reduced(ctx, t)
 		if err != nil {
@@ -351,6 +396,7 @@ func (l *learner) minimise(ctx context.Context, set caps.Set) (caps.Set, error) 
 		}
 		if r.trial.Passed {
 			set = set.Without(c)
+			l.enough = set
 		}
 	}
 	return set, nil
@@ -373,7 +419,7 @@ func (l *learner) substitute(ctx context.Context, set caps.Set) (caps.Set, error
 				For: c, Use: s.Use, Passed: r.trial.Passed, Adopted: r.trial.Passed && s.Adopt, Reason: s.Reason, Trial: r.index,
 			})
 			if r.trial.Passed && s.Adopt {
-				set = t.Set
+				set, l.enough = t.Set, t.Set
 				break
 			}
 		}
@@ -381,15 +427,19 @@ func (l *learner) substitute(ctx context.Context, set caps.Set) (caps.Set, error
 	return set, nil
 }
 
-// confirm runs the final set until it has passed as often as asked for.
+// confirm runs the final set until it has passed as often as asked for, and
+// once more for every time that it failed.
 func (l *learner) confirm(ctx context.Context, set caps.Set) (bool, error) {
-	for l.passes[set] < l.opts.Runs {
+	if n := l.failures[set]; n > 0 {
+		l.note("the final set failed %d time(s) before it passed: the workload or its check is flaky", n)
+	}
+	for l.passes[set] < l.opts.Runs+l.failures[set] {
 		r, err := l.reduced(ctx, usage.Trial{Kind: usage.Confirm, Set: set})
 		if err != nil {
 			return false, err
 		}
 		if !r.trial.Passed {
-			l.note("the final set passed %d time(s) and then failed (%s): the workload or its check is flaky, nothing is proven", l.passes[set], r.trial.Reason)
+			l.note("the final set %v passed %d time(s) and then failed (%s): the workload or its check is flaky, nothing is proven", set, l.passes[set], r.trial.Reason)
 			return false, nil
 		}
 	}

@@ -3,6 +3,8 @@ package learn_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -331,5 +333,207 @@ func TestProgress(t *testing.T) {
 	}
 	if last := done[len(done)-1]; last.Trial != last.Of {
 		t.Errorf("the last run is %d of %d", last.Trial, last.Of)
+	}
+}
+
+// A service that gives up by itself, with the status that it has when it is
+// stopped, did not pass.
+func TestServiceThatQuits(t *testing.T) {
+	m := &model{baseline: docker14, play: func(_ int, set caps.Set, _ bool) outcome {
+		return outcome{granted: caps.Of(caps.Chown), hang: set.Has(caps.Chown), identities: []usage.Identity{root()}}
+	}}
+	p := mustLearn(t, m, learn.Options{Settle: 10 * time.Millisecond})
+	if p.Required != caps.Of(caps.Chown) || !p.Proven {
+		t.Errorf("required %v", p.Required)
+	}
+}
+
+// What only the first run used, where runs share a volume, is kept: later runs
+// cannot tell whether a fresh volume needs it. Without a volume it is chance.
+func TestFirstRunOnly(t *testing.T) {
+	for _, persistent := range []bool{true, false} {
+		m := &model{baseline: docker14, persistent: persistent, play: func(n int, _ caps.Set, _ bool) outcome {
+			o := outcome{identities: []usage.Identity{root()}}
+			if n == 0 {
+				o.granted = caps.Of(caps.Chown)
+			}
+			return o
+		}}
+		p := mustLearn(t, m, learn.Options{})
+		if want := persistent; p.Recommended.Has(caps.Chown) != want || p.Used.Has(caps.Chown) != want {
+			t.Errorf("persistent %v: recommended %v used %v", persistent, p.Recommended, p.Used)
+		}
+		if persistent && (len(p.Notes) == 0 || !strings.Contains(p.Notes[0], "first run")) {
+			t.Errorf("notes %q", p.Notes)
+		}
+	}
+}
+
+// A proof that is cut short recommends what passed, never what failed.
+func TestTimeLimitAfterRepair(t *testing.T) {
+	m := &model{baseline: docker14}
+	m.play = func(n int, set caps.Set, _ bool) outcome {
+		o := outcome{granted: caps.Of(caps.Chown), identities: []usage.Identity{root()}}
+		if !set.Has(caps.Fowner) {
+			o.denied, o.exit = caps.Of(caps.Fowner), 1
+		}
+		if n > 3 {
+			o.slow = 2 * time.Second
+		}
+		return o
+	}
+	p := mustLearn(t, m, learn.Options{Timeout: 1500 * time.Millisecond})
+	want := caps.Of(caps.Chown, caps.Fowner)
+	if p.Complete || p.Proven || p.Recommended != want || p.Unused.Has(caps.Fowner) {
+		t.Errorf("complete %v recommended %v unused %v", p.Complete, p.Recommended, p.Unused)
+	}
+}
+
+func TestTimeLimitBeforeAnything(t *testing.T) {
+	m := &model{baseline: docker14, play: func(int, caps.Set, bool) outcome {
+		return outcome{hang: true, identities: []usage.Identity{root()}}
+	}}
+	if _, err := learnModel(t, m, learn.Options{Timeout: 100 * time.Millisecond}); !errors.Is(err, learn.ErrTimeLimit) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A removal that passed by chance is taken back when the final set fails.
+func TestFailedConfirmation(t *testing.T) {
+	needed := caps.Of(caps.Chown)
+	m := &model{baseline: docker14, play: func(n int, set caps.Set, _ bool) outcome {
+		o := needs(needed, needed)(n, set, false)
+		if n == 3 { // "without chown" slips through once
+			o.exit = 0
+		}
+		return o
+	}}
+	p := mustLearn(t, m, learn.Options{})
+	if p.Proven || p.Recommended != needed || p.Optional != 0 || p.Used != needed {
+		t.Errorf("proven %v recommended %v optional %v used %v", p.Proven, p.Recommended, p.Optional, p.Used)
+	}
+}
+
+// A set that failed and then passed has to pass more often, and it is said.
+func TestContradiction(t *testing.T) {
+	needed := caps.Of(caps.Chown)
+	m := &model{baseline: docker14, play: func(n int, set caps.Set, _ bool) outcome {
+		o := needs(needed, needed)(n, set, false)
+		if n == 2 { // the prediction fails once; it leaves a trace of another
+			o.exit, o.denied = 1, caps.Of(caps.Kill)
+		}
+		return o
+	}}
+	p := mustLearn(t, m, learn.Options{})
+	if !p.Proven || p.Runs != 3 || !strings.Contains(strings.Join(p.Notes, " "), "flaky") {
+		t.Errorf("proven %v in %d runs, notes %q", p.Proven, p.Runs, p.Notes)
+	}
+}
+
+// A trial in which identities were lost may have passed for that reason.
+func TestLossInATrial(t *testing.T) {
+	for kind, complete := range map[string]bool{"identities": false, "events": false, "evidence": true} {
+		m := &model{baseline: docker14, play: func(n int, _ caps.Set, _ bool) outcome {
+			o := outcome{identities: []usage.Identity{root()}}
+			if n >= 2 {
+				o.lost = map[string]uint64{kind: 3}
+			}
+			return o
+		}}
+		if p := mustLearn(t, m, learn.Options{}); p.Complete != complete {
+			t.Errorf("%s: complete %v", kind, p.Complete)
+		}
+	}
+}
+
+// Without a check everything used is kept; a substitute would only come on top.
+func TestKeepUsedAdoptsNothing(t *testing.T) {
+	m := &model{baseline: docker14.With(caps.SysAdmin), play: func(_ int, set caps.Set, _ bool) outcome {
+		o := outcome{granted: caps.Of(caps.SysAdmin), identities: []usage.Identity{root()}}
+		if !set.Has(caps.SysAdmin) && !set.Has(caps.Syslog) {
+			o.exit, o.denied = 1, caps.Of(caps.Syslog)
+		}
+		return o
+	}}
+	if p := mustLearn(t, m, learn.Options{Keep: learn.KeepUsed}); p.Recommended != caps.Of(caps.SysAdmin) {
+		t.Errorf("recommended %v", p.Recommended)
+	}
+}
+
+// An outcome that is not known is neither a pass nor a failure.
+func TestUnknownOutcome(t *testing.T) {
+	lost := errors.New("wait: connection lost")
+	m := &model{baseline: docker14, play: func(n int, _ caps.Set, _ bool) outcome {
+		o := outcome{granted: caps.Of(caps.Chown), identities: []usage.Identity{root()}}
+		if n == 3 {
+			o.exitErr = lost
+		}
+		return o
+	}}
+	if _, err := learnModel(t, m, learn.Options{}); !errors.Is(err, lost) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Where not even all capabilities by name pass, nothing is recommended to change.
+func TestNothingPasses(t *testing.T) {
+	m := &model{baseline: docker14, play: func(n int, _ caps.Set, _ bool) outcome {
+		o := outcome{granted: caps.Of(caps.Chown), identities: []usage.Identity{root()}}
+		if n >= 2 {
+			o.exit = 1
+		}
+		return o
+	}}
+	p := mustLearn(t, m, learn.Options{})
+	if p.Proven || p.Recommended != docker14 || len(p.Notes) == 0 {
+		t.Errorf("proven %v recommended %v notes %q", p.Proven, p.Recommended, p.Notes)
+	}
+}
+
+func TestUnseen(t *testing.T) {
+	m := &model{baseline: docker14, play: func(int, caps.Set, bool) outcome { return outcome{} }}
+	m.unseen = true
+	if _, err := learnModel(t, m, learn.Options{}); !errors.Is(err, learn.ErrUnseen) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestHealthcheck(t *testing.T) {
+	m := &model{baseline: docker14, play: func(_ int, set caps.Set, _ bool) outcome {
+		o := outcome{hang: true, granted: caps.Of(caps.Setgid), health: engine.Healthy, identities: []usage.Identity{root()}}
+		if !set.Has(caps.Setgid) {
+			o.health = engine.Unhealthy
+		}
+		return o
+	}}
+	p := mustLearn(t, m, learn.Options{Settle: time.Millisecond})
+	if p.Required != caps.Of(caps.Setgid) || !p.Proven {
+		t.Errorf("required %v", p.Required)
+	}
+}
+
+// A check that leaves a child behind has passed if it said so, and the child
+// ends with it.
+func TestCheckWithChild(t *testing.T) {
+	pid := filepath.Join(t.TempDir(), "pid")
+	m := &model{baseline: docker14, play: func(int, caps.Set, bool) outcome {
+		return outcome{hang: true, identities: []usage.Identity{root()}}
+	}}
+	p := mustLearn(t, m, learn.Options{Checks: []string{"sleep 600 & echo $! >" + pid}, Settle: time.Millisecond})
+	if !p.Proven {
+		t.Errorf("not proven: %+v", p.Trials)
+	}
+	data, err := os.ReadFile(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		stat, err := os.ReadFile("/proc/" + strings.TrimSpace(string(data)) + "/stat")
+		if err != nil || strings.Contains(string(stat), ") Z ") {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the check's child still runs: %s", stat)
+		}
 	}
 }

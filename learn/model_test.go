@@ -21,6 +21,8 @@ import (
 type model struct {
 	baseline   caps.Set
 	privileged bool
+	persistent bool
+	unseen     bool // it runs where nothing is seen
 	// play says what a run with these capabilities shows and how it ends.
 	play func(n int, set caps.Set, unconfined bool) outcome
 
@@ -39,6 +41,9 @@ type outcome struct {
 	lost            map[string]uint64
 	hang            bool // it does not end by itself
 	fail            error
+	exitErr         error         // the outcome is not known
+	slow            time.Duration // how long preparing takes
+	health          engine.Health
 }
 
 func root() usage.Identity {
@@ -55,6 +60,7 @@ func (m *model) Inspect(context.Context) (usage.Subject, error) {
 	return usage.Subject{Kind: "container", Image: "model"}, nil
 }
 func (m *model) Privileged() bool { return m.privileged }
+func (m *model) Persistent() bool { return m.persistent }
 func (m *model) Use(set caps.Set, _ bool) usage.Use {
 	return usage.Use{Flags: set.Docker()}
 }
@@ -71,6 +77,7 @@ func (m *model) Prepare(_ context.Context, g engine.Grant) (engine.Instance, err
 	o := m.play(m.n, set, g.Unconfined || g.Baseline && m.privileged)
 	m.n++
 	m.sets = append(m.sets, set)
+	time.Sleep(o.slow)
 	if o.fail != nil {
 		return nil, o.fail
 	}
@@ -101,11 +108,11 @@ func (p *played) Start(context.Context) error {
 }
 func (p *played) end()                    { p.once.Do(func() { close(p.exited) }) }
 func (p *played) Exited() <-chan struct{} { return p.exited }
-func (p *played) Exit() engine.Exit       { return engine.Exit{Code: p.exit, Started: true} }
+func (p *played) Exit() engine.Exit       { return engine.Exit{Code: p.exit, Started: true, Err: p.exitErr} }
 func (p *played) Env(context.Context) ([]string, error) {
 	return []string{"MODEL_EXIT=" + string(rune('0'+p.exit))}, nil
 }
-func (p *played) Health(context.Context) (engine.Health, error) { return engine.NoHealth, nil }
+func (p *played) Health(context.Context) (engine.Health, error) { return p.health, nil }
 func (p *played) Stop(context.Context, time.Duration) error     { p.end(); return nil }
 func (p *played) Logs(context.Context, int) string              { return "model: Operation not permitted" }
 func (p *played) Describe(_ context.Context, s *usage.Subject)  { s.ImageID = "sha256:model" }
@@ -117,6 +124,9 @@ func (p *played) FileCaps(context.Context, string) (*caps.FileCaps, error) {
 	return nil, errors.New("no files in a model")
 }
 func (p *played) Record() (*usage.Record, error) {
+	if p.m.unseen {
+		return &usage.Record{}, nil
+	}
 	r := &usage.Record{
 		Launch: &caps.State{Bounding: p.set},
 		Sets: map[usage.Phase]usage.Sets{usage.Start: {

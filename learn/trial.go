@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -18,7 +19,6 @@ import (
 // ever.
 type timing struct {
 	ready   time.Duration // from the start until the check passed
-	attempt time.Duration // the check's own passing attempt
 	oneShot bool          // it ended by itself
 	healthy bool          // the image's HEALTHCHECK decided
 	deaf    bool          // it does not end when asked to: it had to be killed
@@ -26,7 +26,7 @@ type timing struct {
 
 func (t timing) max(u timing) timing {
 	return timing{
-		max(t.ready, u.ready), max(t.attempt, u.attempt),
+		max(t.ready, u.ready),
 		t.oneShot || u.oneShot, t.healthy || u.healthy, t.deaf || u.deaf,
 	}
 }
@@ -106,8 +106,8 @@ func (l *learner) try(ctx context.Context, t usage.Trial, g engine.Grant) (_ *re
 		code := r.exit.Code
 		r.trial.Exit = &code
 	}
-	if !r.record.Complete() && !g.Baseline {
-		l.note("run %d was not seen completely (%v); its outcome does not rest on that", r.index+1, r.record.Lost)
+	if kinds := mattering(r.record); kinds != "" && !g.Baseline && r.trial.Passed {
+		l.incomplete("run %d passed, and not all of it was seen: lost %s", r.index+1, kinds)
 	}
 	l.profile.Trials = append(l.profile.Trials, r.trial)
 	l.records = append(l.records, r.record)
@@ -116,11 +116,29 @@ func (l *learner) try(ctx context.Context, t usage.Trial, g engine.Grant) (_ *re
 		words = lastLine(r.logs)
 	}
 	l.words = append(l.words, words)
-	if r.trial.Passed && !g.Baseline {
+	switch {
+	case g.Baseline:
+	case r.trial.Passed:
 		l.passes[t.Set]++
+	default:
+		l.failures[t.Set]++
 	}
 	tell(Done)
 	return r, nil
+}
+
+// mattering names the losses in a trial that could hide why it should have
+// failed. Sets and evidence decide nothing there.
+func mattering(r *usage.Record) string {
+	var kinds []string
+	for _, kind := range slices.Sorted(maps.Keys(r.Lost)) {
+		switch kind {
+		case "evidence", "ports", "results", "sets":
+		default:
+			kinds = append(kinds, kind)
+		}
+	}
+	return strings.Join(kinds, ", ")
 }
 
 // resolve reads the file capabilities that the probe was too late for.
@@ -174,6 +192,7 @@ func (r *run) play(ctx context.Context) error {
 	if err := r.ready(ctx); err != nil {
 		return err
 	}
+	r.timing.ready = time.Since(r.started)
 	if r.failure == "" && !r.ended() {
 		if err := r.watch.SetPhase(usage.Steady); err != nil {
 			return err
@@ -183,7 +202,9 @@ func (r *run) play(ctx context.Context) error {
 			return err
 		}
 	}
-	if !r.ended() {
+	if r.ended() {
+		r.timing.oneShot = true
+	} else {
 		r.tell(Stopping)
 		if err := r.watch.SetPhase(usage.Stop); err != nil {
 			return err
@@ -200,6 +221,9 @@ func (r *run) play(ctx context.Context) error {
 		}
 	}
 	r.exit = r.inst.Exit()
+	if r.exit.Err != nil {
+		return r.exit.Err
+	}
 	r.timing.deaf = r.failure == "" && r.exit.Code == killed
 	return nil
 }
@@ -243,7 +267,6 @@ func (r *run) ready(ctx context.Context) error {
 		}
 		since := time.Since(r.started)
 		if ended {
-			r.timing = timing{ready: since, oneShot: true}
 			return nil // its exit status is judged
 		}
 		if r.odd() {
@@ -255,7 +278,7 @@ func (r *run) ready(ctx context.Context) error {
 		}
 		switch {
 		case health == engine.Healthy:
-			r.timing = timing{ready: since, healthy: true}
+			r.timing.healthy = true
 			return nil
 		case health == engine.Unhealthy:
 			r.fail("check", "the image's HEALTHCHECK says unhealthy")
@@ -271,7 +294,6 @@ func (r *run) ready(ctx context.Context) error {
 				return nil
 			}
 		case since > r.opts.Settle:
-			r.timing = timing{ready: since}
 			return nil
 		}
 	}
@@ -293,7 +315,7 @@ func (r *run) hopeless() bool {
 		return false
 	}
 	rec, err := r.watch.Record()
-	return err == nil && advise.Refused(rec, r.profile.Baseline&^r.trial.Set)
+	return err == nil && advise.FirstRefusal(rec, r.profile.Baseline&^r.trial.Set) != ""
 }
 
 // odd fails a trial as soon as one of its processes is what none was in the
@@ -335,14 +357,12 @@ func (r *run) check(ctx context.Context) error {
 			r.fail("died", "it %v before the check passed", r.inst.Exit())
 			return nil
 		}
-		attempt := time.Now()
 		passed, output, err := r.attempt(ctx, env, deadline)
 		if err != nil {
 			return err
 		}
 		r.output = cmp.Or(output, r.output) // one that was cut off says nothing
 		if passed {
-			r.timing = timing{ready: time.Since(r.started), attempt: time.Since(attempt), oneShot: ended}
 			return nil
 		}
 		switch {
@@ -355,7 +375,7 @@ func (r *run) check(ctx context.Context) error {
 			r.fail("check", "the check did not pass%s", lastWords(output))
 			return nil
 		case time.Now().After(deadline):
-			r.fail("check", "the check did not pass in %v%s", r.deadline().Round(100*time.Millisecond), lastWords(output))
+			r.fail("check", "the check did not pass in %v%s", r.deadline().Round(100*time.Millisecond), lastWords(r.output))
 			return nil
 		}
 		if _, err := r.sleep(ctx, wait); err != nil {
@@ -441,11 +461,7 @@ func (r *run) settle(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if ended {
-			r.timing.oneShot = true
-			return nil
-		}
-		if r.odd() {
+		if ended || r.odd() {
 			return nil
 		}
 	}
@@ -459,6 +475,9 @@ func (r *run) judge() {
 			r.fail("exit", "it %v", r.exit)
 		}
 	} else if r.failure == "" {
+		if r.timing.oneShot && !r.reference.oneShot {
+			r.fail("died", "it %v by itself, and the baseline stayed up until it was stopped", r.exit)
+		}
 		if !slices.Contains(r.exits, r.exit.Code) {
 			r.fail("exit", "it %v, and the baseline %s", r.exit, exitWords(r.exits))
 		}
@@ -469,31 +488,10 @@ func (r *run) judge() {
 	r.trial.Passed = r.failure == ""
 	r.trial.Failure, r.trial.Reason = r.failure, r.reason
 	if r.failure != "" && r.failure != "start" && !r.baseline {
-		if missing := r.refused(); missing != "" {
+		if missing := advise.FirstRefusal(r.record, r.profile.Baseline&^r.trial.Set); missing != "" {
 			r.trial.Reason += " (" + missing + ")"
 		}
 	}
-}
-
-// refused names the first refusal that the workload noticed.
-func (r *run) refused() string {
-	lacks := r.profile.Baseline &^ r.trial.Set
-	for _, c := range r.record.Checks {
-		if c.Verdict == usage.Denied && c.Failed > 0 && lacks.Has(c.Cap) {
-			return fmt.Sprintf("%s: %s gave %s", c.Process.Comm, c.Call, c.Errno)
-		}
-	}
-	for _, e := range r.record.Execs {
-		if e.Failed && e.Caps != nil && e.Caps.Effective && e.Caps.Permitted&lacks != 0 {
-			return fmt.Sprintf("execve(%q) gave EPERM: its file capabilities are %v", e.Path, e.Caps)
-		}
-	}
-	for _, c := range r.record.Capsets {
-		if missing := (c.Permitted | c.Effective | c.Inheritable) & lacks; c.Failed && missing != 0 {
-			return fmt.Sprintf("%s: %s of %v gave EPERM", c.Process.Comm, c.Call, missing)
-		}
-	}
-	return ""
 }
 
 func exitWords(codes []int) string {

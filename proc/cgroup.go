@@ -133,7 +133,8 @@ func Procs(dir string) ([]int, error) {
 			return err
 		}
 		for word := range strings.FieldsSeq(string(data)) {
-			if pid, err := strconv.Atoi(word); err == nil {
+			// 0 is a process that our pid namespace does not see.
+			if pid, err := strconv.Atoi(word); err == nil && pid > 0 {
 				pids = append(pids, pid)
 			}
 		}

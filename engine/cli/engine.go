@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -72,6 +73,13 @@ func (w *Workload) Line() *Line { return w.line }
 // Privileged implements [engine.Workload].
 func (w *Workload) Privileged() bool { return w.line.Privileged() }
 
+// Persistent implements [engine.Workload]: anonymous volumes are new in every
+// run, all others stay.
+func (w *Workload) Persistent() bool {
+	named := slices.ContainsFunc(w.line.Volumes(), func(v string) bool { return strings.Contains(v, ":") })
+	return named || len(w.line.Mounts()) > 0 || w.line.Has("volumes-from")
+}
+
 // Use implements [engine.Workload].
 func (w *Workload) Use(set caps.Set, unconfined bool) usage.Use {
 	flags := []string{"--cap-drop=ALL"}
@@ -87,17 +95,20 @@ func (w *Workload) base() []string {
 	return slices.Concat(w.line.Prefix, []string{w.line.Program}, w.line.Global)
 }
 
-// run runs one of the engine's commands to its end. It gets a process group of
-// its own: the terminal's Ctrl-C is for leastcap, which then stops in order.
+// maxOutput bounds what is kept of a command's output, in bytes; an inspect
+// of a container is a few kilobytes.
+const maxOutput = 1 << 20
+
+// run runs one of the engine's commands to its end.
 func (w *Workload) run(ctx context.Context, args ...string) (stdout string, err error) {
 	return w.exec(ctx, slices.Concat(w.base(), args))
 }
 
 func (w *Workload) exec(ctx context.Context, argv []string) (string, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	var out, errOut strings.Builder
+	out, errOut := engine.Tail{Max: maxOutput}, engine.Tail{Max: maxOutput}
 	cmd.Stdout, cmd.Stderr = &out, &errOut
-	detach(cmd)
+	engine.Group(cmd)
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
 			return "", ctx.Err()
@@ -188,6 +199,9 @@ func (w *Workload) image(ctx context.Context, s *usage.Subject, id string) {
 	}
 }
 
+// containerID is the full one: it has to be found in cgroups' names.
+var containerID = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
 // Prepare creates the container.
 func (w *Workload) Prepare(ctx context.Context, g engine.Grant) (engine.Instance, error) {
 	r := Rewrite{Labels: []string{ownerLabel + "=" + w.owner}, Unconfined: g.Unconfined}
@@ -201,6 +215,9 @@ func (w *Workload) Prepare(ctx context.Context, g engine.Grant) (engine.Instance
 	}
 	if i := strings.LastIndexByte(id, '\n'); i >= 0 {
 		id = id[i+1:] // what was pulled is told first
+	}
+	if !containerID.MatchString(id) {
+		return nil, fmt.Errorf("%s create: no container id in its answer %q", w.line.Engine, id)
 	}
 	return &instance{w: w, id: id, exited: make(chan struct{})}, nil
 }

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/leastcap/leastcap/caps"
@@ -44,8 +43,10 @@ func (i *instance) Start(ctx context.Context) error {
 			return ctx.Err()
 		}
 		s, serr := i.inspect(ctx)
-		// 126 and 127: the entry point could not be executed, or found.
-		if serr != nil || s.State.ExitCode == 0 {
+		// 126 and 127: the entry point could not be executed, or not be found. Any
+		// other is the engine's failure (dockerd's daemon/start.go has 128 for it)
+		// and says nothing of the workload.
+		if serr != nil || s.State.ExitCode != 126 && s.State.ExitCode != 127 {
 			return err
 		}
 		i.exit = engine.Exit{Code: s.State.ExitCode, Message: reason(err)}
@@ -71,11 +72,11 @@ func reason(err error) string {
 func (i *instance) waitExit(ctx context.Context) engine.Exit {
 	out, err := i.w.run(ctx, "wait", i.id)
 	if err != nil {
-		return engine.Exit{Code: -1, Started: true, Message: err.Error()}
+		return engine.Exit{Started: true, Err: fmt.Errorf("wait for the container: %w", err)}
 	}
 	code, err := strconv.Atoi(out)
 	if err != nil {
-		return engine.Exit{Code: -1, Started: true, Message: fmt.Sprintf("unexpected exit status %q", out)}
+		return engine.Exit{Started: true, Err: fmt.Errorf("wait for the container: unexpected exit status %q", out)}
 	}
 	return engine.Exit{Code: code, Started: true}
 }
@@ -185,12 +186,13 @@ func (i *instance) Stop(ctx context.Context, timeout time.Duration) error {
 func (i *instance) Logs(ctx context.Context, lines int) string {
 	argv := slices.Concat(i.w.base(), []string{"logs", "--tail", strconv.Itoa(lines), i.id})
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	detach(cmd)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
+	engine.Group(cmd)
+	out := engine.Tail{Max: 64 << 10}
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
 		return ""
 	}
-	return strings.TrimRight(string(out), "\n")
+	return out.Lines(lines)
 }
 
 // paxFileCaps is where the engines' archives keep an extended attribute.
@@ -201,9 +203,9 @@ const paxFileCaps = "SCHILY.xattr.security.capability"
 func (i *instance) FileCaps(ctx context.Context, path string) (*caps.FileCaps, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // the rest of the archive is not wanted
-	argv := slices.Concat(i.w.base(), []string{"cp", i.id + ":" + path, "-"})
+	argv := slices.Concat(i.w.base(), []string{"cp", "-L", i.id + ":" + path, "-"})
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	detach(cmd)
+	engine.Group(cmd)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err

@@ -4,7 +4,6 @@
 package host
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/engine"
@@ -90,6 +90,9 @@ func (w *Workload) Inspect(context.Context) (usage.Subject, error) {
 // its capabilities.
 func (w *Workload) Privileged() bool { return false }
 
+// Persistent implements [engine.Workload]: the host's files stay.
+func (w *Workload) Persistent() bool { return true }
+
 // Use gives the lines of a systemd unit's [Service] section.
 func (w *Workload) Use(set caps.Set, _ bool) usage.Use {
 	names := strings.Join(set.Names(), " ")
@@ -140,9 +143,11 @@ func (w *Workload) Prepare(_ context.Context, g engine.Grant) (engine.Instance, 
 		}
 	}
 	cmd := exec.Command(self, LaunchVerb, spec.encode())
-	out := &tail{max: 64 << 10}
+	out := &engine.Tail{Max: 64 << 10}
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = ownSession()
+	// A process that left the cgroup may keep the output open.
+	cmd.WaitDelay = time.Second
 	return &instance{dir: dir, id: id, cmd: cmd, out: out, v2: w.hierarchy.V2(), exited: make(chan struct{})}, nil
 }
 
@@ -165,28 +170,4 @@ func (w *Workload) Clean(context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// tail keeps the end of what is written to it.
-type tail struct {
-	mu  sync.Mutex
-	buf []byte
-	max int
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.buf = append(t.buf, p...)
-	if over := len(t.buf) - t.max; over > 0 {
-		t.buf = append(t.buf[:0], t.buf[over:]...)
-	}
-	return len(p), nil
-}
-
-func (t *tail) lines(n int) string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	all := bytes.Split(bytes.TrimRight(t.buf, "\n"), []byte("\n"))
-	return string(bytes.Join(all[max(0, len(all)-n):], []byte("\n")))
 }

@@ -36,7 +36,7 @@ type instance struct {
 	dir    string
 	id     uint64
 	cmd    *exec.Cmd
-	out    *tail
+	out    *engine.Tail
 	v2     bool
 	exited chan struct{}
 	exit   engine.Exit
@@ -58,9 +58,12 @@ func (i *instance) Start(context.Context) error {
 	go func() {
 		defer close(i.exited)
 		err := i.cmd.Wait()
+		if errors.Is(err, exec.ErrWaitDelay) {
+			err = nil
+		}
 		i.exit = exitOf(i.cmd.ProcessState, err)
 		if i.exit.Code == launchFailed {
-			i.exit.Started, i.exit.Message = false, i.out.lines(1)
+			i.exit.Started, i.exit.Message = false, i.out.Lines(1)
 		}
 		for i.populated() {
 			time.Sleep(poll)
@@ -125,16 +128,15 @@ func (i *instance) Stop(ctx context.Context, timeout time.Duration) error {
 	case <-ctx.Done():
 	case <-time.After(timeout):
 	}
-	if err := killAll(i.dir); err != nil {
+	if err := i.kill(); err != nil {
 		return err
 	}
-	<-i.exited
 	i.exit.Code, i.exit.Message = 128+int(unix.SIGKILL), "did not end when it was asked to"
 	return ctx.Err()
 }
 
 // Logs implements [engine.Instance].
-func (i *instance) Logs(_ context.Context, lines int) string { return i.out.lines(lines) }
+func (i *instance) Logs(_ context.Context, lines int) string { return i.out.Lines(lines) }
 
 // FileCaps implements [engine.Instance].
 func (i *instance) FileCaps(_ context.Context, path string) (*caps.FileCaps, error) {
@@ -153,19 +155,34 @@ func (i *instance) FileCaps(_ context.Context, path string) (*caps.FileCaps, err
 // Describe implements [engine.Instance]: a command is what was typed.
 func (i *instance) Describe(context.Context, *usage.Subject) {}
 
-// Remove implements [engine.Instance].
-func (i *instance) Remove(context.Context) error {
-	err := removeCgroup(i.dir)
-	if i.cmd.Process != nil {
-		<-i.exited
+// kill ends everything in the cgroup, and the command itself wherever it is,
+// and waits for the end.
+func (i *instance) kill() error {
+	err := killAll(i.dir)
+	if i.cmd.Process == nil {
+		return err
 	}
-	return err
+	_ = i.cmd.Process.Kill() // ended already: that is what is wanted
+	select {
+	case <-i.exited:
+		return err
+	case <-time.After(killTimeout):
+		return errors.Join(err, fmt.Errorf("process %d does not end", i.cmd.Process.Pid))
+	}
 }
 
+// Remove implements [engine.Instance].
+func (i *instance) Remove(context.Context) error {
+	return errors.Join(i.kill(), removeCgroup(i.dir))
+}
+
+// killTimeout is how long a process may take to end after SIGKILL.
+const killTimeout = 5 * time.Second
+
 // killAll sends SIGKILL to all processes in a cgroup until none is left, for
-// five seconds at most: they may fork meanwhile.
+// killTimeout at most: they may fork meanwhile.
 func killAll(dir string) error {
-	end := time.Now().Add(5 * time.Second)
+	end := time.Now().Add(killTimeout)
 	for {
 		// v2 since 5.14 does it in one step (Documentation/admin-guide/cgroup-v2.rst).
 		_ = os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0)
@@ -187,7 +204,7 @@ func removeCgroup(dir string) error {
 	if err := killAll(dir); err != nil {
 		return err
 	}
-	end := time.Now().Add(5 * time.Second)
+	end := time.Now().Add(killTimeout)
 	for {
 		err := removeTree(dir)
 		if err == nil || errors.Is(err, fs.ErrNotExist) {

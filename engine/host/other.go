@@ -23,7 +23,7 @@ type instance struct {
 	dir    string
 	id     uint64
 	cmd    *exec.Cmd
-	out    *tail
+	out    *engine.Tail
 	v2     bool
 	exited chan struct{}
 }

@@ -1,7 +1,0 @@
-//go:build !unix
-
-package learn
-
-import "os/exec"
-
-func group(*exec.Cmd) {}

@@ -5,6 +5,7 @@ package advise
 
 import (
 	"fmt"
+	"path"
 	"slices"
 
 	"github.com/leastcap/leastcap/caps"
@@ -45,6 +46,20 @@ func FirstRefusal(r *usage.Record, lacks caps.Set) string {
 	for _, c := range r.Capsets {
 		if missing := (c.Permitted | c.Effective | c.Inheritable) & lacks; c.Failed && missing != 0 {
 			return fmt.Sprintf("%s: %s of %v gave EPERM", c.Process.Comm, c.Call, missing)
+		}
+	}
+	return ""
+}
+
+// clients ask a daemon to run something: what they start is not their child.
+var clients = []string{"docker", "podman", "nerdctl", "ctr", "crictl", "kubectl", "systemctl", "systemd-run", "machinectl"}
+
+// Client names the executed program that had another program do the work, ""
+// if there was none.
+func Client(r *usage.Record) string {
+	for _, e := range r.Execs {
+		if slices.Contains(clients, path.Base(e.Path)) {
+			return path.Base(e.Path)
 		}
 	}
 	return ""

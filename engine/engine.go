@@ -31,6 +31,9 @@ type Workload interface {
 	// Persistent says that runs share state, by volumes or because they run on the
 	// host: then the first run may need what later ones do not.
 	Persistent() bool
+	// Remarks are what a user should know of how the runs differ from the line as
+	// it was typed.
+	Remarks() []string
 	// Use spells a result in the host format's own words.
 	Use(set caps.Set, unconfined bool) usage.Use
 	// Clean removes everything that this process created and that may still be

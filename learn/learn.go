@@ -58,7 +58,7 @@ const (
 	// DefaultCheckTimeout is generous: databases take their time on a fresh volume.
 	DefaultCheckTimeout = 60 * time.Second
 	// DefaultSettle is how long a workload with a check is watched after it passed.
-	DefaultSettle = 300 * time.Millisecond
+	DefaultSettle = time.Second
 	// DefaultStayUp is how long one without a check has to stay up.
 	DefaultStayUp = 3 * time.Second
 	// DefaultRuns is how often the final set must pass to be called proven.
@@ -112,6 +112,9 @@ var ErrNoLaunch = errors.New("the runtime started the workload without setting i
 // ErrTimeLimit says that the time limit ended before anything was learned.
 var ErrTimeLimit = errors.New("the time limit")
 
+// ErrLeftBehind says that something of the runs could not be removed.
+var ErrLeftBehind = errors.New("not everything could be removed")
+
 // errUnproven says that no set that is given by name passes.
 var errUnproven = errors.New("nothing that was tried passes where the baseline did")
 
@@ -157,7 +160,7 @@ func Run(ctx context.Context, w engine.Workload, o Observer, opts Options, progr
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
 		defer cancel()
 		if cerr := w.Clean(clean); cerr != nil && l.profile.Trials != nil {
-			err = errors.Join(err, fmt.Errorf("not everything could be removed (the next start tries again): %w", cerr))
+			err = errors.Join(err, fmt.Errorf("%w (the next start tries again): %w", ErrLeftBehind, cerr))
 		}
 	}()
 	limited := ctx
@@ -210,6 +213,9 @@ func (l *learner) run(ctx context.Context) error {
 		return err
 	}
 	l.subject.Checks = l.opts.Checks
+	for _, remark := range l.workload.Remarks() {
+		l.note("%s", remark)
+	}
 	p := l.profile
 	p.Hook, p.Keep = l.observer.Hook(), string(l.opts.Keep)
 
@@ -242,7 +248,9 @@ func (l *learner) run(ctx context.Context) error {
 		return err
 	}
 	if l.opts.Keep == KeepUsed {
-		final |= predicted // and no substitute: it would only come on top
+		// And no substitute: it would only come on top. What was only set by
+		// capset(2), and not missed, was not used.
+		final |= seen.All().Granted & predicted
 	} else if final, err = l.substitute(ctx, final); err != nil {
 		return err
 	}
@@ -300,6 +308,14 @@ func (l *learner) baseline(ctx context.Context) (*usage.Record, error) {
 		l.note("no check command: a run passes if it stays up for %v with the same identities; --check says better what works", l.opts.Settle)
 	}
 	seen := usage.Fold(l.records...)
+	if l.subject.Kind == "command" {
+		if client := advise.Client(seen); client != "" {
+			l.note("%s was run: what it starts runs elsewhere and was not seen; to learn a container, give its line itself: leastcap learn -- docker run …", client)
+		}
+	}
+	if len(l.opts.Checks) > 0 && l.reference.healthcheck {
+		l.note("the container's HEALTHCHECK was not waited for; leave --check out, or let it ask docker inspect for the health")
+	}
 	l.profile.Sets = seen.Sets
 	l.profile.Identities, l.profile.Execs, l.profile.Capsets = seen.Identities, seen.Execs, seen.Capsets
 	if !seen.Complete() {

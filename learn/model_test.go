@@ -59,8 +59,9 @@ func worker(uid, gid uint32) usage.Identity {
 func (m *model) Inspect(context.Context) (usage.Subject, error) {
 	return usage.Subject{Kind: "container", Image: "model"}, nil
 }
-func (m *model) Privileged() bool { return m.privileged }
-func (m *model) Persistent() bool { return m.persistent }
+func (m *model) Privileged() bool  { return m.privileged }
+func (m *model) Persistent() bool  { return m.persistent }
+func (m *model) Remarks() []string { return nil }
 func (m *model) Use(set caps.Set, _ bool) usage.Use {
 	return usage.Use{Flags: set.Docker()}
 }

@@ -22,12 +22,14 @@ type timing struct {
 	oneShot bool          // it ended by itself
 	healthy bool          // the image's HEALTHCHECK decided
 	deaf    bool          // it does not end when asked to: it had to be killed
+	// healthcheck: the container has one, and a check command decided.
+	healthcheck bool
 }
 
 func (t timing) max(u timing) timing {
 	return timing{
 		max(t.ready, u.ready),
-		t.oneShot || u.oneShot, t.healthy || u.healthy, t.deaf || u.deaf,
+		t.oneShot || u.oneShot, t.healthy || u.healthy, t.deaf || u.deaf, t.healthcheck || u.healthcheck,
 	}
 }
 
@@ -258,6 +260,10 @@ func (r *run) ready(ctx context.Context) error {
 		return nil
 	}
 	if len(r.opts.Checks) > 0 {
+		if r.baseline {
+			health, err := r.inst.Health(ctx)
+			r.timing.healthcheck = err == nil && health != engine.NoHealth
+		}
 		return r.check(ctx)
 	}
 	for {
@@ -273,6 +279,9 @@ func (r *run) ready(ctx context.Context) error {
 			return nil
 		}
 		health, err := r.inst.Health(ctx)
+		if r.ended() {
+			continue // an engine calls what has ended unhealthy
+		}
 		if err != nil {
 			return err
 		}
@@ -375,7 +384,11 @@ func (r *run) check(ctx context.Context) error {
 			r.fail("check", "the check did not pass%s", lastWords(output))
 			return nil
 		case time.Now().After(deadline):
-			r.fail("check", "the check did not pass in %v%s", r.deadline().Round(100*time.Millisecond), lastWords(r.output))
+			hangs := ""
+			if output == "" {
+				hangs = " (it was still running)"
+			}
+			r.fail("check", "the check did not pass in %v%s%s", r.deadline().Round(100*time.Millisecond), hangs, lastWords(r.output))
 			return nil
 		}
 		if _, err := r.sleep(ctx, wait); err != nil {

@@ -51,7 +51,7 @@ used as they are.
 The check runs with sh -c on this host until it passes, with LEASTCAP_CONTAINER,
 LEASTCAP_IP and LEASTCAP_PID set. Without one a run passes if the command exits
 as it does today, if the image's HEALTHCHECK says healthy, or if it stays up for
---settle. In all cases every process must end up with the same identity (user,
+--settle; then all that was used is kept, unless --keep required says otherwise. In all cases every process must end up with the same identity (user,
 groups, no_new_privs, seccomp, root) as today.
 
 ` + exitHelp,
@@ -61,6 +61,9 @@ groups, no_new_privs, seccomp, root) as today.
   leastcap learn --user www-data --check 'curl -fsS http://127.0.0.1/' -- /usr/local/bin/server`,
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.validate(args, cmd.Flags().Changed); err != nil {
+				return err
+			}
 			return f.run(cmd.Context(), stdout, stderr, args)
 		},
 	}
@@ -70,7 +73,7 @@ groups, no_new_privs, seccomp, root) as today.
 	fl.StringArrayVar(&f.opts.Checks, "check", nil, "command that tells whether the workload works (repeatable: all must pass)")
 	fl.DurationVar(&f.opts.CheckTimeout, "check-timeout", learn.DefaultCheckTimeout, "how long the workload may take until it works today")
 	fl.DurationVar(&f.opts.Settle, "settle", 0, fmt.Sprintf("how long to watch it then (default %v, %v without --check)", learn.DefaultSettle, learn.DefaultStayUp))
-	fl.DurationVar(&f.stop, "stop-timeout", -1, "how long it may take to stop (default: the engine's)")
+	fl.DurationVar(&f.stop, "stop-timeout", 0, "how long it may take to stop (default: the engine's)")
 	fl.DurationVar(&f.opts.Timeout, "timeout", 0, "time limit for everything (default none)")
 	fl.IntVar(&f.opts.Runs, "runs", learn.DefaultRuns, "how often the final set must pass to be called proven")
 	fl.StringVar(&f.keep, "keep", "", "keep what is required, or all that was used (default: required with --check, else used)")
@@ -82,7 +85,7 @@ groups, no_new_privs, seccomp, root) as today.
 	return cmd
 }
 
-func (f *learnFlags) validate(args []string) error {
+func (f *learnFlags) validate(args []string, changed func(flag string) bool) error {
 	if len(args) == 0 {
 		return &usageError{errors.New("no command to learn"), "put it behind --: leastcap learn --check 'curl -fsS http://$LEASTCAP_IP/' -- docker run nginx"}
 	}
@@ -100,31 +103,50 @@ func (f *learnFlags) validate(args []string) error {
 	if f.opts.Runs < 1 {
 		return &usageError{fmt.Errorf("--runs %d: must be at least 1", f.opts.Runs), ""}
 	}
-	if f.opts.CheckTimeout <= 0 || f.opts.Settle < 0 || f.opts.Timeout < 0 {
-		return &usageError{errors.New("a time must not be negative"), "for example --check-timeout 30s"}
+	if f.opts.CheckTimeout <= 0 {
+		return &usageError{fmt.Errorf("--check-timeout %v: must be more than nothing", f.opts.CheckTimeout), "for example --check-timeout 30s"}
+	}
+	for name, d := range map[string]time.Duration{"settle": f.opts.Settle, "timeout": f.opts.Timeout, "stop-timeout": f.stop} {
+		if d < 0 {
+			return &usageError{fmt.Errorf("--%s %v: must not be negative", name, d), ""}
+		}
 	}
 	for _, c := range f.opts.Checks {
 		if strings.TrimSpace(c) == "" {
 			return &usageError{errors.New("--check is empty"), "give a command that exits 0 when the workload works, or leave --check out"}
 		}
 	}
-	f.opts.StopTimeout = f.stop
-	if f.profile != "" {
-		// Found out now and not after minutes of learning.
-		if fi, err := os.Stat(filepath.Dir(f.profile)); err != nil || !fi.IsDir() {
-			return &usageError{fmt.Errorf("--profile %s: its directory does not exist", f.profile), "make it first"}
-		}
-		if fi, err := os.Stat(f.profile); err == nil && !fi.Mode().IsRegular() {
-			return &usageError{fmt.Errorf("--profile %s: not a regular file", f.profile), "give the name of a file"}
-		}
+	f.opts.StopTimeout = -1 // the engine's
+	if changed("stop-timeout") {
+		f.opts.StopTimeout = f.stop
+	}
+	if changed("profile") {
+		return f.validateProfile()
 	}
 	return nil
 }
 
-func (f *learnFlags) run(ctx context.Context, stdout, stderr io.Writer, args []string) error {
-	if err := f.validate(args); err != nil {
-		return err
+// validateProfile finds out now, and not after minutes of learning, whether
+// the profile can be written.
+func (f *learnFlags) validateProfile() error {
+	if f.profile == "" || f.profile == "-" {
+		return &usageError{fmt.Errorf("--profile %q: not the name of a file", f.profile), "to print the profile: --output json"}
 	}
+	if fi, err := os.Stat(filepath.Dir(f.profile)); err != nil || !fi.IsDir() {
+		return &usageError{fmt.Errorf("--profile %s: its directory does not exist", f.profile), "make it first"}
+	}
+	if fi, err := os.Lstat(f.profile); err == nil && !fi.Mode().IsRegular() {
+		return &usageError{fmt.Errorf("--profile %s: not a regular file", f.profile), "give the name of a file; links are not followed"}
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(f.profile), ".leastcap-*")
+	if err != nil {
+		return &usageError{fmt.Errorf("--profile %s: %w", f.profile, err), "give a directory that can be written to"}
+	}
+	tmp.Close()
+	return os.Remove(tmp.Name())
+}
+
+func (f *learnFlags) run(ctx context.Context, stdout, stderr io.Writer, args []string) error {
 	// What is wrong with the line is said before privileges are asked for.
 	_, isContainer := cli.Recognise(args)
 	var workload engine.Workload
@@ -157,23 +179,23 @@ func (f *learnFlags) run(ctx context.Context, stdout, stderr io.Writer, args []s
 	}
 	profile.Tool = "leastcap " + version
 	profile.Kernel = proc.Kernel()
+	// Both are tried: a full disk behind one must not lose the other.
+	err = f.print(stdout, profile)
 	if f.profile != "" {
-		if err := writeFile(f.profile, profile); err != nil {
-			return err
-		}
+		err = errors.Join(err, writeFile(f.profile, profile))
 	}
-	if err := f.print(stdout, profile); err != nil {
+	if err != nil && profile.Complete {
 		return err
 	}
 	switch {
 	case !profile.Complete:
 		if f.output != "text" {
-			fmt.Fprintf(stderr, "leastcap: warning: the result is incomplete: %s\n", strings.Join(profile.Notes, "; "))
+			say(stderr, "warning: the result is incomplete: %s", strings.Join(profile.Notes, "; "))
 		}
 		return status(exitBlind)
 	case !profile.Proven && !f.opts.ObserveOnly:
 		if f.output != "text" {
-			fmt.Fprintf(stderr, "leastcap: warning: the result is not proven: %s\n", strings.Join(profile.Notes, "; "))
+			say(stderr, "warning: the result is not proven: %s", strings.Join(profile.Notes, "; "))
 		}
 		return status(exitFindings)
 	}
@@ -215,8 +237,12 @@ func writeFile(name string, p *usage.Profile) error {
 	}
 	defer os.Remove(tmp.Name())
 	_, err = tmp.Write(data)
-	if cerr := tmp.Chmod(0o644); err == nil {
-		err = cerr
+	// A new file is its owner's alone (the line in it may hold a password); an old
+	// one keeps its mode.
+	if fi, serr := os.Stat(name); serr == nil {
+		if cerr := tmp.Chmod(fi.Mode().Perm()); err == nil {
+			err = cerr
+		}
 	}
 	if cerr := tmp.Close(); err == nil {
 		err = cerr

@@ -17,6 +17,7 @@ import (
 	"github.com/leastcap/leastcap/engine/host"
 	"github.com/leastcap/leastcap/learn"
 	"github.com/leastcap/leastcap/probe"
+	"github.com/leastcap/leastcap/report"
 )
 
 // version is set by the build (-ldflags -X).
@@ -37,7 +38,8 @@ const exitHelp = `Exit status:
   1  findings, or the result could not be proven
   2  wrong usage, or the workload could not be run as written
   3  could not look: no permission, no BPF, data lost, or cut short
-  4  the workload fails its check with today's capabilities already`
+  4  the workload fails its check with today's capabilities already
+  130  interrupted by a signal, after everything was removed`
 
 func main() {
 	if len(os.Args) == 3 && os.Args[1] == host.LaunchVerb {
@@ -45,6 +47,10 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	// A second signal ends leastcap at once; the next start removes what is left.
+	context.AfterFunc(ctx, stop)
+	// Output that nobody reads any more must not end it before it has cleaned up.
+	signal.Ignore(syscall.SIGPIPE)
 	os.Exit(run(ctx, os.Stdout, os.Stderr, os.Args[1:]))
 }
 
@@ -74,15 +80,30 @@ func run(ctx context.Context, stdout, stderr io.Writer, args []string) int {
 		return int(s)
 	}
 	if ctx.Err() != nil {
-		fmt.Fprintln(stderr, "leastcap: interrupted; everything that was started has been removed")
+		if errors.Is(err, context.Canceled) && !errors.Is(err, learn.ErrLeftBehind) {
+			say(stderr, "interrupted; everything that was started has been removed")
+		} else {
+			say(stderr, "interrupted: %v", err)
+		}
 		return exitInterrupted
 	}
 	text, hint, code := explain(err)
-	fmt.Fprintf(stderr, "leastcap: error: %s\n", text)
+	say(stderr, "error: %s", text)
 	if hint != "" {
-		fmt.Fprintf(stderr, "leastcap: hint: %s\n", hint)
+		say(stderr, "hint: %s", hint)
 	}
 	return code
+}
+
+// say writes to standard error. What it says may quote a workload, which must
+// not control the terminal.
+func say(stderr io.Writer, format string, args ...any) {
+	lines := strings.Split(fmt.Sprintf(format, args...), "\n")
+	for i, line := range lines {
+		trimmed := strings.TrimLeft(line, " ")
+		lines[i] = line[:len(line)-len(trimmed)] + report.Clean(trimmed, 2000)
+	}
+	fmt.Fprintf(stderr, "leastcap: %s\n", strings.Join(lines, "\n"))
 }
 
 // explain gives an error's text, what to do about it, and the exit status.
@@ -102,7 +123,7 @@ func explain(err error) (text, hint string, code int) {
 	case errors.As(err, &line):
 		return text, line.Hint, exitUsage
 	case errors.As(err, &feature):
-		return text, feature.Hint, exitBlind
+		return text, feature.Hint + "; what works without: --help, and finding mistakes in a container line", exitBlind
 	case errors.As(err, &baseline):
 		return baselineText(baseline), "make the line and the check work first; leastcap only takes away, it cannot mend", exitBaseline
 	case errors.As(err, &check):
@@ -111,6 +132,8 @@ func explain(err error) (text, hint string, code int) {
 		return text, eng.Hint, exitUsage
 	case errors.Is(err, learn.ErrUnseen):
 		return text, "leastcap has to run on the machine (and in the virtual machine, with Docker Desktop) that runs the containers", exitBlind
+	case errors.Is(err, learn.ErrTimeLimit):
+		return text, "give it more --timeout", exitBlind
 	case errors.Is(err, learn.ErrNoLaunch):
 		return text, "use runc or crun as the engine's runtime", exitBlind
 	case errors.Is(err, probe.ErrUnavailable):
@@ -118,6 +141,9 @@ func explain(err error) (text, hint string, code int) {
 	}
 	return text, "", exitUsage
 }
+
+// maxLines is how much of an output an error quotes.
+const maxLines = 10
 
 func baselineText(e *learn.BaselineError) string {
 	var b strings.Builder
@@ -129,19 +155,10 @@ func baselineText(e *learn.BaselineError) string {
 			continue
 		}
 		fmt.Fprintf(&b, "\n  %s:", part.title)
-		for line := range strings.Lines(part.text) {
-			fmt.Fprintf(&b, "\n    %s", printable(strings.TrimRight(line, "\r\n")))
+		lines := strings.Split(strings.TrimRight(part.text, "\r\n"), "\n")
+		for _, line := range lines[max(0, len(lines)-maxLines):] {
+			fmt.Fprintf(&b, "\n    %s", strings.TrimRight(line, "\r"))
 		}
 	}
 	return b.String()
-}
-
-// printable keeps a workload's output from controlling the terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\t' || r >= ' ' && r != 0x7f && (r < 0x80 || r > 0x9f) {
-			return r
-		}
-		return '\uFFFD'
-	}, s)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/leastcap/leastcap/internal/testenv"
+	"github.com/leastcap/leastcap/proc"
 )
 
 func TestMain(m *testing.M) {
@@ -83,13 +84,30 @@ func status_(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// ended holds that no container of ours is left.
+// ended holds that no container is left whose owner has ended.
 func ended(ts *testscript.TestScript, _ bool, _ []string) {
-	out, err := exec.Command("docker", "ps", "-aq", "--filter", "label=io.leastcap.owner").Output()
+	left, err := containers(func(o proc.Owner) bool { return !o.Alive() })
 	ts.Check(err)
-	if len(out) > 0 {
-		ts.Fatalf("containers left behind: %s", out)
+	if len(left) > 0 {
+		ts.Fatalf("containers left behind: %s", left)
 	}
+}
+
+// containers lists those that leastcap created, by their owner.
+func containers(match func(proc.Owner) bool) ([]string, error) {
+	out, err := exec.Command("docker", "ps", "-a", "--format", `{{.ID}} {{.Label "io.leastcap.owner"}}`, "--filter", "label=io.leastcap.owner").Output()
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for line := range strings.Lines(string(out)) {
+		id, label, _ := strings.Cut(strings.TrimSpace(line), " ")
+		_, owner, _ := strings.Cut(label, "/")
+		if match(proc.Owner(owner)) {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
 }
 
 // start runs leastcap on a workload that never becomes ready and waits until
@@ -103,8 +121,7 @@ func start(t *testing.T, bin string) (*exec.Cmd, *bytes.Buffer) {
 		t.Fatal(err)
 	}
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		ids, err := exec.Command("docker", "ps", "-q", "--filter", "label=io.leastcap.owner").Output()
-		if err == nil && len(ids) > 0 {
+		if len(ours(t, cmd)) > 0 {
 			return cmd, &out
 		}
 		if time.Now().After(end) {
@@ -113,13 +130,15 @@ func start(t *testing.T, bin string) (*exec.Cmd, *bytes.Buffer) {
 	}
 }
 
-func ours(t *testing.T, flags ...string) string {
+// ours lists the containers of one leastcap.
+func ours(t *testing.T, cmd *exec.Cmd) []string {
 	t.Helper()
-	out, err := exec.Command("docker", append([]string{"ps", "-aq", "--filter", "label=io.leastcap.owner"}, flags...)...).Output()
+	prefix := fmt.Sprintf("%d-", cmd.Process.Pid)
+	ids, err := containers(func(o proc.Owner) bool { return strings.HasPrefix(string(o), prefix) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(out)
+	return ids
 }
 
 func TestSignals(t *testing.T) {
@@ -135,7 +154,7 @@ func TestSignals(t *testing.T) {
 			if code := cmd.ProcessState.ExitCode(); code != exitInterrupted {
 				t.Errorf("exit status %d, want %d: %s", code, exitInterrupted, out)
 			}
-			if left := ours(t); left != "" {
+			if left := ours(t, cmd); len(left) > 0 {
 				t.Errorf("left behind: %s", left)
 			}
 		})
@@ -146,7 +165,7 @@ func TestSignals(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = cmd.Wait()
-		if ours(t) == "" {
+		if len(ours(t, cmd)) == 0 {
 			t.Fatal("nothing was left behind, so the sweep cannot be seen")
 		}
 		// The next start removes it.
@@ -154,7 +173,7 @@ func TestSignals(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		if left := ours(t); left != "" {
+		if left := ours(t, cmd); len(left) > 0 {
 			t.Errorf("left behind: %s", left)
 		}
 	})

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -80,6 +81,14 @@ func (w *Workload) Persistent() bool {
 	return named || len(w.line.Mounts()) > 0 || w.line.Has("volumes-from")
 }
 
+// Remarks implements [engine.Workload].
+func (w *Workload) Remarks() []string {
+	if w.line.Interactive() || w.line.TTY() {
+		return []string{"-i and -t were left out: nobody types, and standard input is at its end"}
+	}
+	return nil
+}
+
 // Use implements [engine.Workload].
 func (w *Workload) Use(set caps.Set, unconfined bool) usage.Use {
 	flags := []string{"--cap-drop=ALL"}
@@ -123,7 +132,7 @@ func (w *Workload) exec(ctx context.Context, argv []string) (string, error) {
 
 // explain turns what the command printed into an error with a next step.
 func (w *Workload) explain(text string, err error) error {
-	reason := lastMessage(text)
+	reason := message(text)
 	if reason == "" {
 		reason = err.Error()
 	}
@@ -154,24 +163,30 @@ func (w *Workload) explain(text string, err error) error {
 	return e
 }
 
-// lastMessage is the error itself, without the noise that engines add around
-// it.
-func lastMessage(text string) string {
-	last := ""
+// message is the error itself, without the noise that engines print around it:
+// the last line that calls itself an error, else the first of all.
+func message(text string) string {
+	first, last := "", ""
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
 		switch {
-		case line == "", strings.HasPrefix(line, "See '"), strings.HasPrefix(line, "Run '"), strings.HasPrefix(line, "WARNING:"),
+		case line == "", strings.HasPrefix(line, "See '"), strings.HasPrefix(line, "Run '"), strings.HasPrefix(line, "Usage:"), strings.HasPrefix(line, "WARNING:"),
 			// What follows is only the container's id.
 			strings.Contains(line, "failed to start containers"):
 			continue
 		}
-		last = line
+		if first == "" {
+			first = line
+		}
+		if strings.HasPrefix(strings.TrimPrefix(line, "docker: "), "Error") {
+			last = line
+		}
 	}
+	found := cmp.Or(last, first)
 	for _, prefix := range []string{"docker: ", "Error response from daemon: ", "Error: "} {
-		last = strings.TrimPrefix(last, prefix)
+		found = strings.TrimPrefix(found, prefix)
 	}
-	return last
+	return found
 }
 
 // Inspect implements [engine.Workload].
@@ -204,7 +219,11 @@ var containerID = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // Prepare creates the container.
 func (w *Workload) Prepare(ctx context.Context, g engine.Grant) (engine.Instance, error) {
-	r := Rewrite{Labels: []string{ownerLabel + "=" + w.owner}, Unconfined: g.Unconfined}
+	r := Rewrite{
+		Labels: []string{ownerLabel + "=" + w.owner}, Unconfined: g.Unconfined,
+		// Nobody is attached: an open standard input would never end.
+		Drop: []string{"interactive", "tty"},
+	}
 	if !g.Baseline {
 		r.Caps = &g.Set
 	}

@@ -40,6 +40,10 @@ func TestExplain(t *testing.T) {
 			"WARNING: something\nError response from daemon: failed to create shim task: OCI runtime create failed: unable to apply caps: operation not permitted: unknown\nError: failed to start containers: afaf4219b85a\n",
 			"docker failed", "unable to apply caps: operation not permitted", "",
 		},
+		{
+			"label 'a b' contains whitespaces\n\nUsage:  docker create [OPTIONS] IMAGE [COMMAND] [ARG...]\n\nRun 'docker create --help' for more information\n",
+			"docker failed", "label 'a b' contains whitespaces", "",
+		},
 		{"", "docker failed", "exit status 1", ""},
 	} {
 		err := w.explain(c.text, errors.New("exit status 1"))

@@ -93,6 +93,9 @@ func (w *Workload) Privileged() bool { return false }
 // Persistent implements [engine.Workload]: the host's files stay.
 func (w *Workload) Persistent() bool { return true }
 
+// Remarks implements [engine.Workload].
+func (w *Workload) Remarks() []string { return nil }
+
 // Use gives the lines of a systemd unit's [Service] section.
 func (w *Workload) Use(set caps.Set, _ bool) usage.Use {
 	names := strings.Join(set.Names(), " ")

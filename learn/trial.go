@@ -279,9 +279,6 @@ func (r *run) ready(ctx context.Context) error {
 			return nil
 		}
 		health, err := r.inst.Health(ctx)
-		if r.ended() {
-			continue // an engine calls what has ended unhealthy
-		}
 		if err != nil {
 			return err
 		}

@@ -91,6 +91,7 @@ func (i *instance) Exit() engine.Exit { return i.exit }
 // nerdctl's is made to look the same.
 type container struct {
 	State struct {
+		Running  bool
 		Pid      int
 		ExitCode int
 		Health   *struct{ Status string }
@@ -151,7 +152,7 @@ func (i *instance) Health(ctx context.Context) (engine.Health, error) {
 	if err != nil {
 		return engine.NoHealth, err
 	}
-	if c.State.Health == nil {
+	if c.State.Health == nil || !c.State.Running { // what has ended is called unhealthy
 		return engine.NoHealth, nil
 	}
 	switch c.State.Health.Status {

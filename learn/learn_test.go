@@ -377,6 +377,9 @@ func TestTimeLimitAfterRepair(t *testing.T) {
 		if !set.Has(caps.Fowner) {
 			o.denied, o.exit = caps.Of(caps.Fowner), 1
 		}
+		if !set.Has(caps.Chown) {
+			o.exit = 1
+		}
 		if n > 3 {
 			o.slow = 2 * time.Second
 		}

@@ -330,6 +330,15 @@ func TestCompat(t *testing.T) {
 	if c := evidence(t, r, caps.Chown, usage.Denied, "syscall_212 (32-bit)"); c.Errno != "EPERM" || c.Failed != 1 {
 		t.Errorf("got %+v; want EPERM", c)
 	}
+	// The same number and capability in both tables: each has its own evidence.
+	dir := filepath.Dir(foreignDir(t))
+	r = once(t, bounding(t), nil, "mkdir", filepath.Join(dir, "d"), ",", "symlink32", filepath.Join(dir, "l"))
+	if c := evidence(t, r, caps.DacOverride, usage.Granted, "mkdir"); c.Path != filepath.Join(dir, "d") || c.Count != 1 {
+		t.Errorf("got %+v; want the directory", c)
+	}
+	if c := evidence(t, r, caps.DacOverride, usage.Granted, "syscall_83 (32-bit)"); c.Path != "" || c.Call != "" || c.Count != 1 {
+		t.Errorf("got %+v; want no arguments", c)
+	}
 }
 
 // TestOddNames: names are bytes to the kernel, and text in a record.

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// ErrUnavailable is wrapped by every error that says that this machine, or
-// this user, cannot be looked at.
+// ErrUnavailable is wrapped by every error that says that one could not look:
+// this machine or this user never can, or a read of the maps failed.
 var ErrUnavailable = errors.New("the kernel cannot be watched")
 
 // FeatureError says what is missing, and what to do about it.
@@ -28,3 +28,11 @@ func (e *FeatureError) Error() string {
 }
 
 func (e *FeatureError) Unwrap() []error { return []error{ErrUnavailable, e.Err} }
+
+// unavailable wraps [ErrUnavailable] around an error that does not yet.
+func unavailable(err error) error {
+	if err == nil || errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"slices"
 	"strings"
 
@@ -68,15 +67,54 @@ func readThroughProcess(pid int, want string) fileCapsResult {
 	if err != nil {
 		return fileCapsResult{err: err}
 	}
-	target = strings.TrimSuffix(target, " (deleted)")
-	if path.Base(target) != path.Base(want) && !strings.HasPrefix(want, "memfd:") {
+	if !isPath(target, want) {
 		return fileCapsResult{err: fmt.Errorf("process %d runs %s by now", pid, target)}
 	}
 	return res
 }
 
+// isPath compares a link of /proc with a path that the kernel side read, of
+// which the beginning may be missing.
+func isPath(link, want string) bool {
+	for _, file := range []string{link, strings.TrimSuffix(link, " (deleted)")} {
+		end, cut := strings.CutPrefix(want, "/…")
+		if file == want || file == "/"+want || cut && strings.HasSuffix(file, end) {
+			return true
+		}
+	}
+	return false
+}
+
 func readThroughRoot(pid int, file string) fileCapsResult {
-	return readFileCaps(fmt.Sprintf("/proc/%d/root%s", pid, file))
+	return readInRoot(fmt.Sprintf("/proc/%d/root", pid), file)
+}
+
+// readInRoot reads a file below another root directory, as a process there
+// would: an absolute symbolic link begins again at that root, never at ours.
+func readInRoot(root, file string) fileCapsResult {
+	if !strings.HasPrefix(file, "/") {
+		return fileCapsResult{err: fmt.Errorf("%s has no place in a tree", file)}
+	}
+	dir, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fileCapsResult{err: &os.PathError{Op: "open", Path: root, Err: err}}
+	}
+	defer unix.Close(dir)
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT}
+	var fd int
+	for range 10 { // EAGAIN: something was renamed meanwhile, and the path has ".."
+		if fd, err = unix.Openat2(dir, file, &how); !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	switch {
+	case errors.Is(err, unix.ENOSYS):
+		return fileCapsResult{err: fmt.Errorf("%s below %s cannot be read safely: openat2(2) is missing (Linux 5.6 has it): %w", file, root, err)}
+	case err != nil:
+		return fileCapsResult{err: &os.PathError{Op: "openat2", Path: root + file, Err: err}}
+	}
+	defer unix.Close(fd)
+	return readFileCaps(fmt.Sprintf("/proc/self/fd/%d", fd))
 }
 
 // readSame reads a file as we see it ourselves, if it is the very one that was

@@ -29,8 +29,13 @@ var ways = []way{
 	// it works on locked-down kernels and without trampolines, and a set never
 	// depends on what another LSM says.
 	{"tp_btf/cap_capable", bpfProgCheckTp, "commoncap's verdict", hasType("btf_trace_cap_capable", (*btf.Typedef)(nil))},
-	{"fexit/security_capable", bpfProgCheckFexitSecurity, "the verdict of all LSMs", hasType("security_capable", (*btf.Func)(nil))},
+	// The function that the tracepoint is in. commoncap calls it directly for
+	// PR_SET_SECUREBITS and capset(2)'s SETPCAP (security/commoncap.c), and other
+	// LSMs do: none of these pass security_capable(). Where the compiler inlined
+	// it into its own file (gcc 12 did in Debian's 6.1), commoncap's own stay
+	// unseen by either, and only a trial shows the need.
 	{"fexit/cap_capable", bpfProgCheckFexitCap, "commoncap's verdict", hasType("cap_capable", (*btf.Func)(nil))},
+	{"fexit/security_capable", bpfProgCheckFexitSecurity, "the verdict of all LSMs", hasType("security_capable", (*btf.Func)(nil))},
 }
 
 func hasType[T btf.Type](name string, _ T) func() error {
@@ -73,7 +78,7 @@ func load(spec *ebpf.CollectionSpec) (*ebpf.Collection, []link.Link, way, error)
 		last = err
 		var ve *ebpf.VerifierError
 		if errors.As(err, &ve) {
-			return nil, nil, w, fmt.Errorf("%s: the kernel's verifier refused a program, which is a bug in leastcap: %+v", w.name, ve)
+			return nil, nil, w, refused(w.name, ve)
 		}
 		reasons = append(reasons, fmt.Sprintf("%s: %v", w.name, err))
 	}
@@ -91,6 +96,12 @@ func load(spec *ebpf.CollectionSpec) (*ebpf.Collection, []link.Link, way, error)
 		Hint:    "Linux 6.14 and later have the tracepoint; older kernels need BPF trampolines (CONFIG_BPF_JIT, CONFIG_FUNCTION_TRACER)",
 		Err:     last,
 	}
+}
+
+// refused says all that the verifier said.
+func refused(way string, ve *ebpf.VerifierError) error {
+	return fmt.Errorf("%s: the kernel's verifier refused a program, which is a bug in leastcap: %w\n%s",
+		way, ve, strings.Join(ve.Log, "\n"))
 }
 
 func attach(coll *ebpf.Collection) (links []link.Link, err error) {

@@ -144,7 +144,8 @@ const (
 	bpfLossLOST_IDENTITIES bpfLoss = 5
 	bpfLossLOST_PORTS      bpfLoss = 6
 	bpfLossLOST_INFLIGHT   bpfLoss = 7
-	bpfLossLOST_KINDS      bpfLoss = 8
+	bpfLossLOST_MOVED      bpfLoss = 8
+	bpfLossLOST_KINDS      bpfLoss = 9
 )
 
 type bpfPort struct {
@@ -177,6 +178,8 @@ type bpfScope struct {
 	PingLow    uint32
 	PingHigh   uint32
 	HaveNet    uint32
+	Moved      uint32
+	Pad        uint32
 	Name       [128]uint8
 }
 
@@ -222,6 +225,7 @@ type bpfSysinfo struct {
 type bpfTask struct {
 	_        structs.HostLayout
 	Scope    uint64
+	Home     uint64
 	ExeIno   uint64
 	ExeDev   uint32
 	ExeStamp uint32

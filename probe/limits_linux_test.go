@@ -16,6 +16,7 @@ import (
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/internal/testenv"
 	"github.com/leastcap/leastcap/probe"
+	"github.com/leastcap/leastcap/proc"
 	"github.com/leastcap/leastcap/usage"
 )
 
@@ -85,6 +86,80 @@ func TestLoss(t *testing.T) {
 				t.Errorf("a later watch lost %v, %v", r.Lost, err)
 			}
 		})
+	}
+}
+
+// TestMoved: a process that leaves the workload's cgroup is seen no more, and
+// that is said; one that makes a cgroup in its own stays.
+func TestMoved(t *testing.T) {
+	p := theProbe(t)
+	all := bounding(t)
+	other, bystander := newScope(t, p), newScope(t, p)
+	for _, c := range []struct {
+		name, dir string
+	}{{"another workload's", other.dir}, {"one that is older than the probe", p.Hierarchy().Mount}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newScope(t, p)
+			s.steps(all, "setgid", "33", ",", "cgroup", c.dir, ",", "setuid", "33").ends()
+			r, err := s.Record()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Lost["moved"] != 1 || len(r.Lost) != 1 || r.Complete() {
+				t.Errorf("lost: %v, complete: %t; want one moved", r.Lost, r.Complete())
+			}
+			wantSet(t, "granted", r.All().Granted, caps.Of(caps.Setgid))
+			later, err := p.Watch(s.ref)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r, err := later.Record(); err != nil || !r.Complete() {
+				t.Errorf("a later watch lost %v, %v", r.Lost, err)
+			}
+			later.End()
+		})
+	}
+	t.Run("a child's child", func(t *testing.T) {
+		s := newScope(t, p)
+		s.steps(all, "fork", "{", "fork", "{", "exec", program(t, "workload"), "cgroup", other.dir, "}", "}").ends()
+		if r, err := s.Record(); err != nil || r.Lost["moved"] != 1 {
+			t.Errorf("lost: %v, %v; want one moved", r.Lost, err)
+		}
+	})
+	t.Run("its own", func(t *testing.T) {
+		s := newScope(t, p)
+		// As systemd does: init.scope, then a service, and back up.
+		a, b := filepath.Join(s.dir, "init.scope"), filepath.Join(s.dir, "system.slice")
+		c := filepath.Join(b, "x.service")
+		s.steps(all, "mkdir", a, ",", "mkdir", b, ",", "mkdir", c, ",", "cgroup", a, ",", "setgid", "33", ",",
+			"fork", "{", "cgroup", c, ",", "exec", program(t, "workload"), "setuid", "0", ",", "cgroup", a, ",",
+			"setgroups", ",", "cgroup", s.dir, ",", "bind", "tcp", "817", "}").ends()
+		wantSet(t, "granted", s.record().All().Granted, caps.Of(caps.Setgid, caps.Setuid, caps.NetBindService))
+	})
+	bystander.record() // is not told of the others' losses
+}
+
+// TestClosed: what cannot be read is said to be so.
+func TestClosed(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.BPF)
+	p, err := probe.Open(probe.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := p.Watch(proc.ScopeRef{Name: "nonesuch"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Close()
+	_, watch := p.Watch(proc.ScopeRef{ID: 1})
+	_, record := w.Record()
+	_, identities := w.Identities()
+	for what, err := range map[string]error{
+		"Watch": watch, "SetPhase": w.SetPhase(usage.Steady), "Record": record, "Identities": identities,
+	} {
+		if !errors.Is(err, probe.ErrUnavailable) {
+			t.Errorf("%s: %v; want an error that wraps ErrUnavailable", what, err)
+		}
 	}
 }
 

@@ -41,9 +41,14 @@ type Probe struct {
 }
 
 // Open loads and attaches the programs. Everything that happens in cgroups
-// created from then on is seen. Its errors wrap [ErrUnavailable] where this
-// machine or user cannot look.
-func Open(o Options) (_ *Probe, err error) {
+// created from then on is seen. Its errors, and those of a [Watch], wrap
+// [ErrUnavailable].
+func Open(o Options) (*Probe, error) {
+	p, err := open(o)
+	return p, unavailable(err)
+}
+
+func open(o Options) (_ *Probe, err error) {
 	if err := preflight(); err != nil {
 		return nil, err
 	}
@@ -218,7 +223,7 @@ func (p *Probe) readEvents() {
 var lossNames = [bpfLossLOST_KINDS]string{
 	bpfLossLOST_SCOPES: "scopes", bpfLossLOST_TOTALS: "sets", bpfLossLOST_EVIDENCE: "evidence",
 	bpfLossLOST_TASKS: "tasks", bpfLossLOST_EXES: "executables", bpfLossLOST_IDENTITIES: "identities",
-	bpfLossLOST_PORTS: "ports", bpfLossLOST_INFLIGHT: "results",
+	bpfLossLOST_PORTS: "ports", bpfLossLOST_INFLIGHT: "results", bpfLossLOST_MOVED: "moved",
 }
 
 // losses are counters since [Open], by the names of Record.Lost.
@@ -247,7 +252,7 @@ func (p *Probe) losses() (map[string]uint64, error) {
 func (p *Probe) ChecksSeen() (uint64, error) {
 	var n uint64
 	if err := p.coll.Variables[bpfVarChecksSeen].Get(&n); err != nil {
-		return 0, fmt.Errorf("read the check counter: %w", err)
+		return 0, unavailable(fmt.Errorf("read the check counter: %w", err))
 	}
 	return n, nil
 }

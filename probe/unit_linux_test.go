@@ -3,12 +3,16 @@ package probe
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/proc"
 )
 
@@ -293,5 +297,97 @@ func TestReadFileCaps(t *testing.T) {
 	}
 	if res := readFileCaps("/proc/self/exe"); res.err != nil || res.caps != nil {
 		t.Errorf("a file without: got %+v", res)
+	}
+}
+
+func TestUnavailable(t *testing.T) {
+	if err := unavailable(nil); err != nil {
+		t.Errorf("got %v for no error", err)
+	}
+	ve := &ebpf.VerifierError{Cause: unix.EACCES, Log: []string{"R1 invalid", "processed 3 insns"}}
+	err := unavailable(refused("fexit/x", ve))
+	var got *ebpf.VerifierError
+	if !errors.Is(err, ErrUnavailable) || !errors.As(err, &got) || !strings.Contains(err.Error(), "R1 invalid") {
+		t.Errorf("%v does not say what it wraps", err)
+	}
+	if again := unavailable(err); again != err {
+		t.Errorf("wrapped twice: %v", again)
+	}
+}
+
+// TestReadInRoot: an absolute symbolic link is followed below the root that it
+// is in.
+func TestReadInRoot(t *testing.T) {
+	root := t.TempDir()
+	for _, err := range []error{
+		os.MkdirAll(filepath.Join(root, "only-here/bin"), 0o755),
+		os.WriteFile(filepath.Join(root, "only-here/bin/tool"), nil, 0o755),
+		os.Symlink("/only-here/bin", filepath.Join(root, "bin")),
+		os.Symlink("/only-here/bin/tool", filepath.Join(root, "tool")),
+		os.Symlink("../../../only-here/bin/tool", filepath.Join(root, "up")),
+		os.Symlink("/proc/self/exe", filepath.Join(root, "ours")), // is on the host, and not there
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{"/only-here/bin/tool", "/bin/tool", "/tool", "/up", "/../tool"} {
+		if res := readInRoot(root, file); res.err != nil || res.caps != nil {
+			t.Errorf("%s: got %+v", file, res)
+		}
+	}
+	for _, file := range []string{"/ours", "/proc/self/exe", "/nonesuch", "memfd:x", ""} {
+		if res := readInRoot(root, file); res.err == nil {
+			t.Errorf("%s: want an error", file)
+		}
+	}
+	if res := readThroughRoot(os.Getpid(), "/proc/version"); res.err != nil {
+		t.Errorf("through our own root: %v", res.err)
+	}
+	if os.Getuid() != 0 {
+		return
+	}
+	want := caps.FileCaps{Permitted: caps.Of(caps.NetRaw), Effective: true, Version: 2}
+	attr, err := want.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setxattr(filepath.Join(root, "only-here/bin/tool"), "security.capability", attr, 0); err != nil {
+		t.Skip(err)
+	}
+	if res := readInRoot(root, "/tool"); res.err != nil || res.caps == nil || *res.caps != want {
+		t.Errorf("got %+v, want %+v", res, want)
+	}
+}
+
+func TestIsPath(t *testing.T) {
+	for _, c := range []struct {
+		link, want string
+		same       bool
+	}{
+		{"/bin/sh", "/bin/sh", true},
+		{"/bin/sh (deleted)", "/bin/sh", true},
+		{"/bin/sh (deleted)", "/bin/sh (deleted)", true},
+		{"/tmp/sh", "/bin/sh", false},
+		{"/bin/sh", "/sh", false},
+		{"/memfd:storm (deleted)", "memfd:storm", true},
+		{"/memfd:other (deleted)", "memfd:storm", false},
+		{"/a/b/c", "/…/b/c", true},
+		{"/a/xb/c", "/…/b/c", false},
+	} {
+		if got := isPath(c.link, c.want); got != c.same {
+			t.Errorf("%q, %q: got %t", c.link, c.want, got)
+		}
+	}
+}
+
+func TestWaysInOrder(t *testing.T) {
+	var names []string
+	for _, w := range ways {
+		names = append(names, w.name)
+	}
+	// commoncap's own questions never pass security_capable().
+	if want := []string{"tp_btf/cap_capable", "fexit/cap_capable", "fexit/security_capable"}; !slices.Equal(names, want) {
+		t.Errorf("got %v, want %v", names, want)
 	}
 }

@@ -22,16 +22,19 @@ type Watch struct {
 	p      *Probe
 	ref    proc.ScopeRef
 	lost   map[string]uint64 // as they stood at the beginning
-	scopes []uint64                  // found so far, the workload's own first
+	scopes []uint64          // found so far, the workload's own first
 }
 
 // Watch begins to watch a workload, best before it is started.
 func (p *Probe) Watch(ref proc.ScopeRef) (*Watch, error) {
-	lost, err := p.losses()
-	if err != nil {
-		return nil, err
+	w := &Watch{p: p, ref: ref}
+	if err := w.find(); err != nil {
+		return nil, unavailable(err)
 	}
-	w := &Watch{p: p, ref: ref, lost: lost}
+	var err error
+	if w.lost, err = w.losses(); err != nil {
+		return nil, unavailable(err)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.watches = append(p.watches, w)
@@ -87,12 +90,12 @@ func belongs(all map[uint64]bpfScope, id uint64, ref proc.ScopeRef) bool {
 // SetPhase says that from now on things happen in another phase.
 func (w *Watch) SetPhase(phase usage.Phase) error {
 	if err := w.find(); err != nil {
-		return err
+		return unavailable(err)
 	}
 	n := uint32(slices.Index(usage.Phases, phase))
 	for _, id := range w.scopes {
 		if err := w.p.coll.Maps[bpfMapPhases].Put(id, n); err != nil {
-			return fmt.Errorf("set the phase: %w", err)
+			return unavailable(fmt.Errorf("set the phase: %w", err))
 		}
 	}
 	return nil
@@ -102,13 +105,14 @@ func (w *Watch) SetPhase(phase usage.Phase) error {
 // after each exec, and at their exit.
 func (w *Watch) Identities() ([]usage.Identity, error) {
 	if err := w.find(); err != nil {
-		return nil, err
+		return nil, unavailable(err)
 	}
 	exes, err := w.exes()
 	if err != nil {
-		return nil, err
+		return nil, unavailable(err)
 	}
-	return w.identities(exes)
+	ids, err := w.identities(exes)
+	return ids, unavailable(err)
 }
 
 // End forgets the workload and frees its place in the maps. Cgroups that are
@@ -153,6 +157,11 @@ func (w *Watch) has(scope uint64) bool { return slices.Contains(w.scopes, scope)
 
 // Record gives everything seen so far.
 func (w *Watch) Record() (*usage.Record, error) {
+	r, err := w.record()
+	return r, unavailable(err)
+}
+
+func (w *Watch) record() (*usage.Record, error) {
 	if err := w.find(); err != nil {
 		return nil, err
 	}
@@ -269,8 +278,23 @@ func (w *Watch) readPorts(r *usage.Record) error {
 	})
 }
 
+// losses are the probe's, and those of the workload's own cgroups.
+func (w *Watch) losses() (map[string]uint64, error) {
+	lost, err := w.p.losses()
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range w.scopes {
+		var s bpfScope
+		if err := w.p.coll.Maps[bpfMapScopes].Lookup(id, &s); err == nil { // else swept meanwhile
+			lost[lossNames[bpfLossLOST_MOVED]] += uint64(s.Moved)
+		}
+	}
+	return lost, nil
+}
+
 func (w *Watch) readLosses(r *usage.Record) error {
-	now, err := w.p.losses()
+	now, err := w.losses()
 	if err != nil {
 		return err
 	}
@@ -281,11 +305,11 @@ func (w *Watch) readLosses(r *usage.Record) error {
 		now[scopes] = max(now[scopes], w.lost[scopes]+1)
 	}
 	for name, n := range now {
-		if d := n - w.lost[name]; d > 0 {
+		if n > w.lost[name] {
 			if r.Lost == nil {
 				r.Lost = map[string]uint64{}
 			}
-			r.Lost[name] = d
+			r.Lost[name] = n - w.lost[name]
 		}
 	}
 	return nil
@@ -335,6 +359,9 @@ func (w *Watch) identities(exes map[bpfExeKey]bpfExe) ([]usage.Identity, error) 
 	return list, err
 }
 
+// compatNr marks a number of the 32-bit table (COMPAT_NR in bpf/leastcap.h).
+const compatNr = 1 << 29
+
 // timed is evidence with its time since boot, for putting it in order.
 type timed[T any] struct {
 	at time.Duration
@@ -355,9 +382,13 @@ func (w *Watch) readEvidence(r *usage.Record, exes map[bpfExeKey]bpfExe) error {
 		phase := usage.Phases[k.Phase]
 		switch kind := bpfKind(k.Kind); kind {
 		case bpfKindKIND_GRANTED, bpfKindKIND_DENIED, bpfKindKIND_BEYOND:
+			nr := k.Nr
+			if v.Compat != 0 && nr >= 0 {
+				nr &^= compatNr
+			}
 			c := usage.Check{
 				Cap: caps.Cap(k.Cap), Verdict: usage.Denied, Beyond: kind == bpfKindKIND_BEYOND, Phase: phase,
-				Launch: k.Launch != 0, Syscall: syscallName(w.p.syscalls, k.Nr), Process: who,
+				Launch: k.Launch != 0, Syscall: syscallName(w.p.syscalls, nr), Process: who,
 				Count: v.Count, Failed: v.Failed,
 			}
 			if kind == bpfKindKIND_GRANTED {
@@ -366,7 +397,9 @@ func (w *Watch) readEvidence(r *usage.Record, exes map[bpfExeKey]bpfExe) error {
 			c.Path = evidencePath(v)
 			c.Call = formatCall(c.Syscall, v.Args, c.Path)
 			if v.Compat != 0 { // another table's number
-				c.Syscall = fmt.Sprintf("syscall_%d (32-bit)", k.Nr)
+				if nr >= 0 {
+					c.Syscall = fmt.Sprintf("syscall_%d (32-bit)", nr)
+				}
 				c.Path, c.Call = "", ""
 			}
 			if n := int(v.Nstack) / 8; n > 0 {

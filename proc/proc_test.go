@@ -59,6 +59,16 @@ func TestStartTime(t *testing.T) {
 	}
 }
 
+func TestEnded(t *testing.T) {
+	for stat, want := range map[string]bool{
+		"7 (a) Z) S 1 7": false, "7 (sh) Z 1 7": true, "7 (sh) X 1 7": true, "7 (Z) R 1 7": false, "": false,
+	} {
+		if got := ended(stat); got != want {
+			t.Errorf("%q: %v", stat, got)
+		}
+	}
+}
+
 func TestOwner(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs /proc")

@@ -50,16 +50,27 @@ func Self() Owner {
 	return Owner(fmt.Sprintf("%d-%d", pid, t))
 }
 
-// Alive says whether that process still runs. What is not an owner's name is
-// not alive.
+// Alive says whether that process still runs; one that nobody has waited for
+// yet does not. What is not an owner's name is not alive.
 func (o Owner) Alive() bool {
 	pid, start, ok := strings.Cut(string(o), "-")
 	n, err := strconv.Atoi(pid)
 	if !ok || err != nil || n <= 0 {
 		return false
 	}
-	t, err := StartTime(n)
-	return err == nil && strconv.FormatUint(t, 10) == start
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n))
+	if err != nil {
+		return false
+	}
+	t, err := startTime(string(stat))
+	return err == nil && strconv.FormatUint(t, 10) == start && !ended(string(stat))
+}
+
+// ended says whether /proc/PID/stat is a zombie's: proc_pid_stat(5), field 3.
+func ended(stat string) bool {
+	_, rest, _ := cutLast(stat, ")")
+	state := strings.TrimSpace(rest)
+	return strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X")
 }
 
 // Bounding gives a process's bounding set: CapBnd of /proc/PID/status.

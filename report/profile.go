@@ -16,7 +16,7 @@ import (
 // go, what to know about it, and last, next to the prompt, what to type.
 func Profile(w io.Writer, p *usage.Profile, style Style) error {
 	r := &profileReport{Profile: p, page: newPage(style)}
-	for _, c := range p.Recommended.Caps() {
+	for _, c := range (p.Recommended | p.Baseline&^p.Unused).Caps() {
 		r.nameCol = max(r.nameCol, len("  ")+len(c.String())+len("  "))
 	}
 	r.headline()

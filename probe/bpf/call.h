@@ -8,6 +8,7 @@
 struct call {
 	struct pt_regs *regs;
 	__s32 nr; /* -1: none (page fault, kernel entry by other ways) */
+	__u32 slot; /* of the program's scratch */
 	bool compat;
 	bool failed;       /* known to have failed, where the caller is at its exit */
 	bool has_sets;
@@ -54,7 +55,7 @@ static __always_inline bool is_compat(struct task_struct *task)
  */
 static __always_inline struct call current_call(struct task_struct *task)
 {
-	struct call c = { .nr = -1 };
+	struct call c = { .nr = -1, .slot = SLOT_CHECK };
 
 	c.regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
 	if (!c.regs)

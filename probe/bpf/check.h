@@ -8,7 +8,7 @@
 /* Is one of these functions among those that called? */
 static __always_inline bool asked_by(void *ctx, int first, int end)
 {
-	struct scratch *s = scratch();
+	struct scratch *s = scratch(SLOT_CHECK);
 	long n;
 
 	if (!s)
@@ -186,7 +186,7 @@ static __always_inline int on_check(void *ctx, const struct cred *cred, struct u
 	key.phase = phase;
 	key.kind = kind;
 	key.cap = cap;
-	key.nr = c.nr;
+	key.nr = c.compat && c.nr >= 0 ? c.nr | COMPAT_NR : c.nr;
 	if (t && t->state == TASK_LAUNCH) {
 		/* Until the exec, another capset(2) may still void this. */
 		key.launch = 1;

@@ -128,7 +128,7 @@ static __noinline int note(void *ctx, struct evidence_key *key, struct call *c, 
 			__sync_fetch_and_add(&ev->failed, 1);
 		return 0;
 	}
-	s = scratch();
+	s = scratch(c->slot);
 	if (!s)
 		return 0;
 	ev = &s->ev;

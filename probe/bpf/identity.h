@@ -5,10 +5,10 @@
 
 #include "evidence.h"
 
-static __noinline int identify(struct task_struct *task, struct task *t, bool exited)
+static __noinline int identify(struct task_struct *task, struct task *t, bool exited, __u32 slot)
 {
 	struct identity_key key = {};
-	struct scratch *s = scratch();
+	struct scratch *s = scratch(slot);
 	struct group_info *groups;
 	struct identity *id;
 	const struct cred *cred;

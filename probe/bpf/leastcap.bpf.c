@@ -45,7 +45,7 @@ int BPF_PROG(check_fexit_cap, const struct cred *cred, struct user_namespace *ns
 SEC("tp_btf/cgroup_mkdir")
 int BPF_PROG(on_cgroup_mkdir, struct cgroup *cgrp, const char *path)
 {
-	struct scratch *s = scratch();
+	struct scratch *s = scratch(SLOT_CGROUP);
 	struct scope *up;
 	__u64 id, parent = 0;
 
@@ -87,7 +87,10 @@ int BPF_PROG(on_cgroup_rmdir, struct cgroup *cgrp, const char *path)
 	return 0;
 }
 
-/* A process comes into a scope from outside: the runtime, until proven otherwise. */
+/*
+ * A process comes into a scope from outside: the runtime, until proven
+ * otherwise. Or the workload arranges its own cgroups, or leaves them.
+ */
 SEC("tp_btf/cgroup_attach_task")
 int BPF_PROG(on_cgroup_attach, struct cgroup *dst, const char *path, struct task_struct *task, bool threadgroup)
 {
@@ -98,12 +101,14 @@ int BPF_PROG(on_cgroup_attach, struct cgroup *dst, const char *path, struct task
 	if (!our_hierarchy(dst))
 		return 0;
 	mark.scope = READ(dst, kn, id);
-	if (!bpf_map_lookup_elem(&scopes, &mark.scope))
-		return 0;
 	tgid = READ(task, tgid);
 	t = bpf_map_lookup_elem(&tasks, &tgid);
+	if (t && t->state == TASK_WORKLOAD)
+		check_home(mark.scope, t->home);
+	if (!bpf_map_lookup_elem(&scopes, &mark.scope))
+		return 0;
 	if (t && t->state == TASK_WORKLOAD) {
-		t->scope = mark.scope; /* the workload arranges its own cgroups */
+		t->scope = mark.scope;
 		return 0;
 	}
 	set_mark(tgid, &mark);
@@ -127,6 +132,8 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 			mark.scope = cg;
 			if (mark.state != TASK_WORKLOAD)
 				mark.state = TASK_SETUP;
+			else if (cg != scope_of(parent))
+				check_home(cg, mark.home);
 		}
 		set_mark(tid, &mark);
 		return 0;
@@ -207,6 +214,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	key.dev = READ(inode, i_sb, s_dev);
 	key.stamp = stamp_of(inode);
 	mark.scope = key.scope;
+	mark.home = t && t->state == TASK_WORKLOAD ? t->home : key.scope;
 	mark.state = TASK_WORKLOAD;
 	mark.exe_ino = key.ino;
 	mark.exe_dev = key.dev;
@@ -219,7 +227,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	if (exe) {
 		__sync_fetch_and_add(&exe->count, 1);
 	} else {
-		s = scratch();
+		s = scratch(SLOT_EXEC);
 		if (!s)
 			return 0;
 		clear(&s->exe, sizeof(s->exe));
@@ -232,7 +240,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 			lose(LOST_EXES);
 		first = true;
 	}
-	identify(task, &mark, false);
+	identify(task, &mark, false, SLOT_EXEC);
 	if (first) {
 		/* Not counted when the buffer is full: the map above has it, only later. */
 		ev = bpf_ringbuf_reserve(&execs, sizeof(*ev), 0);
@@ -258,7 +266,7 @@ int BPF_PROG(on_exit, struct task_struct *task)
 	if (t->state == TASK_LAUNCH)
 		commit_launch(t);
 	else if (t->state == TASK_WORKLOAD)
-		identify(task, t, true);
+		identify(task, t, true, SLOT_EXIT);
 	bpf_map_delete_elem(&tasks, &tid);
 	return 0;
 }
@@ -299,7 +307,7 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
 	struct evidence_key key = {};
-	struct call c = { .regs = regs };
+	struct call c = { .regs = regs, .slot = SLOT_SYSCALL };
 	struct sysinfo *si;
 	struct scope *scope;
 	struct task *t;

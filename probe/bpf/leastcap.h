@@ -9,10 +9,12 @@
 #define WALK_LEN 512  /* bytes of it, and one more name; a power of two */
 #define WALK_NAME 256 /* include/uapi/linux/limits.h NAME_MAX, with its NUL */
 #define STACK 20      /* return addresses kept of the kernel stack */
+#define HOME_DEPTH 8  /* levels of cgroups that a workload makes in its own */
 #define GROUPS 32     /* supplementary groups kept */
 #define CAPS 64       /* bits of kernel_cap_t */
 #define FLIGHT 7      /* capabilities that one system call may be denied; bpf_capable() asks for 2 */
 #define FLIGHT_BEYOND 0x80
+#define COMPAT_NR (1 << 29) /* in evidence_key.nr: of the 32-bit table; x32 has bit 30 */
 
 /* What is counted, per scope, phase and capability. */
 enum kind {
@@ -46,6 +48,7 @@ enum loss {
 	LOST_IDENTITIES,
 	LOST_PORTS,
 	LOST_INFLIGHT,
+	LOST_MOVED, /* processes that left the workload's cgroup; counted in their home */
 	LOST_KINDS,
 };
 
@@ -79,6 +82,7 @@ struct scope {
 	__s32 port_start;  /* net.ipv4.ip_unprivileged_port_start, -1 = not read */
 	__u32 ping_low, ping_high;
 	__u32 have_net;
+	__u32 moved, pad;  /* processes of the workload at home here that left */
 	__u8 name[NAME_LEN];
 };
 
@@ -158,6 +162,7 @@ struct port { __u64 count; __u32 tgid, pad; __u8 comm[16]; };
 
 struct task {
 	__u64 scope;
+	__u64 home;      /* where it became TASK_WORKLOAD, or what forked it did */
 	__u64 exe_ino;
 	__u32 exe_dev, exe_stamp;
 	__u32 state, pad;

@@ -94,7 +94,12 @@ struct {
 	__uint(max_entries, 256 * 1024);
 } execs SEC(".maps");
 
-/* Values too large for the 512-byte stack are built here. */
+/*
+ * Values too large for the 512-byte stack are built here. Each program has a
+ * slot of its own: a program may be preempted by another on the same CPU, never
+ * by itself (kernel/bpf/trampoline.c, its recursion counter).
+ */
+enum slot { SLOT_CHECK, SLOT_SYSCALL, SLOT_EXEC, SLOT_EXIT, SLOT_CGROUP, SLOTS };
 struct scratch {
 	__u64 stack[STACK];
 	struct sockaddr_any sa;
@@ -105,7 +110,7 @@ struct scratch {
 };
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, SLOTS);
 	__type(key, __u32);
 	__type(value, struct scratch);
 } scratches SEC(".maps");
@@ -130,10 +135,9 @@ const enum special *unused_special __attribute__((unused));
 	bpf_core_read(&caps_, sizeof(caps_), &of_->set); \
 	caps_; })
 
-static __always_inline struct scratch *scratch(void)
+static __always_inline struct scratch *scratch(__u32 slot)
 {
-	__u32 zero = 0;
-	return bpf_map_lookup_elem(&scratches, &zero);
+	return bpf_map_lookup_elem(&scratches, &slot);
 }
 
 static __always_inline void clear(void *to, __u32 size)

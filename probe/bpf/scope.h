@@ -70,6 +70,36 @@ static __always_inline void set_mark(__u32 tid, struct task *t)
 		lose(LOST_TASKS);
 }
 
+/* Is a cgroup another one, or below it? One that is not registered is not. */
+static __always_inline bool is_below(__u64 id, __u64 home)
+{
+	for (int i = 0; i <= HOME_DEPTH; i++) {
+		struct scope *scope;
+
+		if (id == home)
+			return true;
+		scope = bpf_map_lookup_elem(&scopes, &id);
+		if (!scope)
+			return false;
+		id = scope->parent;
+	}
+	return false;
+}
+
+/* A workload's process came into a cgroup: outside its home it is not seen as the workload's. */
+static __always_inline void check_home(__u64 id, __u64 home)
+{
+	struct scope *scope;
+
+	if (is_below(id, home))
+		return;
+	scope = bpf_map_lookup_elem(&scopes, &home);
+	if (scope)
+		__sync_fetch_and_add(&scope->moved, 1);
+	else
+		lose(LOST_MOVED);
+}
+
 static __always_inline struct totals *totals_of(__u64 scope, __u32 phase)
 {
 	struct totals_key key = { .scope = scope, .phase = phase };

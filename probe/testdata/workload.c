@@ -181,6 +181,18 @@ static int chown32(const char *path, int uid, int gid)
 	errno = -ret;
 	return ret < 0 ? -1 : 0;
 }
+
+/* symlink(2) by the 32-bit table, where it has number 83; 64-bit's 83 is mkdir. */
+static int symlink32(const char *path)
+{
+	char *low = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	int ret;
+
+	strcpy(low, path);
+	asm volatile("int $0x80" : "=a"(ret) : "a"(83), "b"(low), "c"(low) : "memory", "r8", "r9", "r10", "r11");
+	errno = -ret;
+	return ret < 0 ? -1 : 0;
+}
 #endif
 
 static const char *flood_call;
@@ -324,6 +336,7 @@ static int step(int n, char **a)
 	if (IS("uring-open", 1)) return uring_open(a[1]);
 #if defined(__x86_64__)
 	if (IS("chown32", 3)) return chown32(a[1], num(a[2]), num(a[3]));
+	if (IS("symlink32", 1)) return symlink32(a[1]);
 #endif
 	if (IS("flood", 3)) return flood(a[1], num(a[2]), num(a[3]));
 	if (IS("say", 1)) return dprintf(1, "%s\n", a[1]) < 0;

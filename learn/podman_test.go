@@ -1,0 +1,63 @@
+package learn_test
+
+import (
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/internal/testenv"
+	"github.com/leastcap/leastcap/learn"
+)
+
+// Podman sets no ip_unprivileged_port_start, so the server on port 80 that needs
+// nothing in Docker needs net_bind_service there: proven, where the profile from
+// Docker only infers it.
+func TestPodmanAndDockerDiffer(t *testing.T) {
+	const image = "leastcap-test/tiny"
+	testenv.Need(t, testenv.Root, testenv.BPF, testenv.Docker, testenv.Image(image), testenv.Command("podman"), testenv.Command("runc"))
+	save, load := exec.Command("docker", "save", image), exec.Command("podman", "load")
+	r, w := io.Pipe()
+	save.Stdout, load.Stdin = w, r
+	if err := save.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { w.CloseWithError(save.Wait()) }()
+	if out, err := load.CombinedOutput(); err != nil {
+		t.Fatalf("podman load: %v: %s", err, out)
+	}
+	t.Cleanup(func() { _ = exec.Command("podman", "rmi", "-f", image).Run() })
+
+	p := openProbe(t)
+	server := []string{image, "httpd", "-f", "-p", "80"}
+	// busybox as the first process does not listen to SIGTERM.
+	opts := learn.Options{Checks: []string{`curl -sS -o /dev/null http://$LEASTCAP_IP/`}, StopTimeout: time.Second}
+	docker, err := learnLine(t, p, opts, append([]string{"docker", "run"}, server...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if docker.Required != 0 || !docker.Proven || docker.Portability.Inferred != caps.Of(caps.NetBindService) {
+		t.Errorf("docker: required %v proven %v inferred %v", docker.Required, docker.Proven, docker.Portability.Inferred)
+	}
+	// The limits let podman work where CAP_SYS_RESOURCE is missing.
+	line := []string{"podman", "--runtime", "runc", "run", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"}
+	podman, err := learnLine(t, p, opts, append(line, server...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if podman.Required != caps.Of(caps.NetBindService) || !podman.Proven {
+		t.Errorf("podman: required %v proven %v", podman.Required, podman.Proven)
+		for _, tr := range podman.Trials {
+			t.Logf("%+v", tr)
+		}
+	}
+	if got := strings.Join(podman.Use.Command[:4], " "); got != "podman --runtime runc run" {
+		t.Errorf("line %q", podman.Use.Command)
+	}
+	left, err := exec.Command("podman", "ps", "-aq", "--filter", "label=io.leastcap.owner").Output()
+	if err != nil || len(left) > 0 {
+		t.Errorf("containers left behind: %s %v", left, err)
+	}
+}

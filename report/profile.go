@@ -276,11 +276,11 @@ func times(n uint64) string {
 	return fmt.Sprintf("%d times", n)
 }
 
-// seconds is "13.4 s", or "3 min 20 s".
+// seconds is "13.4s", or "3 min 20 s".
 func seconds(s float64) string {
 	d := time.Duration(s * float64(time.Second))
 	if d < 2*time.Minute {
-		return fmt.Sprintf("%.1f s", s)
+		return fmt.Sprintf("%.1fs", s)
 	}
 	return fmt.Sprintf("%d min %d s", int(d.Minutes()), int(d.Seconds())%60)
 }

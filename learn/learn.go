@@ -159,7 +159,12 @@ func Run(ctx context.Context, w engine.Workload, o Observer, opts Options, progr
 	defer func() {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
 		defer cancel()
-		if cerr := w.Clean(clean); cerr != nil && l.profile.Trials != nil {
+		cerr := w.Clean(clean)
+		switch {
+		case cerr == nil || l.profile.Trials == nil:
+		case err == nil: // the result stands all the same
+			l.note("%v (the next start tries again): %v", ErrLeftBehind, cerr)
+		default:
 			err = errors.Join(err, fmt.Errorf("%w (the next start tries again): %w", ErrLeftBehind, cerr))
 		}
 	}()

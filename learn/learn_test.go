@@ -540,3 +540,18 @@ func TestCheckWithChild(t *testing.T) {
 		}
 	}
 }
+
+// A result is not lost because something could not be removed, and it says so.
+func TestLeftBehind(t *testing.T) {
+	m := &model{baseline: docker14, play: needs(0, 0), cleanErr: errors.New("device busy")}
+	p := mustLearn(t, m, learn.Options{})
+	if !p.Proven || !strings.Contains(strings.Join(p.Notes, " "), "device busy") {
+		t.Errorf("proven %v notes %q", p.Proven, p.Notes)
+	}
+	m = &model{baseline: docker14, cleanErr: errors.New("device busy"), play: func(int, caps.Set, bool) outcome {
+		return outcome{exit: 1, identities: []usage.Identity{root()}}
+	}}
+	if _, err := learnModel(t, m, learn.Options{}); !errors.Is(err, learn.ErrLeftBehind) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -23,6 +23,7 @@ type model struct {
 	privileged bool
 	persistent bool
 	unseen     bool // it runs where nothing is seen
+	cleanErr   error
 	// play says what a run with these capabilities shows and how it ends.
 	play func(n int, set caps.Set, unconfined bool) outcome
 
@@ -65,8 +66,14 @@ func (m *model) Remarks() []string { return nil }
 func (m *model) Use(set caps.Set, _ bool) usage.Use {
 	return usage.Use{Flags: set.Docker()}
 }
-func (m *model) Clean(context.Context) error { m.cleaned++; return nil }
-func (m *model) Hook() string                { return "model" }
+func (m *model) Clean(context.Context) error {
+	m.cleaned++
+	if m.cleaned > 1 {
+		return m.cleanErr
+	}
+	return nil
+}
+func (m *model) Hook() string { return "model" }
 
 func (m *model) Prepare(_ context.Context, g engine.Grant) (engine.Instance, error) {
 	m.mu.Lock()

@@ -11,19 +11,19 @@ import (
 // at exec by get_vfs_caps_from_disk in security/commoncap.c.
 type FileCaps struct {
 	// Permitted is granted at exec, within the bounding set.
-	Permitted Set
+	Permitted Set `json:"permitted"`
 	// Inheritable is granted at exec where the process's own inheritable set
 	// agrees.
-	Inheritable Set
+	Inheritable Set `json:"inheritable"`
 	// Effective makes what was granted effective at once. With it, exec fails
 	// with EPERM if the bounding set withholds anything in Permitted.
-	Effective bool
+	Effective bool `json:"effective"`
 	// RootID is the user, in the ids of the file system's user namespace, who must
 	// be root of the namespace where the file is run. Version 3 only.
-	RootID uint32
+	RootID uint32 `json:"root_id,omitempty"`
 	// Version is the attribute's revision: 1 (32 capabilities), 2, or 3 (with
 	// RootID). For [FileCaps.Marshal] 0 means the one that setcap would use.
-	Version int
+	Version int `json:"version"`
 }
 
 // The layout of the attribute: little-endian 32-bit words, the first holding

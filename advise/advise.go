@@ -22,6 +22,13 @@ func Predict(r *usage.Record, baseline caps.Set) caps.Set {
 	return (all.Granted | all.Capset | all.Ambient | r.FileCaps()) & baseline
 }
 
+// OnlySet gives what was used by capset(2) alone: many programs set again what
+// they hold, so most of it is likely not to be missed.
+func OnlySet(r *usage.Record) caps.Set {
+	all := r.All()
+	return all.Capset &^ (all.Granted | all.Ambient | r.FileCaps())
+}
+
 // Repair gives what a failed trial was refused and might need, of what the
 // baseline has and the trial had not. Empty if the trial left no trace of it.
 func Repair(r *usage.Record, had, baseline caps.Set) caps.Set {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/engine/host"
@@ -108,6 +109,41 @@ func TestHostCommands(t *testing.T) {
 				t.Errorf("systemd lines %q, want %q", got.Use.Systemd, c.systemd)
 			}
 		})
+	}
+}
+
+// A process that leaves the cgroup is not seen from then on: the result says
+// that it is incomplete, and the process does not outlive the run.
+func TestHostEscape(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.BPF)
+	p := openProbe(t)
+	out := filepath.Join(p.Hierarchy().Mount, fmt.Sprintf("test-escape-%d", os.Getpid()))
+	if err := os.Mkdir(out, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	pids := func() string {
+		data, err := os.ReadFile(filepath.Join(out, "cgroup.procs"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	got, err := learnCommand(t, "", learn.Options{Checks: []string{"grep -q . " + out + "/cgroup.procs"}},
+		"sh", "-c", "sh -c 'echo $$ >"+out+"/cgroup.procs; exec sleep 600' & exec sleep 600")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Complete || got.Lost["moved"] == 0 {
+		t.Errorf("complete %v, lost %v", got.Complete, got.Lost)
+	}
+	for end := time.Now().Add(5 * time.Second); pids() != "" && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if left := pids(); left != "" {
+		t.Errorf("left running: %s", left)
+	}
+	if err := os.Remove(out); err != nil {
+		t.Error(err)
 	}
 }
 

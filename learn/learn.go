@@ -248,7 +248,7 @@ func (l *learner) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	final, err := l.minimise(ctx, proved)
+	final, err := l.minimise(ctx, proved, advise.OnlySet(seen))
 	if err != nil {
 		return err
 	}
@@ -326,6 +326,9 @@ func (l *learner) baseline(ctx context.Context) (*usage.Record, error) {
 	if !seen.Complete() {
 		l.profile.Lost = seen.Lost
 		l.incomplete("not everything that the workload did was seen")
+		if n := seen.Lost["moved"]; n > 0 {
+			l.note("%d process(es) left the workload's cgroup and were not seen from then on", n)
+		}
 	}
 	return seen, nil
 }
@@ -406,9 +409,21 @@ func (l *learner) halve(ctx context.Context, set, rest caps.Set, try bool) (caps
 	return a | b, err
 }
 
-// minimise takes away one capability after the other, the most dangerous
-// first.
-func (l *learner) minimise(ctx context.Context, set caps.Set) (caps.Set, error) {
+// minimise takes away first at once what is likely not to be missed, and then
+// one capability after the other, the most dangerous first.
+func (l *learner) minimise(ctx context.Context, set, doubtful caps.Set) (caps.Set, error) {
+	if doubtful &= set &^ l.once; doubtful.Len() > 1 {
+		l.planned++
+		r, err := l.reduced(ctx, usage.Trial{Kind: usage.Remove, Set: set &^ doubtful, Removed: doubtful})
+		if err != nil {
+			return 0, err
+		}
+		if r.trial.Passed {
+			set &^= doubtful
+			l.enough = set
+			l.planned -= doubtful.Len()
+		}
+	}
 	for _, c := range advise.Order(set &^ l.once) {
 		t := usage.Trial{Kind: usage.Remove, Set: set.Without(c), Removed: caps.Of(c)}
 		r, err := l.reduced(ctx, t)
@@ -467,10 +482,11 @@ func (l *learner) confirm(ctx context.Context, set caps.Set) (bool, error) {
 	return true, nil
 }
 
-// withoutTrial is the failed trial that decided a capability, -1 if none.
+// withoutTrial is the trial that decided a capability, -1 if none: one without
+// it alone, or one without several that passed.
 func (l *learner) withoutTrial(c caps.Cap) int {
 	for i, t := range slices.Backward(l.profile.Trials) {
-		if t.Kind == usage.Remove && t.Removed == caps.Of(c) {
+		if t.Kind == usage.Remove && (t.Removed == caps.Of(c) || t.Passed && t.Removed.Has(c)) {
 			return i
 		}
 	}

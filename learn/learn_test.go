@@ -555,3 +555,21 @@ func TestLeftBehind(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A program that sets again all that it holds costs one run more, not one for
+// each.
+func TestCapsetOfEverything(t *testing.T) {
+	needed := caps.Of(caps.Setuid)
+	m := &model{baseline: docker14, play: func(n int, set caps.Set, _ bool) outcome {
+		o := needs(needed, needed)(n, set, false)
+		o.capset = set
+		return o
+	}}
+	p := mustLearn(t, m, learn.Options{})
+	if p.Required != needed || p.Optional != docker14&^needed || !p.Proven || m.n > 6 {
+		t.Errorf("required %v optional %v in %d runs", p.Required, p.Optional, m.n)
+	}
+	if p := mustLearn(t, &model{baseline: docker14, play: m.play}, learn.Options{Keep: learn.KeepUsed}); p.Recommended != needed {
+		t.Errorf("kept %v: what was only set again was not used", p.Recommended)
+	}
+}

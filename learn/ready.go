@@ -145,7 +145,7 @@ func (r *run) check(ctx context.Context) error {
 			return nil
 		case time.Now().After(deadline):
 			hangs := ""
-			if output == "" {
+			if r.cut {
 				hangs = " (it was still running)"
 			}
 			r.fail("check", "the check did not pass in %v%s%s", r.deadline().Round(100*time.Millisecond), hangs, lastWords(r.output))
@@ -209,6 +209,7 @@ func (r *run) attempt(ctx context.Context, env []string, deadline time.Time) (pa
 	defer func() { close(stop); <-watched }()
 	for _, c := range r.opts.Checks {
 		out, cerr := runCheck(actx, c, env)
+		r.cut = actx.Err() == context.DeadlineExceeded
 		if ctx.Err() != nil {
 			return false, out, ctx.Err()
 		}

@@ -172,6 +172,7 @@ type run struct {
 	reference timing
 	baseline  bool
 	started   time.Time
+	cut       bool // the check was still running at the deadline
 	failure   string
 	reason    string
 }

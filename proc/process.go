@@ -29,6 +29,31 @@ func startTime(stat string) (uint64, error) {
 	return strconv.ParseUint(fields[19], 10, 64)
 }
 
+// Session lists the processes of a session: field 6 of /proc/PID/stat. A
+// process keeps it wherever its cgroup is, unless it makes one of its own.
+func Session(sid int) ([]int, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			continue // ended meanwhile
+		}
+		_, rest, _ := cutLast(string(stat), ")")
+		if f := strings.Fields(rest); len(f) > 3 && f[3] == strconv.Itoa(sid) && !ended(string(stat)) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
+
 func cutLast(s, sep string) (before, after string, found bool) {
 	if i := strings.LastIndex(s, sep); i >= 0 {
 		return s[:i], s[i+len(sep):], true

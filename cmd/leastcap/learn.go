@@ -51,8 +51,9 @@ used as they are.
 The check runs with sh -c on this host until it passes, with LEASTCAP_CONTAINER,
 LEASTCAP_IP and LEASTCAP_PID set. Without one a run passes if the command exits
 as it does today, if the image's HEALTHCHECK says healthy, or if it stays up for
---settle; then all that was used is kept, unless --keep required says otherwise. In all cases every process must end up with the same identity (user,
-groups, no_new_privs, seccomp, root) as today.
+--settle; then all that was used is kept, unless --keep required says otherwise.
+In all cases every process must end up with the same identity (user, groups,
+no_new_privs, seccomp, root) as today.
 
 ` + exitHelp,
 		Example: `  leastcap learn --check 'curl -fsS http://$LEASTCAP_IP/' -- docker run -p 80:80 nginx

@@ -37,7 +37,8 @@ const exitHelp = `Exit status:
   0  done and clean
   1  findings, or the result could not be proven
   2  wrong usage, or the workload could not be run as written
-  3  could not look: no permission, no BPF, data lost, or cut short
+  3  could not look, or not say: no permission, no BPF, data lost, cut short,
+     output that cannot be written
   4  the workload fails its check with today's capabilities already
   130  interrupted by a signal, after everything was removed`
 
@@ -139,7 +140,8 @@ func explain(err error) (text, hint string, code int) {
 	case errors.Is(err, probe.ErrUnavailable):
 		return text, "", exitBlind
 	}
-	return text, "", exitUsage
+	// What nobody foresaw (output that cannot be written, say) is no wrong usage.
+	return text, "", exitBlind
 }
 
 // maxLines is how much of an output an error quotes.

@@ -163,6 +163,12 @@ func (i *instance) kill() error {
 		return err
 	}
 	_ = i.cmd.Process.Kill() // ended already: that is what is wanted
+	// What left the cgroup is still in the session that was made for the command.
+	escaped, serr := proc.Session(i.cmd.Process.Pid)
+	err = errors.Join(err, serr)
+	for _, pid := range escaped {
+		_ = unix.Kill(pid, unix.SIGKILL)
+	}
 	select {
 	case <-i.exited:
 		return err

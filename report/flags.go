@@ -30,7 +30,7 @@ func Flags(w io.Writer, p *usage.Profile) error {
 	}
 	lines := systemd(p)
 	if len(lines) == 0 {
-		lines = []string{strings.Join(quoteAll(flags(p), false), " ")}
+		lines = []string{strings.Join(Quote(flags(p), false), " ")}
 	}
 	_, err := io.WriteString(w, strings.Join(lines, "\n")+"\n")
 	return err
@@ -84,8 +84,9 @@ func quote(word string, first bool) string {
 	return q
 }
 
-// quoteAll quotes words; command says that they begin with a command's name.
-func quoteAll(words []string, command bool) []string {
+// Quote writes words for a shell to read back the same; command says that they
+// begin with a command's name.
+func Quote(words []string, command bool) []string {
 	out := make([]string, len(words))
 	for i, word := range words {
 		out[i] = quote(word, command && i == 0)

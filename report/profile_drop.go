@@ -173,8 +173,8 @@ func (r *profileReport) use() {
 		r.para(span{}, len(indent), span{"in the unit's [Service] section:", faint})
 		r.lines(indent, lines...)
 	case len(r.Use.Command) > 0:
-		r.lines(indent, fold(quoteAll(r.Use.Command, true), r.width-len(indent))...)
+		r.lines(indent, fold(Quote(r.Use.Command, true), r.width-len(indent))...)
 	default:
-		r.lines(indent, fold(quoteAll(flags(r.Profile), false), r.width-len(indent))...)
+		r.lines(indent, fold(Quote(flags(r.Profile), false), r.width-len(indent))...)
 	}
 }

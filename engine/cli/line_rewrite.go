@@ -1,13 +1,11 @@
 package cli
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
-	"mvdan.cc/sh/v3/syntax"
-
 	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/report"
 )
 
 // Rewrite says how [Line.Create] changes a line. The zero value changes only
@@ -173,29 +171,9 @@ func (g *group) without(keep []bool) []string {
 	return words
 }
 
-// plainFlag is a word with "=" in it that no shell touches, unless it is the
-// first of a line. syntax.Quote, which sees one word only, would quote it.
-var plainFlag = regexp.MustCompile(`^[A-Za-z0-9_@%+:,./-]+=[A-Za-z0-9_@%+:,./=-]*$`)
-
 // Quote writes words as a line for a POSIX shell. What POSIX cannot write
 // (control characters) is written for Bash. A NUL byte, which no argument can
 // hold, is left out.
 func Quote(argv []string) string {
-	quoted := make([]string, len(argv))
-	for i, word := range argv {
-		if i > 0 && plainFlag.MatchString(word) {
-			quoted[i] = word
-			continue
-		}
-		word = strings.ReplaceAll(word, "\x00", "")
-		q, err := syntax.Quote(word, syntax.LangPOSIX)
-		if err != nil {
-			q, err = syntax.Quote(word, syntax.LangBash)
-		}
-		if err != nil {
-			q = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-		}
-		quoted[i] = q
-	}
-	return strings.Join(quoted, " ")
+	return strings.Join(report.Quote(argv, true), " ")
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/proc"
 )
 
 // fileCapsResult is an executable's file capabilities: nil caps and no error
@@ -137,19 +138,8 @@ func readSame(file string, key bpfExeKey) fileCapsResult {
 }
 
 func readFileCaps(file string) fileCapsResult {
-	buf := make([]byte, 64)
-	n, err := unix.Getxattr(file, "security.capability", buf)
-	switch {
-	case errors.Is(err, unix.ENODATA), errors.Is(err, unix.EOPNOTSUPP):
-		return fileCapsResult{}
-	case err != nil:
-		return fileCapsResult{err: &os.PathError{Op: "getxattr", Path: file, Err: err}}
-	}
-	c, err := caps.ParseFileCaps(buf[:n])
-	if err != nil {
-		return fileCapsResult{err: err}
-	}
-	return fileCapsResult{caps: &c}
+	c, err := proc.FileCaps(file)
+	return fileCapsResult{caps: c, err: err}
 }
 
 // processes lists the processes that are known to be in a scope.

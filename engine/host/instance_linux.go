@@ -40,6 +40,7 @@ type instance struct {
 	v2     bool
 	exited chan struct{}
 	exit   engine.Exit
+	born   uint64 // when the command started: its pid may be used again
 }
 
 // poll is how often a cgroup is looked at for being empty.
@@ -55,6 +56,7 @@ func (i *instance) Start(context.Context) error {
 		close(i.exited)
 		return fmt.Errorf("start the command: %w", err)
 	}
+	i.born, _ = proc.StartTime(i.cmd.Process.Pid) // not waited for yet: it is there
 	go func() {
 		defer close(i.exited)
 		err := i.cmd.Wait()
@@ -140,16 +142,7 @@ func (i *instance) Logs(_ context.Context, lines int) string { return i.out.Line
 
 // FileCaps implements [engine.Instance].
 func (i *instance) FileCaps(_ context.Context, path string) (*caps.FileCaps, error) {
-	buf := make([]byte, 64)
-	n, err := unix.Getxattr(path, "security.capability", buf)
-	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.EOPNOTSUPP) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, &os.PathError{Op: "getxattr", Path: path, Err: err}
-	}
-	c, err := caps.ParseFileCaps(buf[:n])
-	return &c, err
+	return proc.FileCaps(path)
 }
 
 // Describe implements [engine.Instance]: a command is what was typed.
@@ -163,11 +156,14 @@ func (i *instance) kill() error {
 		return err
 	}
 	_ = i.cmd.Process.Kill() // ended already: that is what is wanted
-	// What left the cgroup is still in the session that was made for the command.
-	escaped, serr := proc.Session(i.cmd.Process.Pid)
-	err = errors.Join(err, serr)
-	for _, pid := range escaped {
-		_ = unix.Kill(pid, unix.SIGKILL)
+	// What left the cgroup is still in the session that was made for the command,
+	// unless that number is another process's by now.
+	if born, serr := proc.StartTime(i.cmd.Process.Pid); serr != nil || born == i.born {
+		escaped, serr := proc.Session(i.cmd.Process.Pid)
+		err = errors.Join(err, serr)
+		for _, pid := range escaped {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
 	}
 	select {
 	case <-i.exited:

@@ -30,10 +30,15 @@ var order = [][]string{
 // testingPackages lists the packages that only tests import, and the programs that
 // only the build runs. They may import any package.
 var testingPackages = []string{
+	"bench/truth",
+	"bench/truth/images",
+	"bench/truth/oracle",
+	"bench/truth/table",
 	"internal/fences",
 	"internal/kerneltest",
 	"internal/testenv",
 	"scripts/testsum",
+	"scripts/truth",
 }
 
 // pure lists the packages whose functions have no effects; what is below such

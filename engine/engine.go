@@ -29,8 +29,14 @@ type Workload interface {
 	// trial may need [Grant.Unconfined] to differ in capabilities alone.
 	Privileged() bool
 	// Persistent says that runs share state, by volumes or because they run on the
-	// host: then the first run may need what later ones do not.
-	Persistent() bool
+	// host: then the first run may need what later ones do not. fresh says whether
+	// the runs have [Grant.Fresh].
+	Persistent(fresh bool) bool
+	// Volumes says that something of an instance can outlive it, so that a second
+	// start can differ from the first.
+	Volumes(ctx context.Context) (bool, error)
+	// Exclusive says why two instances cannot run side by side, "" if they can.
+	Exclusive() string
 	// Remarks are what a user should know of how the runs differ from the line as
 	// it was typed.
 	Remarks() []string
@@ -47,6 +53,12 @@ type Grant struct {
 	Set      caps.Set
 	// Unconfined gives what --privileged gives beside capabilities.
 	Unconfined bool
+	// Fresh puts new, empty volumes in the place of those that the workload names;
+	// they go with the instance.
+	Fresh bool
+	// After, if any, is an instance that has ended and is not removed yet: this one
+	// starts with its volumes.
+	After Instance
 }
 
 // Instance is one run of a workload.
@@ -64,6 +76,10 @@ type Instance interface {
 	// Stop asks the workload to end and waits until it did; a negative timeout
 	// means the engine's default.
 	Stop(ctx context.Context, timeout time.Duration) error
+	// Exec runs a command with sh -c beside the workload, as the engine lets its user
+	// do, with what the instance may do. code is its exit status; an error means
+	// that there was none.
+	Exec(ctx context.Context, command string) (output string, code int, err error)
 	// Logs gives the last lines of the workload's output.
 	Logs(ctx context.Context, lines int) string
 	// FileCaps reads an executable's file capabilities, nil if it has none.

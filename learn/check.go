@@ -6,10 +6,40 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 
 	"github.com/leastcap/leastcap/engine"
 )
+
+// Command is one for a shell, with or without a name.
+type Command struct{ Name, Command string }
+
+var named = regexp.MustCompile(`^([A-Za-z0-9_-]+):\s+(\S[\s\S]*)$`)
+
+// ParseCommand reads "NAME: COMMAND" or "COMMAND".
+func ParseCommand(text string) Command {
+	if m := named.FindStringSubmatch(text); m != nil {
+		return Command{m[1], m[2]}
+	}
+	return Command{Command: text}
+}
+
+// String is what [ParseCommand] reads.
+func (c Command) String() string {
+	if c.Name == "" {
+		return c.Command
+	}
+	return c.Name + ": " + c.Command
+}
+
+func commandTexts(cs []Command) []string {
+	var texts []string
+	for _, c := range cs {
+		texts = append(texts, c.String())
+	}
+	return texts
+}
 
 // CheckError says that a check command could not be run at all.
 type CheckError struct {

@@ -10,7 +10,7 @@ import (
 func (l *learner) conclude(final caps.Set, proven bool) {
 	p := l.profile
 	p.Subject = l.subject
-	base := l.baselineRecord()
+	base := usage.Fold(l.good...)
 	predicted := advise.Predict(base, p.Baseline)
 	p.Required, p.Optional, p.Used = 0, 0, 0
 	for _, c := range p.Baseline.Caps() {
@@ -52,16 +52,6 @@ func (l *learner) conclude(final caps.Set, proven bool) {
 	for _, c := range (p.Baseline | p.Required).Caps() {
 		p.Capabilities = append(p.Capabilities, l.finding(c, base))
 	}
-}
-
-func (l *learner) baselineRecord() *usage.Record {
-	var rs []*usage.Record
-	for i, t := range l.profile.Trials {
-		if t.Kind == usage.Baseline {
-			rs = append(rs, l.records[i])
-		}
-	}
-	return usage.Fold(rs...)
 }
 
 // finding gathers what is known of one capability.

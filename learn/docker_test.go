@@ -44,6 +44,14 @@ var workloads = []workload{
 	{name: "sudo", command: []string{"sudo", "-u", "www-data", "id"}, want: caps.Of(caps.Setgid, caps.Setuid)},
 }
 
+func checks(texts ...string) []learn.Command {
+	var cs []learn.Command
+	for _, text := range texts {
+		cs = append(cs, learn.ParseCommand(text))
+	}
+	return cs
+}
+
 type observer struct{ *probe.Probe }
 
 func (o observer) Watch(ref proc.ScopeRef) (learn.Watch, error) { return o.Probe.Watch(ref) }
@@ -79,7 +87,7 @@ func TestTruth(t *testing.T) {
 			}
 			opts := learn.Options{}
 			if w.check != "" {
-				opts.Checks = []string{w.check}
+				opts.Checks = checks(w.check)
 			}
 			got, err := learnLine(t, p, opts, w.line()...)
 			if err != nil {
@@ -107,7 +115,7 @@ func TestTruth(t *testing.T) {
 // nginx's evidence is what its source says: who, which call, which path.
 func TestEvidence(t *testing.T) {
 	testenv.Need(t, testenv.Root, testenv.BPF, testenv.Docker, testenv.Image(servicesImage))
-	got, err := learnLine(t, openProbe(t), learn.Options{Checks: []string{http}}, workloads[0].line()...)
+	got, err := learnLine(t, openProbe(t), learn.Options{Checks: checks(http)}, workloads[0].line()...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +229,7 @@ func TestProblemsOfTheEngine(t *testing.T) {
 
 func TestWorkloadThatDies(t *testing.T) {
 	testenv.Need(t, testenv.Root, testenv.BPF, testenv.Docker, testenv.Image(servicesImage))
-	_, err := learnLine(t, openProbe(t), learn.Options{Checks: []string{"false"}, CheckTimeout: 10 * time.Second},
+	_, err := learnLine(t, openProbe(t), learn.Options{Checks: checks("false"), CheckTimeout: 10 * time.Second},
 		"docker", "run", servicesImage, "sh", "-c", "echo last words; exit 7")
 	b, ok := err.(*learn.BaselineError)
 	if !ok || !strings.Contains(b.Reason, "exited 7") || !strings.Contains(b.Logs, "last words") {
@@ -249,7 +257,7 @@ func BenchmarkLearnNginx(b *testing.B) {
 	p := openProbe(b)
 	runs := 0
 	for b.Loop() {
-		got, err := learnLine(b, p, learn.Options{Checks: []string{http}}, workloads[0].line()...)
+		got, err := learnLine(b, p, learn.Options{Checks: checks(http)}, workloads[0].line()...)
 		if err != nil || !got.Proven || got.Required != workloads[0].want {
 			b.Fatalf("%v %+v", err, got)
 		}

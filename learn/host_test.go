@@ -93,7 +93,7 @@ func TestHostCommands(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			opts := learn.Options{}
 			if c.check != "" {
-				opts.Checks = []string{c.check}
+				opts.Checks = checks(c.check)
 			}
 			got, err := learnCommand(t, c.user, opts, c.argv...)
 			if err != nil {
@@ -128,7 +128,7 @@ func TestHostEscape(t *testing.T) {
 		}
 		return string(data)
 	}
-	got, err := learnCommand(t, "", learn.Options{Checks: []string{"grep -q . " + out + "/cgroup.procs"}},
+	got, err := learnCommand(t, "", learn.Options{Checks: checks("grep -q . " + out + "/cgroup.procs")},
 		"sh", "-c", "sh -c 'echo $$ >"+out+"/cgroup.procs; exec sleep 600' & exec sleep 600")
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/leastcap/leastcap/advise"
@@ -44,14 +46,20 @@ const (
 
 // Options of a learning run. Durations that are zero have the defaults below.
 type Options struct {
-	Checks       []string      // check commands, run with sh -c; all must pass
+	Checks       []Command     // check commands, run with sh -c; all must pass
+	Exec         []Command     // helpers, run with sh -c beside the workload; each must exit 0
 	CheckTimeout time.Duration // how long the baseline may take until they do
 	Settle       time.Duration // how long it is watched after that
 	StopTimeout  time.Duration // negative: the engine's default
 	Timeout      time.Duration // for everything; 0 = none
 	Runs         int           // how often the final set must have passed
-	Keep         Keep
-	ObserveOnly  bool // no trials: predict, and do not prove
+	// Starts is how often a run starts the workload, one after the other with the
+	// same volumes, which are new and empty at the first. 0: once, with the volumes
+	// that the line names as they are.
+	Starts      int
+	Parallel    int // how many independent runs go on at the same time
+	Keep        Keep
+	ObserveOnly bool // no trials: predict, and do not prove
 }
 
 const (
@@ -63,10 +71,12 @@ const (
 	DefaultStayUp = 3 * time.Second
 	// DefaultRuns is how often the final set must pass to be called proven.
 	DefaultRuns = 2
-	// baselineRuns is how often the baseline runs: what differs between two is
-	// not held against a trial.
-	baselineRuns = 2
 )
+
+// named says whether the evidence is to tell checks and helpers apart.
+func (o Options) named() bool {
+	return slices.ContainsFunc(slices.Concat(o.Checks, o.Exec), func(c Command) bool { return c.Name != "" })
+}
 
 func (o Options) withDefaults() Options {
 	if o.CheckTimeout == 0 {
@@ -78,6 +88,7 @@ func (o Options) withDefaults() Options {
 			o.Settle = DefaultStayUp
 		}
 	}
+	o.Parallel = max(o.Parallel, 1)
 	if o.Runs <= 0 {
 		o.Runs = DefaultRuns
 	}
@@ -127,20 +138,27 @@ type learner struct {
 
 	subject    usage.Subject
 	profile    *usage.Profile
-	guard      *advise.Guard
-	exits      []int // exit statuses that the baseline had
-	reference  timing
+	expect     []expected  // by start; guards once the baseline is known
+	ready      bool        // the baseline is known
+	flaky      bool        // the baseline failed, and passed
+	hurried    atomic.Bool // a trial that passed was cut short
+	patient    bool        // no run is cut short any more
+	sure       []caps.Set  // what failed more than once, or for a reason that was seen
 	unconfined bool
 	planned    int
-	fileCaps   map[string]*caps.FileCaps
-	records    []*usage.Record // by trial
-	words      []string        // by trial: the telling line of a failed one
-	passes     map[caps.Set]int
-	failures   map[caps.Set]int
-	once       caps.Set // used in the first run only, where runs share state
-	enough     caps.Set // the last reduced set that passed
-	isEnough   bool     // there is one
-	shaken     bool     // the final set failed in the end: what was taken away is in doubt
+
+	mu       sync.Mutex // progress, and fileCaps
+	fileCaps map[string]*caps.FileCaps
+
+	records  []*usage.Record // by trial
+	words    []string        // by trial: the telling line of a failed one
+	passes   map[caps.Set]int
+	failures map[caps.Set]int
+	good     []*usage.Record // of the baseline's runs that passed
+	once     caps.Set        // used in the first run only, where runs share state
+	enough   caps.Set        // the last reduced set that passed
+	isEnough bool            // there is one
+	shaken   bool            // the final set failed in the end: what was taken away is in doubt
 }
 
 // Run learns a workload. The profile that it returns with an error, if any,
@@ -176,7 +194,7 @@ func Run(ctx context.Context, w engine.Workload, o Observer, opts Options, progr
 	}
 	err = l.run(limited)
 	if err != nil && context.Cause(limited) == ErrTimeLimit {
-		if l.guard == nil {
+		if !l.ready {
 			return nil, fmt.Errorf("%w of %v: not even the baseline was finished", ErrTimeLimit, l.opts.Timeout)
 		}
 		l.incomplete("the time limit of %v ended before the proof did", l.opts.Timeout)
@@ -217,9 +235,19 @@ func (l *learner) run(ctx context.Context) error {
 	if l.subject, err = l.workload.Inspect(ctx); err != nil {
 		return err
 	}
-	l.subject.Checks = l.opts.Checks
+	l.subject.Checks, l.subject.Exec, l.subject.Starts = commandTexts(l.opts.Checks), commandTexts(l.opts.Exec), l.opts.Starts
 	for _, remark := range l.workload.Remarks() {
 		l.note("%s", remark)
+	}
+	if l.opts.Parallel > 1 {
+		why := l.workload.Exclusive()
+		if why == "" && l.workload.Persistent(l.opts.Starts > 0) {
+			why = "runs share what is mounted"
+		}
+		if why != "" {
+			l.note("runs were made one after the other: %s", why)
+			l.opts.Parallel = 1
+		}
 	}
 	p := l.profile
 	p.Hook, p.Keep = l.observer.Hook(), string(l.opts.Keep)
@@ -228,6 +256,15 @@ func (l *learner) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	volumes, err := l.workload.Volumes(ctx)
+	if err != nil {
+		return err
+	}
+	t := l.expect[0].timing
+	p.NotExercised = advise.NotExercised(advise.Exercise{
+		Container: l.subject.Kind == "container", OneShot: t.oneShot, Killed: t.deaf,
+		Checks: len(l.opts.Checks), Healthy: t.healthy, Helpers: len(l.opts.Exec), Starts: l.opts.Starts, Volumes: volumes,
+	})
 	p.Subject = l.subject
 	predicted := advise.Predict(seen, p.Baseline)
 	p.Used = predicted
@@ -263,74 +300,23 @@ func (l *learner) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if !proven && l.hurried.Load() {
+		// Runs that were cut short may have passed too early. Once more, with all
+		// the time.
+		l.patient = true
+		if final, err = l.minimise(ctx, proved, advise.OnlySet(seen)); err != nil {
+			return err
+		}
+		if proven, err = l.confirm(ctx, final); err != nil {
+			return err
+		}
+	}
 	if !proven {
 		// Too much was taken away, or chance had its part in it.
 		l.shaken, final = true, proved
 	}
 	l.conclude(final, proven)
 	return nil
-}
-
-// baseline runs the workload as it is.
-func (l *learner) baseline(ctx context.Context) (*usage.Record, error) {
-	var identities [][]usage.Identity
-	n := baselineRuns
-	if l.opts.ObserveOnly {
-		n = 1
-	}
-	l.planned = n + 2
-	for range n {
-		r, err := l.try(ctx, usage.Trial{Kind: usage.Baseline}, engine.Grant{Baseline: true})
-		if err != nil {
-			return nil, err
-		}
-		if r.record.Launch == nil {
-			if r.record.ChecksSeen == 0 && r.exit.Started {
-				return nil, ErrUnseen
-			}
-			if r.trial.Passed {
-				return nil, ErrNoLaunch
-			}
-		}
-		if !r.trial.Passed {
-			return nil, &BaselineError{Reason: r.trial.Reason, CheckOutput: r.output, Logs: r.logs}
-		}
-		l.profile.Baseline = r.record.Launch.Bounding
-		if !slices.Contains(l.exits, r.exit.Code) {
-			l.exits = append(l.exits, r.exit.Code)
-		}
-		l.reference = l.reference.max(r.timing)
-		identities = append(identities, r.record.Identities)
-	}
-	if n > 1 && l.workload.Persistent() {
-		l.once = advise.Predict(l.records[0], l.profile.Baseline) &^ advise.Predict(l.records[n-1], l.profile.Baseline)
-		if !l.once.Empty() {
-			l.note("%v: used in the first run only (a fresh volume, say); kept, because later runs cannot tell whether it is needed", l.once)
-		}
-	}
-	l.guard = advise.NewGuard(l.workload.Privileged(), identities...)
-	if !l.reference.oneShot && len(l.opts.Checks) == 0 && !l.reference.healthy {
-		l.note("no check command: a run passes if it stays up for %v with the same identities; --check says better what works", l.opts.Settle)
-	}
-	seen := usage.Fold(l.records...)
-	if l.subject.Kind == "command" {
-		if client := advise.Client(seen); client != "" {
-			l.note("%s was run: what it starts runs elsewhere and was not seen; to learn a container, give its line itself: leastcap learn -- docker run …", client)
-		}
-	}
-	if len(l.opts.Checks) > 0 && l.reference.healthcheck {
-		l.note("the container's HEALTHCHECK was not waited for; leave --check out, or let it ask docker inspect for the health")
-	}
-	l.profile.Sets = seen.Sets
-	l.profile.Identities, l.profile.Execs, l.profile.Capsets = seen.Identities, seen.Execs, seen.Capsets
-	if !seen.Complete() {
-		l.profile.Lost = seen.Lost
-		l.incomplete("not everything that the workload did was seen")
-		if n := seen.Lost["moved"]; n > 0 {
-			l.note("%d process(es) left the workload's cgroup and were not seen from then on", n)
-		}
-	}
-	return seen, nil
 }
 
 // prove finds a set that passes, beginning with the predicted one. What a
@@ -351,6 +337,8 @@ func (l *learner) prove(ctx context.Context, predicted caps.Set) (caps.Set, erro
 		if l.workload.Privileged() && !l.unconfined && r.record.All().Denied&^set&base == 0 {
 			// Not capabilities: the other things that --privileged gives.
 			l.unconfined, kind = true, usage.Repair
+			clear(l.failures) // of confined runs
+			l.sure = nil
 			l.note("it also needs what --privileged gives beside capabilities (no seccomp filter, no AppArmor profile, devices)")
 			continue
 		}
@@ -424,15 +412,32 @@ func (l *learner) minimise(ctx context.Context, set, doubtful caps.Set) (caps.Se
 			l.planned -= doubtful.Len()
 		}
 	}
-	for _, c := range advise.Order(set &^ l.once) {
-		t := usage.Trial{Kind: usage.Remove, Set: set.Without(c), Removed: caps.Of(c)}
-		r, err := l.reduced(ctx, t)
+	without := func(c caps.Cap) usage.Trial {
+		return usage.Trial{Kind: usage.Remove, Set: set.Without(c), Removed: caps.Of(c)}
+	}
+	for some := range slices.Chunk(advise.Order(set&^l.once), l.opts.Parallel) {
+		trials := make([]usage.Trial, len(some))
+		for i, c := range some {
+			trials[i] = without(c)
+		}
+		results, err := l.sideBySide(ctx, trials)
 		if err != nil {
 			return 0, err
 		}
-		if r.trial.Passed {
-			set = set.Without(c)
-			l.enough = set
+		for i, r := range results {
+			if !r.trial.Passed {
+				continue // and would with less
+			}
+			if !trials[i].Set.SubsetOf(set) {
+				// Another one of these went: now without both.
+				if r, err = l.reduced(ctx, without(some[i])); err != nil {
+					return 0, err
+				}
+			}
+			if r.trial.Passed {
+				set = set.Without(some[i])
+				l.enough = set
+			}
 		}
 	}
 	return set, nil
@@ -463,21 +468,21 @@ func (l *learner) substitute(ctx context.Context, set caps.Set) (caps.Set, error
 	return set, nil
 }
 
-// confirm runs the final set until it has passed as often as asked for, and
-// once more for every time that it failed.
+// confirm runs the final set until it has passed as often as asked for. One
+// that passed and failed is not proven, however often it is run.
 func (l *learner) confirm(ctx context.Context, set caps.Set) (bool, error) {
-	if n := l.failures[set]; n > 0 {
-		l.note("the final set failed %d time(s) before it passed: the workload or its check is flaky", n)
-	}
-	for l.passes[set] < l.opts.Runs+l.failures[set] {
-		r, err := l.reduced(ctx, usage.Trial{Kind: usage.Confirm, Set: set})
-		if err != nil {
+	for l.failures[set] == 0 && l.passes[set] < l.opts.Runs {
+		trials := make([]usage.Trial, min(l.opts.Parallel, l.opts.Runs-l.passes[set]))
+		for i := range trials {
+			trials[i] = usage.Trial{Kind: usage.Confirm, Set: set}
+		}
+		if _, err := l.sideBySide(ctx, trials); err != nil {
 			return false, err
 		}
-		if !r.trial.Passed {
-			l.note("the final set %v passed %d time(s) and then failed (%s): the workload or its check is flaky, nothing is proven", set, l.passes[set], r.trial.Reason)
-			return false, nil
-		}
+	}
+	if n := l.failures[set]; n > 0 {
+		l.note("the final set %v passed %d time(s) and failed %d time(s): the workload or its check is flaky, nothing is proven", set, l.passes[set], n)
+		return false, nil
 	}
 	return true, nil
 }

@@ -3,6 +3,7 @@ package learn_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -23,14 +24,19 @@ type model struct {
 	privileged bool
 	persistent bool
 	unseen     bool // it runs where nothing is seen
+	exclusive  string
 	cleanErr   error
+	grants     []engine.Grant // of each instance, in order
 	// play says what a run with these capabilities shows and how it ends.
 	play func(n int, set caps.Set, unconfined bool) outcome
 
 	mu      sync.Mutex
 	n       int
+	after   bool       // the instance is not a run's first
 	sets    []caps.Set // of each run, in order
 	live    int
+	most    int                // that lived at the same time
+	current map[string]*played // by scope
 	cleaned int
 }
 
@@ -44,7 +50,9 @@ type outcome struct {
 	fail            error
 	exitErr         error         // the outcome is not known
 	slow            time.Duration // how long preparing takes
+	last            time.Duration // how long it runs
 	health          engine.Health
+	exec            func(command string, set caps.Set) (output string, code int)
 }
 
 func root() usage.Identity {
@@ -60,9 +68,13 @@ func worker(uid, gid uint32) usage.Identity {
 func (m *model) Inspect(context.Context) (usage.Subject, error) {
 	return usage.Subject{Kind: "container", Image: "model"}, nil
 }
-func (m *model) Privileged() bool  { return m.privileged }
-func (m *model) Persistent() bool  { return m.persistent }
-func (m *model) Remarks() []string { return nil }
+func (m *model) Privileged() bool { return m.privileged }
+func (m *model) Persistent(fresh bool) bool {
+	return m.persistent && !fresh
+}
+func (m *model) Volumes(context.Context) (bool, error) { return m.persistent, nil }
+func (m *model) Exclusive() string                     { return m.exclusive }
+func (m *model) Remarks() []string                     { return nil }
 func (m *model) Use(set caps.Set, _ bool) usage.Use {
 	return usage.Use{Flags: set.Docker()}
 }
@@ -73,6 +85,7 @@ func (m *model) Clean(context.Context) error {
 	}
 	return nil
 }
+func (m *model) again() bool  { return m.after }
 func (m *model) Hook() string { return "model" }
 
 func (m *model) Prepare(_ context.Context, g engine.Grant) (engine.Instance, error) {
@@ -82,6 +95,7 @@ func (m *model) Prepare(_ context.Context, g engine.Grant) (engine.Instance, err
 	if g.Baseline {
 		set = m.baseline
 	}
+	m.after = g.After != nil
 	o := m.play(m.n, set, g.Unconfined || g.Baseline && m.privileged)
 	m.n++
 	m.sets = append(m.sets, set)
@@ -90,26 +104,39 @@ func (m *model) Prepare(_ context.Context, g engine.Grant) (engine.Instance, err
 		return nil, o.fail
 	}
 	m.live++
-	current = &played{m: m, set: set, outcome: o, exited: make(chan struct{})}
-	return current, nil
+	m.most = max(m.most, m.live)
+	p := &played{m: m, name: fmt.Sprint("model", m.n), set: set, outcome: o, exited: make(chan struct{})}
+	if m.current == nil {
+		m.current = map[string]*played{}
+	}
+	m.current[p.name] = p
+	m.grants = append(m.grants, g)
+	return p, nil
 }
 
-// current is the run that the next Watch is for; tests run one after the other.
-var current *played
-
-func (m *model) Watch(proc.ScopeRef) (learn.Watch, error) { return current, nil }
+func (m *model) Watch(ref proc.ScopeRef) (learn.Watch, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.current[ref.Name], nil
+}
 
 type played struct {
 	outcome
 	m      *model
+	name   string
+	helped []string // helpers that ran
 	set    caps.Set
 	exited chan struct{}
 	once   sync.Once
 }
 
-func (p *played) Scope() proc.ScopeRef { return proc.ScopeRef{Name: "model"} }
+func (p *played) Scope() proc.ScopeRef { return proc.ScopeRef{Name: p.name} }
 func (p *played) Start(context.Context) error {
-	if !p.hang {
+	switch {
+	case p.hang:
+	case p.last > 0:
+		time.AfterFunc(p.last, p.end)
+	default:
 		p.end()
 	}
 	return nil
@@ -124,10 +151,23 @@ func (p *played) Health(context.Context) (engine.Health, error) { return p.healt
 func (p *played) Stop(context.Context, time.Duration) error     { p.end(); return nil }
 func (p *played) Logs(context.Context, int) string              { return "model: Operation not permitted" }
 func (p *played) Describe(_ context.Context, s *usage.Subject)  { s.ImageID = "sha256:model" }
-func (p *played) Remove(context.Context) error                  { p.m.live--; return nil }
-func (p *played) SetPhase(usage.Phase) error                    { return nil }
-func (p *played) End()                                          {}
-func (p *played) Identities() ([]usage.Identity, error)         { return p.identities, nil }
+func (p *played) Remove(context.Context) error {
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	p.m.live--
+	return nil
+}
+func (p *played) Exec(_ context.Context, command string) (string, int, error) {
+	p.helped = append(p.helped, command)
+	if p.exec == nil {
+		return "", 0, nil
+	}
+	output, code := p.exec(command, p.set)
+	return output, code, nil
+}
+func (p *played) SetPhase(usage.Phase) error            { return nil }
+func (p *played) End()                                  {}
+func (p *played) Identities() ([]usage.Identity, error) { return p.identities, nil }
 func (p *played) FileCaps(context.Context, string) (*caps.FileCaps, error) {
 	return nil, errors.New("no files in a model")
 }

@@ -33,7 +33,7 @@ func TestPodmanAndDockerDiffer(t *testing.T) {
 	p := openProbe(t)
 	server := []string{image, "httpd", "-f", "-p", "80"}
 	// busybox as the first process does not listen to SIGTERM.
-	opts := learn.Options{Checks: []string{`curl -sS -o /dev/null http://$LEASTCAP_IP/`}, StopTimeout: time.Second}
+	opts := learn.Options{Checks: checks(`curl -sS -o /dev/null http://$LEASTCAP_IP/`), StopTimeout: time.Second}
 	docker, err := learnLine(t, p, opts, append([]string{"docker", "run"}, server...)...)
 	if err != nil {
 		t.Fatal(err)

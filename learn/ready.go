@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -17,52 +18,52 @@ import (
 const pollInterval = 50 * time.Millisecond
 
 // ready waits until the run can be said to work, or not to.
-func (r *run) ready(ctx context.Context) error {
-	if r.ended() && !r.inst.Exit().Started {
-		r.fail("start", "it could not be started: %s", r.inst.Exit().Message)
+func (s *start) ready(ctx context.Context) error {
+	if s.ended() && !s.inst.Exit().Started {
+		s.fail("start", "it could not be started: %s", s.inst.Exit().Message)
 		return nil
 	}
-	if len(r.opts.Checks) > 0 {
-		if r.baseline {
-			health, err := r.inst.Health(ctx)
-			r.timing.healthcheck = err == nil && health != engine.NoHealth
+	if len(s.opts.Checks) > 0 {
+		if s.baseline {
+			health, err := s.inst.Health(ctx)
+			s.timing.healthcheck = err == nil && health != engine.NoHealth
 		}
-		return r.check(ctx)
+		return s.check(ctx)
 	}
 	for {
-		ended, err := r.sleep(ctx, pollInterval)
+		ended, err := s.sleep(ctx, pollInterval)
 		if err != nil {
 			return err
 		}
-		since := time.Since(r.started)
+		since := time.Since(s.began)
 		if ended {
 			return nil // its exit status is judged
 		}
-		if r.odd() {
+		if s.odd() {
 			return nil
 		}
-		health, err := r.inst.Health(ctx)
+		health, err := s.inst.Health(ctx)
 		if err != nil {
 			return err
 		}
 		switch {
 		case health == engine.Healthy:
-			r.timing.healthy = true
+			s.timing.healthy = true
 			return nil
 		case health == engine.Unhealthy:
-			r.fail("check", "the image's HEALTHCHECK says unhealthy")
+			s.fail("check", "the image's HEALTHCHECK says unhealthy")
 			return nil
 		case health == engine.Starting:
-			if since > r.deadline() || r.hopeless() {
-				r.fail("timeout", "the image's HEALTHCHECK did not pass in %v", since.Round(100*time.Millisecond))
+			if since > s.deadline() || s.hopeless() {
+				s.fail("timeout", "the image's HEALTHCHECK did not pass in %v", since.Round(100*time.Millisecond))
 				return nil
 			}
-		case r.reference.oneShot:
-			if since > r.deadline() {
-				r.fail("timeout", "it did not end in %v as it does in the baseline", r.deadline().Round(time.Second))
+		case s.expect.timing.oneShot:
+			if since > s.deadline() {
+				s.fail("timeout", "it did not end in %v as it does in the baseline", s.deadline().Round(time.Second))
 				return nil
 			}
-		case since > r.opts.Settle:
+		case since > s.opts.Settle:
 			return nil
 		}
 	}
@@ -70,88 +71,88 @@ func (r *run) ready(ctx context.Context) error {
 
 // deadline is how long a run may take until it is ready: the baseline what the
 // user allows, a trial a multiple of what the baseline took.
-func (r *run) deadline() time.Duration {
-	if r.baseline {
-		return r.opts.CheckTimeout
+func (s *start) deadline() time.Duration {
+	if s.baseline {
+		return s.opts.CheckTimeout
 	}
-	return min(5*r.reference.ready+5*time.Second, max(r.opts.CheckTimeout, r.reference.ready*2))
+	return min(5*s.expect.timing.ready+5*time.Second, max(s.opts.CheckTimeout, s.expect.timing.ready*2))
 }
 
 // hopeless says that a trial will not become ready any more: what it lacks was
 // refused, and it had three times as long as the baseline took.
-func (r *run) hopeless() bool {
-	if r.baseline || time.Since(r.started) < 3*r.reference.ready+time.Second {
+func (s *start) hopeless() bool {
+	if s.baseline || time.Since(s.began) < 3*s.expect.timing.ready+time.Second {
 		return false
 	}
-	rec, err := r.watch.Record()
-	return err == nil && advise.FirstRefusal(rec, r.profile.Baseline&^r.trial.Set) != ""
+	rec, err := s.watch.Record()
+	return err == nil && advise.FirstRefusal(rec, s.profile.Baseline&^s.set) != ""
 }
 
 // odd fails a trial as soon as one of its processes is what none was in the
 // baseline.
-func (r *run) odd() bool {
-	ids := r.strange()
+func (s *start) odd() bool {
+	ids := s.strange()
 	if len(ids) > 0 {
-		r.fail("guard", "%s", r.guard.Compare(ids))
+		s.fail("guard", "%s", s.expect.guard.Compare(ids))
 	}
 	return len(ids) > 0
 }
 
 // strange gives the identities so far if one of them was none in the baseline.
-func (r *run) strange() []usage.Identity {
-	if r.baseline {
+func (s *start) strange() []usage.Identity {
+	if s.baseline {
 		return nil
 	}
-	ids, err := r.watch.Identities()
-	if err != nil || len(r.guard.Strange(ids)) == 0 {
+	ids, err := s.watch.Identities()
+	if err != nil || len(s.expect.guard.Strange(ids)) == 0 {
 		return nil // the record at the end will tell
 	}
 	return ids
 }
 
 // check tries the check commands until all pass.
-func (r *run) check(ctx context.Context) error {
-	env, err := r.inst.Env(ctx)
+func (s *start) check(ctx context.Context) error {
+	env, err := s.inst.Env(ctx)
 	if err != nil {
-		if !r.ended() {
+		if !s.ended() {
 			return err
 		}
 		env = nil
 	}
-	deadline := r.started.Add(r.deadline())
+	deadline := s.began.Add(s.deadline())
 	wait := pollInterval / 2
 	for {
-		ended := r.ended()
-		if ended && !r.endedWell() {
-			r.fail("died", "it %v before the check passed", r.inst.Exit())
+		ended := s.ended()
+		if ended && !s.endedWell() {
+			s.fail("died", "it %v before the check passed", s.inst.Exit())
 			return nil
 		}
-		passed, output, err := r.attempt(ctx, env, deadline)
+		passed, output, err := s.attempt(ctx, env, deadline)
 		if err != nil {
 			return err
 		}
-		r.output = cmp.Or(output, r.output) // one that was cut off says nothing
+		s.output = cmp.Or(output, s.output) // one that was cut off says nothing
 		if passed {
 			return nil
 		}
 		switch {
 		case ended: // well, and the check has had its chance after that
-			r.fail("check", "it ended, and the check did not pass%s", lastWords(output))
+			s.fail("check", "it ended, and %s did not pass%s", s.checkWords(), lastWords(output))
 			return nil
-		case r.odd():
+		case s.odd():
 			return nil
-		case r.hopeless():
-			r.fail("check", "the check did not pass%s", lastWords(output))
+		case s.hopeless():
+			s.fail("check", "%s did not pass%s", s.checkWords(), lastWords(output))
 			return nil
 		case time.Now().After(deadline):
 			hangs := ""
-			if r.cut {
+			if s.cut {
 				hangs = " (it was still running)"
 			}
-			r.fail("check", "the check did not pass in %v%s%s", r.deadline().Round(100*time.Millisecond), hangs, lastWords(r.output))
+			s.fail("check", "%s did not pass in %v%s%s", s.checkWords(), s.deadline().Round(100*time.Millisecond), hangs, lastWords(s.output))
 			return nil
 		}
-		if _, err := r.sleep(ctx, wait); err != nil {
+		if _, err := s.sleep(ctx, wait); err != nil {
 			return err
 		}
 		wait = min(2*wait, 500*time.Millisecond)
@@ -167,25 +168,25 @@ func lastWords(output string) string {
 
 // endedWell says whether the exit status of a workload that ended is as it
 // should be.
-func (r *run) endedWell() bool {
-	e := r.inst.Exit()
-	if r.baseline {
+func (s *start) endedWell() bool {
+	e := s.inst.Exit()
+	if s.baseline {
 		return e.Started && e.Code == 0
 	}
-	return e.Started && slices.Contains(r.exits, e.Code)
+	return e.Started && slices.Contains(s.expect.exits, e.Code)
 }
 
 // attempt runs all check commands once. One that hangs is cut off: when the
 // workload has died meanwhile, in a trial when it has become hopeless, and in
 // any case at the deadline.
-func (r *run) attempt(ctx context.Context, env []string, deadline time.Time) (passed bool, output string, err error) {
+func (s *start) attempt(ctx context.Context, env []string, deadline time.Time) (passed bool, output string, err error) {
 	actx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	stop := make(chan struct{})
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		exited := r.inst.Exited()
+		exited := s.inst.Exited()
 		for {
 			select {
 			case <-stop:
@@ -193,13 +194,13 @@ func (r *run) attempt(ctx context.Context, env []string, deadline time.Time) (pa
 			case <-actx.Done():
 				return
 			case <-exited:
-				if !r.endedWell() {
+				if !s.endedWell() {
 					cancel()
 					return
 				}
 				exited = nil
 			case <-time.After(4 * pollInterval):
-				if len(r.strange()) > 0 || r.hopeless() {
+				if len(s.strange()) > 0 || s.hopeless() {
 					cancel()
 					return
 				}
@@ -207,9 +208,14 @@ func (r *run) attempt(ctx context.Context, env []string, deadline time.Time) (pa
 		}
 	}()
 	defer func() { close(stop); <-watched }()
-	for _, c := range r.opts.Checks {
-		out, cerr := runCheck(actx, c, env)
-		r.cut = actx.Err() == context.DeadlineExceeded
+	var during []period
+	for _, c := range s.opts.Checks {
+		before, err := s.look()
+		if err != nil {
+			return false, "", err
+		}
+		out, cerr := runCheck(actx, c.Command, env)
+		s.cut = actx.Err() == context.DeadlineExceeded
 		if ctx.Err() != nil {
 			return false, out, ctx.Err()
 		}
@@ -218,26 +224,120 @@ func (r *run) attempt(ctx context.Context, env []string, deadline time.Time) (pa
 			if errors.As(cerr, &usageErr) {
 				return false, out, cerr
 			}
+			s.asked = c
 			return false, out, nil
 		}
+		after, err := s.look()
+		if err != nil {
+			return false, "", err
+		}
+		if c.Name != "" {
+			during = append(during, period{fmt.Sprintf("check %s", c.Name), before, after})
+		}
 	}
+	s.during = append(s.during, during...)
 	return true, "", nil
 }
 
-// settle watches a while longer: some fail only after their first answer.
-func (r *run) settle(ctx context.Context) error {
-	if len(r.opts.Checks) == 0 && !r.timing.healthy {
-		return nil // it has just been watched for that long
+// look takes what was seen so far, in a baseline run whose evidence tells
+// checks and helpers apart by their names.
+func (s *start) look() (*usage.Record, error) {
+	if !s.baseline || !s.opts.named() {
+		return nil, nil
 	}
-	end := time.Now().Add(r.opts.Settle)
-	for time.Now().Before(end) {
-		ended, err := r.sleep(ctx, min(pollInterval, time.Until(end)))
+	return s.watch.Record()
+}
+
+// help runs the helpers, each once.
+func (s *start) help(ctx context.Context) error {
+	for _, h := range s.opts.Exec {
+		before, err := s.look()
 		if err != nil {
 			return err
 		}
-		if ended || r.odd() {
+		limited, cancel := context.WithTimeout(ctx, s.opts.CheckTimeout)
+		output, code, err := s.inst.Exec(limited, h.Command)
+		late := limited.Err() != nil && ctx.Err() == nil
+		cancel()
+		switch {
+		case late:
+			s.fail("exec", "%s did not end in %v", helper(h), s.opts.CheckTimeout)
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			return fmt.Errorf("run %s: %w", helper(h), err)
+		case code != 0:
+			s.fail("exec", "%s exited %d%s", helper(h), code, lastWords(output))
+		}
+		if s.failure != "" {
+			s.output = output
+			return nil
+		}
+		after, err := s.look()
+		if err != nil {
+			return err
+		}
+		if h.Name != "" {
+			s.during = append(s.during, period{fmt.Sprintf("helper %s", h.Name), before, after})
+		}
+	}
+	return nil
+}
+
+// helper is what a person calls one.
+func helper(h Command) string {
+	if h.Name != "" {
+		return fmt.Sprintf("the helper %q", h.Name)
+	}
+	return "the helper"
+}
+
+// checkWords is what a person calls the check that did not pass.
+func (s *start) checkWords() string {
+	if s.asked.Name != "" {
+		return fmt.Sprintf("the check %q", s.asked.Name)
+	}
+	return "the check"
+}
+
+// settle watches a while longer: some fail only after their first answes.
+func (s *start) settle(ctx context.Context) error {
+	if len(s.opts.Checks) == 0 && !s.timing.healthy {
+		return nil // it has just been watched for that long
+	}
+	end := time.Now().Add(s.opts.Settle)
+	for s.failure == "" && time.Now().Before(end) {
+		ended, err := s.sleep(ctx, min(pollInterval, time.Until(end)))
+		if err != nil {
+			return err
+		}
+		if ended || s.odd() {
+			return nil
+		}
+		if s.certain() {
+			s.hurried.Store(true)
 			return nil
 		}
 	}
 	return nil
+}
+
+// certain says that watching a trial for longer would show nothing: it was
+// refused nothing that it noticed, and all processes are there that the baseline
+// had in the end. The final set is always watched to the end.
+func (s *start) certain() bool {
+	switch s.kind {
+	case usage.Remove, usage.Repair, usage.Replace:
+	default:
+		return false
+	}
+	if s.patient || s.expect.settled == nil {
+		return false
+	}
+	ids, err := s.watch.Identities()
+	if err != nil || len(s.expect.settled.Missing(ids)) > 0 {
+		return false
+	}
+	rec, err := s.watch.Record()
+	return err == nil && rec.All().Denied&s.profile.Baseline == 0 && advise.FirstRefusal(rec, s.profile.Baseline&^s.set) == ""
 }

@@ -2,10 +2,12 @@ package learn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/leastcap/leastcap/advise"
@@ -17,6 +19,7 @@ import (
 // ever.
 type timing struct {
 	ready   time.Duration // from the start until the check passed
+	stop    time.Duration // from the request to stop to the end
 	oneShot bool          // it ended by itself
 	healthy bool          // the image's HEALTHCHECK decided
 	deaf    bool          // it does not end when asked to: it had to be killed
@@ -26,7 +29,7 @@ type timing struct {
 
 func (t timing) max(u timing) timing {
 	return timing{
-		max(t.ready, u.ready),
+		max(t.ready, u.ready), max(t.stop, u.stop),
 		t.oneShot || u.oneShot, t.healthy || u.healthy, t.deaf || u.deaf, t.healthcheck || u.healthcheck,
 	}
 }
@@ -36,33 +39,135 @@ const (
 	killed = 128 + 9
 	// deafStop is how long a workload is asked to end that did not listen before.
 	deafStop = time.Second
+	// slackStop is what a trial may take to stop beyond three times the baseline's
+	// time.
+	slackStop = 2 * time.Second
 )
 
-// result is one finished run.
+// result is one finished run: all of its starts.
 type result struct {
 	index  int // of the trial
 	trial  usage.Trial
-	record *usage.Record
-	timing timing
-	exit   engine.Exit
-	output string // the check's last
-	logs   string
+	record *usage.Record // of all starts
+	starts []*start
+}
+
+// last is the start that decided.
+func (r *result) last() *start { return r.starts[len(r.starts)-1] }
+
+// expected is what the baseline showed of one of a run's starts.
+type expected struct {
+	guard *advise.Guard
+	// settled compares the identities at the end of the watching alone.
+	settled *advise.Guard
+	exits   []int // exit statuses
+	timing  timing
 }
 
 // logLines is how much of a failing workload's output is kept.
 const logLines = 20
 
-// reduced runs a reduced set.
+// reduced runs a reduced set. A failure that is not to be relied on is
+// repeated: one that no refusal explains, and any if the baseline failed too.
 func (l *learner) reduced(ctx context.Context, t usage.Trial) (*result, error) {
-	return l.try(ctx, t, engine.Grant{Set: t.Set, Unconfined: l.unconfined})
+	r, err := l.try(ctx, t, engine.Grant{Set: t.Set, Unconfined: l.unconfined})
+	if err != nil {
+		return nil, err
+	}
+	return l.again(ctx, r)
 }
 
-// try does one run from creation to removal. An error means that the run could
-// not be made; that it failed is a result.
-func (l *learner) try(ctx context.Context, t usage.Trial, g engine.Grant) (_ *result, err error) {
+// again repeats a failed trial as often as its failure is in doubt.
+func (l *learner) again(ctx context.Context, r *result) (*result, error) {
+	doubts := 0
+	switch {
+	case r.trial.Passed, slices.ContainsFunc(l.sure, r.trial.Set.SubsetOf):
+		return r, nil
+	case l.flaky:
+		doubts = 2
+	case l.unexplained(r):
+		doubts = 1
+	}
+	for range doubts {
+		l.planned++
+		more, err := l.try(ctx, r.trial.Again(), engine.Grant{Set: r.trial.Set, Unconfined: l.unconfined})
+		if err != nil {
+			return nil, err
+		}
+		if more.trial.Passed {
+			l.note("run %d failed (%s) and run %d, the same again, passed: the workload or its check is flaky", r.index+1, r.trial.Reason, more.index+1)
+			return more, nil
+		}
+	}
+	l.sure = append(l.sure, r.trial.Set)
+	return r, nil
+}
+
+// unexplained says that a failed trial was refused nothing that the baseline
+// had.
+func (l *learner) unexplained(r *result) bool {
+	lacks := l.profile.Baseline &^ r.trial.Set
+	return r.trial.Failure != "start" && advise.Repair(r.record, r.trial.Set, l.profile.Baseline) == 0 &&
+		advise.FirstRefusal(r.record, lacks) == ""
+}
+
+// try does one run and takes its result into the profile.
+func (l *learner) try(ctx context.Context, t usage.Trial, g engine.Grant) (*result, error) {
+	r, err := l.execute(ctx, len(l.profile.Trials), t, g)
+	if err != nil {
+		return nil, err
+	}
+	l.admit(r)
+	return r, nil
+}
+
+// sideBySide does several independent runs at the same time, as many as the
+// options and the workload allow.
+func (l *learner) sideBySide(ctx context.Context, trials []usage.Trial) ([]*result, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	results, errs := make([]*result, len(trials)), make([]error, len(trials))
+	first := len(l.profile.Trials)
+	var wg sync.WaitGroup
+	for i, t := range trials {
+		wg.Go(func() {
+			results[i], errs[i] = l.execute(ctx, first+i, t, engine.Grant{Set: t.Set, Unconfined: l.unconfined})
+			if errs[i] != nil {
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		// What was only cancelled because of another's error tells nothing.
+		if err != nil && !errors.Is(err, context.Canceled) {
+			return nil, err
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	for _, r := range results {
+		l.admit(r)
+	}
+	for i, r := range results {
+		var err error
+		if results[i], err = l.again(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+	return results, nil
+}
+
+// execute does one run from creation to removal, and changes nothing of the
+// learner. An error means that the run could not be made; that it failed is a
+// result.
+func (l *learner) execute(ctx context.Context, index int, t usage.Trial, g engine.Grant) (_ *result, err error) {
 	began := time.Now()
-	r := &result{index: len(l.profile.Trials), trial: t}
+	r := &result{index: index, trial: t}
 	tell := func(step Step) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
 		e := Event{Trial: r.index + 1, Of: max(l.planned, r.index+1), Kind: t.Kind, Set: t.Set, Removed: t.Removed, Added: t.Added, Step: step}
 		if step == Done {
 			e.Outcome = &r.trial
@@ -70,61 +175,76 @@ func (l *learner) try(ctx context.Context, t usage.Trial, g engine.Grant) (_ *re
 		l.progress(e)
 	}
 	tell(Starting)
-	inst, err := l.workload.Prepare(ctx, g)
-	if err != nil {
-		return nil, err
-	}
+	var used []engine.Instance // a later start needs the earlier one's volumes
 	defer func() {
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
 		defer cancel()
-		if rerr := inst.Remove(clean); rerr != nil && err == nil {
-			err = fmt.Errorf("remove the run's remains: %w", rerr)
+		for _, inst := range slices.Backward(used) {
+			if rerr := inst.Remove(clean); rerr != nil && err == nil {
+				err = fmt.Errorf("remove the run's remains: %w", rerr)
+			}
 		}
 	}()
-	watch, err := l.observer.Watch(inst.Scope())
-	if err != nil {
-		return nil, err
+	g.Fresh = l.opts.Starts > 0
+	var records []*usage.Record
+	for n := range max(l.opts.Starts, 1) {
+		inst, err := l.workload.Prepare(ctx, g)
+		if err != nil {
+			return nil, err
+		}
+		used = append(used, inst)
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		g.Fresh, g.After = false, inst
+		s := &start{learner: l, n: n, inst: inst, tell: tell, baseline: g.Baseline, kind: t.Kind, set: t.Set}
+		if len(l.expect) > n {
+			s.expect = l.expect[n]
+		}
+		if err := s.do(ctx, index == 0 && n == 0); err != nil {
+			return nil, err
+		}
+		r.starts = append(r.starts, s)
+		records = append(records, s.record)
+		if s.failure != "" {
+			break
+		}
 	}
-	defer watch.End()
-	if r.index == 0 {
-		inst.Describe(ctx, &l.subject)
+	r.record = usage.Fold(records...)
+	s := r.last()
+	r.trial.Passed, r.trial.Failure, r.trial.Reason = s.failure == "", s.failure, s.reason
+	if len(r.starts) > 1 && s.failure != "" {
+		r.trial.Reason = fmt.Sprintf("start %d: %s", len(r.starts), s.reason)
 	}
-	run := &run{learner: l, inst: inst, watch: watch, result: r, tell: tell, reference: l.reference, baseline: g.Baseline}
-	if err := run.play(ctx); err != nil {
-		return nil, err
-	}
-	if r.record, err = watch.Record(); err != nil {
-		return nil, err
-	}
-	l.resolve(ctx, inst, r.record)
-	run.judge()
-	if !r.trial.Passed {
-		r.logs = inst.Logs(ctx, logLines)
-	}
-	r.trial.Seconds = time.Since(began).Round(time.Millisecond).Seconds()
-	if r.exit.Started {
-		code := r.exit.Code
+	if s.exit.Started {
+		code := s.exit.Code
 		r.trial.Exit = &code
 	}
-	if kinds := mattering(r.record); kinds != "" && !g.Baseline && r.trial.Passed {
+	r.trial.Seconds = time.Since(began).Round(time.Millisecond).Seconds()
+	tell(Done)
+	return r, nil
+}
+
+// admit takes a finished run into the profile.
+func (l *learner) admit(r *result) {
+	if kinds := mattering(r.record); kinds != "" && r.trial.Kind != usage.Baseline && r.trial.Passed {
 		l.incomplete("run %d passed, and not all of it was seen: lost %s", r.index+1, kinds)
 	}
 	l.profile.Trials = append(l.profile.Trials, r.trial)
 	l.records = append(l.records, r.record)
-	words := tellingLine(r.logs)
+	logs := r.last().logs
+	words := tellingLine(logs)
 	if words == "" && (r.trial.Failure == "died" || r.trial.Failure == "exit") {
-		words = lastLine(r.logs)
+		words = lastLine(logs)
 	}
 	l.words = append(l.words, words)
 	switch {
-	case g.Baseline:
+	case r.trial.Kind == usage.Baseline:
 	case r.trial.Passed:
-		l.passes[t.Set]++
+		l.passes[r.trial.Set]++
 	default:
-		l.failures[t.Set]++
+		l.failures[r.trial.Set]++
 	}
-	tell(Done)
-	return r, nil
 }
 
 // mattering names the losses in a trial that could hide why it should have
@@ -139,149 +259,6 @@ func mattering(r *usage.Record) string {
 		}
 	}
 	return strings.Join(kinds, ", ")
-}
-
-// resolve reads the file capabilities that the probe was too late for.
-func (l *learner) resolve(ctx context.Context, inst engine.Instance, r *usage.Record) {
-	for i := range r.Execs {
-		e := &r.Execs[i]
-		if e.Unknown == "" {
-			l.fileCaps[e.Path] = e.Caps
-			continue
-		}
-		known, ok := l.fileCaps[e.Path]
-		if !ok {
-			var err error
-			if known, err = inst.FileCaps(ctx, e.Path); err != nil {
-				e.Unknown = err.Error()
-				continue
-			}
-			l.fileCaps[e.Path] = known
-		}
-		e.Caps, e.Unknown = known, ""
-	}
-}
-
-// run is one instance's life.
-type run struct {
-	*learner
-	*result
-	inst      engine.Instance
-	watch     Watch
-	tell      func(Step)
-	reference timing
-	baseline  bool
-	started   time.Time
-	cut       bool // the check was still running at the deadline
-	failure   string
-	reason    string
-}
-
-func (r *run) fail(failure, format string, args ...any) {
-	if r.failure == "" {
-		r.failure, r.reason = failure, fmt.Sprintf(format, args...)
-	}
-}
-
-// play starts, checks, watches and stops the instance.
-func (r *run) play(ctx context.Context) error {
-	r.started = time.Now()
-	if err := r.inst.Start(ctx); err != nil {
-		return err
-	}
-	r.tell(Checking)
-	if err := r.ready(ctx); err != nil {
-		return err
-	}
-	r.timing.ready = time.Since(r.started)
-	if r.failure == "" && !r.ended() {
-		if err := r.watch.SetPhase(usage.Steady); err != nil {
-			return err
-		}
-		r.tell(Settling)
-		if err := r.settle(ctx); err != nil {
-			return err
-		}
-	}
-	if r.ended() {
-		r.timing.oneShot = true
-	} else {
-		r.tell(Stopping)
-		if err := r.watch.SetPhase(usage.Stop); err != nil {
-			return err
-		}
-		timeout := r.opts.StopTimeout
-		switch {
-		case r.failure != "":
-			timeout = 0 // it failed already: how it would have ended tells nothing
-		case r.reference.deaf:
-			timeout = deafStop // it would wait for the same end for longer
-		}
-		if err := r.inst.Stop(ctx, timeout); err != nil {
-			return err
-		}
-	}
-	r.exit = r.inst.Exit()
-	if r.exit.Err != nil {
-		return r.exit.Err
-	}
-	r.timing.deaf = r.failure == "" && r.exit.Code == killed
-	return nil
-}
-
-func (r *run) ended() bool {
-	select {
-	case <-r.inst.Exited():
-		return true
-	default:
-		return false
-	}
-}
-
-// sleep waits, and says whether the instance ended meanwhile.
-func (r *run) sleep(ctx context.Context, d time.Duration) (ended bool, err error) {
-	select {
-	case <-ctx.Done():
-		return false, ctx.Err()
-	case <-r.inst.Exited():
-		return true, nil
-	case <-time.After(d):
-		return false, nil
-	}
-}
-
-// judge decides, from everything that was seen, whether the run passed.
-func (r *run) judge() {
-	if r.baseline {
-		if r.failure == "" && r.timing.oneShot && r.exit.Code != 0 {
-			r.fail("exit", "it %v", r.exit)
-		}
-	} else if r.failure == "" {
-		if r.timing.oneShot && !r.reference.oneShot {
-			r.fail("died", "it %v by itself, and the baseline stayed up until it was stopped", r.exit)
-		}
-		if !slices.Contains(r.exits, r.exit.Code) {
-			r.fail("exit", "it %v, and the baseline %s", r.exit, exitWords(r.exits))
-		}
-		if wrong := r.guard.Compare(r.record.Identities); wrong != "" {
-			r.fail("guard", "%s", wrong)
-		}
-	}
-	r.trial.Passed = r.failure == ""
-	r.trial.Failure, r.trial.Reason = r.failure, r.reason
-	if r.failure != "" && r.failure != "start" && !r.baseline {
-		if missing := advise.FirstRefusal(r.record, r.profile.Baseline&^r.trial.Set); missing != "" {
-			r.trial.Reason += " (" + missing + ")"
-		}
-	}
-}
-
-func exitWords(codes []int) string {
-	words := make([]string, len(codes))
-	for i, c := range codes {
-		words[i] = engine.Exit{Code: c, Started: true}.String()
-	}
-	return strings.Join(words, " or ")
 }
 
 // tellingLine picks the last line of an output that speaks of permission, ""

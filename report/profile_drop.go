@@ -141,6 +141,9 @@ func (r *profileReport) notes() {
 			add("Elsewhere (inferred, not proven): %s", reason)
 		}
 	}
+	if len(r.NotExercised) > 0 {
+		add("Not exercised, and so not learned: %s", strings.Join(r.NotExercised, "; "))
+	}
 	if r.Complete {
 		notes = append(notes, r.Notes...)
 	}

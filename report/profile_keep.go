@@ -183,6 +183,12 @@ func circumstances(c usage.Check) string {
 	if c.Launch {
 		words = []string{"the runtime's last step, with the container's own credentials"}
 	}
+	if c.Start > 1 {
+		words = append(words, fmt.Sprintf("not before start %d", c.Start))
+	}
+	if len(c.During) > 0 {
+		words = append(words, "during "+Clean(strings.Join(c.During, " and "), 80))
+	}
 	words = append(words, times(c.Count))
 	if c.Function != "" {
 		words = append(words, "in "+Clean(c.Function, 60)+"()")

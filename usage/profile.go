@@ -53,7 +53,9 @@ type Profile struct {
 	Complete bool              `json:"complete"`
 	Lost     map[string]uint64 `json:"lost,omitempty"`
 	Notes    []string          `json:"notes,omitempty"`
-	Seconds  float64           `json:"seconds"`
+	// NotExercised is what the runs did not do, and a user of the workload may.
+	NotExercised []string `json:"not_exercised,omitempty"`
+	Seconds      float64  `json:"seconds"`
 
 	// Use is the result in the host format's own words.
 	Use Use `json:"use"`
@@ -68,7 +70,11 @@ type Subject struct {
 	ImageID string   `json:"image_id,omitempty"` // the local image's configuration digest
 	Digest  string   `json:"digest,omitempty"`   // the registry's, if the image came from one
 	User    string   `json:"user,omitempty"`
-	Checks  []string `json:"checks,omitempty"` // the check commands
+	Checks  []string `json:"checks,omitempty"` // the check commands, "NAME: COMMAND" if named
+	Exec    []string `json:"exec,omitempty"`   // the helpers that ran beside it
+	// Starts is how often a run started it, with volumes that were new at the first;
+	// 0: once, with the volumes as they were.
+	Starts int `json:"starts,omitempty"`
 }
 
 // Use is how to apply the result.
@@ -154,11 +160,17 @@ type Trial struct {
 	Removed caps.Set  `json:"removed,omitempty"`
 	Added   caps.Set  `json:"added,omitempty"`
 	Passed  bool      `json:"passed"`
-	// Failure is what failed: "check", "guard", "exit", "died", "start", "timeout".
+	// Failure is what failed: "check", "exec", "guard", "exit", "died", "start",
+	// "timeout".
 	Failure string  `json:"failure,omitempty"`
 	Reason  string  `json:"reason,omitempty"`
 	Seconds float64 `json:"seconds"`
 	Exit    *int    `json:"exit,omitempty"` // the workload's exit status
+}
+
+// Again is the same run to be made once more, without its outcome.
+func (t Trial) Again() Trial {
+	return Trial{Kind: t.Kind, Set: t.Set, Removed: t.Removed, Added: t.Added}
 }
 
 // Marshal gives the profile as indented JSON with a final newline.

@@ -62,6 +62,10 @@ type Check struct {
 	// checks are followed that far.
 	Failed uint64 `json:"failed,omitempty"`
 	Errno  string `json:"errno,omitempty"` // of the first that failed
+	// Start is which of a run's starts it was first seen in, if not the first.
+	Start int `json:"start,omitempty"`
+	// During names what was going on at some of the times: "check upload".
+	During []string `json:"during,omitempty"`
 }
 
 // Exec is an executable that the workload ran, with its file capabilities.
@@ -270,8 +274,13 @@ func Fold(records ...*Record) *Record {
 				out.Checks = append(out.Checks, c)
 				continue
 			}
-			out.Checks[i].Count += c.Count
-			out.Checks[i].Failed += c.Failed
+			o := &out.Checks[i]
+			o.Count += c.Count
+			o.Failed += c.Failed
+			if o.Errno == "" {
+				o.Errno = c.Errno
+			}
+			o.During = union(o.During, c.During)
 		}
 		for _, e := range r.Execs {
 			if !slices.ContainsFunc(out.Execs, func(o Exec) bool { return o.Path == e.Path && o.Failed == e.Failed }) {
@@ -307,6 +316,47 @@ func Fold(records ...*Record) *Record {
 	}
 	out.Sort()
 	return out
+}
+
+// union is both lists in order, without what is twice in them.
+func union(a, b []string) []string {
+	for _, s := range b {
+		if !slices.Contains(a, s) {
+			a = append(slices.Clip(a), s)
+		}
+	}
+	return a
+}
+
+// MarkStart says that the record is of a run's n-th start.
+func (r *Record) MarkStart(n int) {
+	for i := range r.Checks {
+		r.Checks[i].Start = n
+	}
+}
+
+// Mark says of all checks that were made between two looks what was going on
+// meanwhile.
+func (r *Record) Mark(before, after *Record, during string) {
+	if before == nil || after == nil {
+		return
+	}
+	count := func(of *Record, kind checkKind) uint64 {
+		var n uint64
+		for _, c := range of.Checks {
+			if c.kind() == kind {
+				n += c.Count
+			}
+		}
+		return n
+	}
+	for i := range r.Checks {
+		c := &r.Checks[i]
+		// The phase may have ended between the looks; the kind says which it was.
+		if count(after, c.kind()) > count(before, c.kind()) {
+			c.During = union(c.During, []string{during})
+		}
+	}
 }
 
 type checkKind struct {

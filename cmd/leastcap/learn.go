@@ -25,6 +25,8 @@ import (
 
 type learnFlags struct {
 	opts    learn.Options
+	checks  []string
+	exec    []string
 	keep    string
 	output  string
 	profile string
@@ -52,6 +54,9 @@ The check runs with sh -c on this host until it passes, with LEASTCAP_CONTAINER,
 LEASTCAP_IP and LEASTCAP_PID set. Without one a run passes if the command exits
 as it does today, if the image's HEALTHCHECK says healthy, or if it stays up for
 --settle; then all that was used is kept, unless --keep required says otherwise.
+--exec runs a helper in the running workload once the check passed. With
+--starts 2 every run starts it twice: the volumes that the line names are
+replaced by new, empty ones, and the second start finds what the first left.
 In all cases every process must end up with the same identity (user, groups,
 no_new_privs, seccomp, root) as today.
 
@@ -59,6 +64,7 @@ no_new_privs, seccomp, root) as today.
 		Example: `  leastcap learn --check 'curl -fsS http://$LEASTCAP_IP/' -- docker run -p 80:80 nginx
   leastcap learn --profile ping.json -- docker run --rm alpine ping -c1 127.0.0.1
   leastcap learn --check 'redis-cli ping' --output flags -- docker run -p 6379:6379 redis
+  leastcap learn --starts 2 --exec 'backup: pg_dumpall -U postgres' -- docker run -v data:/var/lib/postgresql/data postgres
   leastcap learn --user www-data --check 'curl -fsS http://127.0.0.1/' -- /usr/local/bin/server`,
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -71,12 +77,15 @@ no_new_privs, seccomp, root) as today.
 	fl := cmd.Flags()
 	fl.SetInterspersed(false) // the workload's own flags are not ours
 	fl.SortFlags = false
-	fl.StringArrayVar(&f.opts.Checks, "check", nil, "command that tells whether the workload works (repeatable: all must pass)")
+	fl.StringArrayVar(&f.checks, "check", nil, "command that tells whether the workload works, or NAME: COMMAND (repeatable: all must pass)")
+	fl.StringArrayVar(&f.exec, "exec", nil, "command to run with sh -c in the running workload, as docker exec does, or NAME: COMMAND (repeatable: each must exit 0)")
 	fl.DurationVar(&f.opts.CheckTimeout, "check-timeout", learn.DefaultCheckTimeout, "how long the workload may take until it works today")
 	fl.DurationVar(&f.opts.Settle, "settle", 0, fmt.Sprintf("how long to watch it then (default %v, %v without --check)", learn.DefaultSettle, learn.DefaultStayUp))
 	fl.DurationVar(&f.stop, "stop-timeout", 0, "how long it may take to stop (default: the engine's)")
 	fl.DurationVar(&f.opts.Timeout, "timeout", 0, "time limit for everything (default none)")
 	fl.IntVar(&f.opts.Runs, "runs", learn.DefaultRuns, "how often the final set must pass to be called proven")
+	fl.IntVar(&f.opts.Starts, "starts", 0, "start it this often in every run, with the same volumes, which are new at the first start")
+	fl.IntVar(&f.opts.Parallel, "parallel", 1, "how many independent runs to make at the same time")
 	fl.StringVar(&f.keep, "keep", "", "keep what is required, or all that was used (default: required with --check, else used)")
 	fl.BoolVar(&f.opts.ObserveOnly, "observe-only", false, "run it once as it is and only report what it used")
 	fl.StringVar(&f.user, "user", "", "run a host command as this user, with ambient capabilities")
@@ -112,10 +121,24 @@ func (f *learnFlags) validate(args []string, changed func(flag string) bool) err
 			return &usageError{fmt.Errorf("--%s %v: must not be negative", name, d), ""}
 		}
 	}
-	for _, c := range f.opts.Checks {
-		if strings.TrimSpace(c) == "" {
-			return &usageError{errors.New("--check is empty"), "give a command that exits 0 when the workload works, or leave --check out"}
+	for flag, commands := range map[string][]string{"check": f.checks, "exec": f.exec} {
+		for _, c := range commands {
+			if strings.TrimSpace(c) == "" {
+				return &usageError{fmt.Errorf("--%s is empty", flag), fmt.Sprintf("give a command that exits 0 when the workload works, or leave --%s out", flag)}
+			}
 		}
+	}
+	for _, c := range f.checks {
+		f.opts.Checks = append(f.opts.Checks, learn.ParseCommand(c))
+	}
+	for _, c := range f.exec {
+		f.opts.Exec = append(f.opts.Exec, learn.ParseCommand(c))
+	}
+	if f.opts.Starts < 0 || changed("starts") && f.opts.Starts == 0 {
+		return &usageError{fmt.Errorf("--starts %d: must be at least 1", f.opts.Starts), "--starts 2 shows a fresh volume and a used one"}
+	}
+	if f.opts.Parallel < 1 {
+		return &usageError{fmt.Errorf("--parallel %d: must be at least 1", f.opts.Parallel), ""}
 	}
 	f.opts.StopTimeout = -1 // the engine's
 	if changed("stop-timeout") {

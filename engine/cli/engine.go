@@ -75,10 +75,55 @@ func (w *Workload) Line() *Line { return w.line }
 func (w *Workload) Privileged() bool { return w.line.Privileged() }
 
 // Persistent implements [engine.Workload]: anonymous volumes are new in every
-// run, all others stay.
-func (w *Workload) Persistent() bool {
-	named := slices.ContainsFunc(w.line.Volumes(), func(v string) bool { return strings.Contains(v, ":") })
-	return named || len(w.line.Mounts()) > 0 || w.line.Has("volumes-from")
+// run, all others stay, unless named ones are to be fresh.
+func (w *Workload) Persistent(fresh bool) bool {
+	if w.line.Has("volumes-from") {
+		return true
+	}
+	for i := range w.line.Flags {
+		if v, ok := w.line.Flags[i].volume(); ok && v.stays(fresh) {
+			return true
+		}
+	}
+	return false
+}
+
+// Volumes implements [engine.Workload]: the line's, and those that the image
+// declares.
+func (w *Workload) Volumes(ctx context.Context) (bool, error) {
+	if w.line.Has("volumes-from") || w.line.Has("volume") || w.line.Has("mount") {
+		return true, nil
+	}
+	out, err := w.run(ctx, "image", "inspect", "--format", "{{len .Config.Volumes}}", w.line.Image)
+	if err != nil {
+		return false, err
+	}
+	return out != "0", nil
+}
+
+// Exclusive implements [engine.Workload].
+func (w *Workload) Exclusive() string {
+	l := w.line
+	switch {
+	case l.Name() != "":
+		return "the line gives it a name"
+	case slices.ContainsFunc(l.Publish(), fixedPort):
+		return "the line gives it a port of the host"
+	case l.Has("ip") || l.Has("ip6") || l.Has("mac-address"):
+		return "the line gives it an address"
+	case slices.ContainsFunc(l.Networks(), func(n string) bool {
+		return n == "host" || strings.HasPrefix(n, "container:") || strings.HasPrefix(n, "ns:")
+	}):
+		return "it shares a network with others"
+	}
+	return ""
+}
+
+// fixedPort says whether a --publish names the host's port: HOST:CONTAINER or
+// IP:HOST:CONTAINER, not CONTAINER, nor IP::CONTAINER.
+func fixedPort(publish string) bool {
+	i := strings.LastIndexByte(publish, ':')
+	return i > 0 && publish[i-1] != ':'
 }
 
 // Remarks implements [engine.Workload].
@@ -226,6 +271,10 @@ func (w *Workload) Prepare(ctx context.Context, g engine.Grant) (engine.Instance
 	}
 	if !g.Baseline {
 		r.Caps = &g.Set
+	}
+	r.Fresh = g.Fresh
+	if before, ok := g.After.(*instance); ok {
+		r.VolumesFrom = before.id
 	}
 	argv := w.line.Create(r)
 	id, err := w.exec(ctx, argv)

@@ -183,6 +183,24 @@ func (i *instance) Stop(ctx context.Context, timeout time.Duration) error {
 	}
 }
 
+// Exec implements [engine.Instance].
+func (i *instance) Exec(ctx context.Context, command string) (string, int, error) {
+	argv := slices.Concat(i.w.base(), []string{"exec", i.id, "sh", "-c", command})
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	engine.Group(cmd)
+	out := engine.Tail{Max: 64 << 10}
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return out.String(), 0, ctx.Err()
+	case errors.As(err, &exit):
+		return out.String(), exit.ExitCode(), nil
+	}
+	return out.String(), 0, err
+}
+
 // Logs implements [engine.Instance].
 func (i *instance) Logs(ctx context.Context, lines int) string {
 	argv := slices.Concat(i.w.base(), []string{"logs", "--tail", strconv.Itoa(lines), i.id})

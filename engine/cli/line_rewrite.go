@@ -23,6 +23,11 @@ type Rewrite struct {
 	// one of these stays, as it does with --privileged. It means nothing on a
 	// line without --privileged, or without Caps.
 	Unconfined bool
+	// Fresh puts anonymous volumes in the place of named ones.
+	Fresh bool
+	// VolumesFrom is a container whose volumes are taken, in place of the line's
+	// own that have a name.
+	VolumesFrom string
 	// Drop names more flags of the verb to leave out ("name", "publish").
 	Drop []string
 }
@@ -46,6 +51,22 @@ func (l *Line) Create(o Rewrite) []string {
 	r := rewriting{verb: verbCreate, drop: drop}
 	for _, label := range o.Labels {
 		r.afterVerb = append(r.afterVerb, "--label", label)
+	}
+	if o.Fresh || o.VolumesFrom != "" {
+		r.leaveOut = func(f *Flag) bool {
+			v, ok := f.volume()
+			return ok && v.named()
+		}
+	}
+	switch {
+	case o.VolumesFrom != "":
+		r.afterVerb = append(r.afterVerb, "--volumes-from", o.VolumesFrom)
+	case o.Fresh:
+		for i := range l.Flags {
+			if v, ok := l.Flags[i].volume(); ok && v.named() {
+				r.afterVerb = append(r.afterVerb, "--mount", v.anonymous())
+			}
+		}
 	}
 	if o.Caps != nil {
 		r.replaceCaps, r.caps = true, l.capWords(*o.Caps, o.Unconfined)
@@ -108,10 +129,11 @@ func (l *Line) hasSecurityOpt(opt string) bool {
 // rewriting is what render does to a line.
 type rewriting struct {
 	verb        string
-	drop        map[string]bool // flags of the verb to leave out
-	afterVerb   []string        // words to put in behind the verb
-	replaceCaps bool            // leave the capability flags out …
-	caps        []string        // … and put these in their place
+	drop        map[string]bool  // flags of the verb to leave out
+	leaveOut    func(*Flag) bool // and some by more than their name; may be nil
+	afterVerb   []string         // words to put in behind the verb
+	replaceCaps bool             // leave the capability flags out …
+	caps        []string         // … and put these in their place
 }
 
 // render puts the words together again.
@@ -124,7 +146,7 @@ func (l *Line) render(r rewriting) []string {
 		for i := range keep {
 			f := &l.Flags[g.first+i]
 			isCap := r.replaceCaps && !f.Global && slices.Contains(capFlags, f.Name)
-			keep[i] = !isCap && (f.Global || !r.drop[f.Name])
+			keep[i] = !isCap && (f.Global || !r.drop[f.Name] && (r.leaveOut == nil || !r.leaveOut(f)))
 			if isCap && !placed {
 				out = append(out, r.caps...)
 				placed = true

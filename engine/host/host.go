@@ -91,7 +91,15 @@ func (w *Workload) Inspect(context.Context) (usage.Subject, error) {
 func (w *Workload) Privileged() bool { return false }
 
 // Persistent implements [engine.Workload]: the host's files stay.
-func (w *Workload) Persistent() bool { return true }
+func (w *Workload) Persistent(bool) bool { return true }
+
+// Volumes implements [engine.Workload]: the host's file system.
+func (w *Workload) Volumes(context.Context) (bool, error) { return true, nil }
+
+// Exclusive implements [engine.Workload].
+func (w *Workload) Exclusive() string {
+	return "it runs on the host, whose files and ports there are once"
+}
 
 // Remarks implements [engine.Workload].
 func (w *Workload) Remarks() []string { return nil }
@@ -151,7 +159,7 @@ func (w *Workload) Prepare(_ context.Context, g engine.Grant) (engine.Instance, 
 	cmd.SysProcAttr = ownSession()
 	// A process that left the cgroup may keep the output open.
 	cmd.WaitDelay = time.Second
-	return &instance{dir: dir, id: id, cmd: cmd, out: out, v2: w.hierarchy.V2(), exited: make(chan struct{})}, nil
+	return &instance{self: self, spec: spec, dir: dir, id: id, cmd: cmd, out: out, v2: w.hierarchy.V2(), exited: make(chan struct{})}, nil
 }
 
 // Clean removes the cgroups of this process and of dead ones, with what runs

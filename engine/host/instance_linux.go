@@ -33,6 +33,8 @@ func inode(dir string) (uint64, error) {
 }
 
 type instance struct {
+	self   string // leastcap's own executable
+	spec   LaunchSpec
 	dir    string
 	id     uint64
 	cmd    *exec.Cmd
@@ -135,6 +137,30 @@ func (i *instance) Stop(ctx context.Context, timeout time.Duration) error {
 	}
 	i.exit.Code, i.exit.Message = 128+int(unix.SIGKILL), "did not end when it was asked to"
 	return ctx.Err()
+}
+
+// Exec implements [engine.Instance]: it is started as the command was, into the
+// same cgroup.
+func (i *instance) Exec(ctx context.Context, command string) (string, int, error) {
+	shell, err := exec.LookPath("sh")
+	if err != nil {
+		return "", 0, err
+	}
+	spec := i.spec
+	spec.Path, spec.Argv = []byte(shell), [][]byte{[]byte("sh"), []byte("-c"), []byte(command)}
+	cmd := exec.CommandContext(ctx, i.self, LaunchVerb, spec.encode())
+	out := engine.Tail{Max: 64 << 10}
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.SysProcAttr = ownSession()
+	cmd.WaitDelay = time.Second
+	err = cmd.Run()
+	switch {
+	case ctx.Err() != nil:
+		return out.String(), 0, ctx.Err()
+	case cmd.ProcessState == nil:
+		return out.String(), 0, err
+	}
+	return out.String(), exitOf(cmd.ProcessState, nil).Code, nil
 }
 
 // Logs implements [engine.Instance].

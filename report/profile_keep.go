@@ -157,7 +157,11 @@ func (r *profileReport) without(w *usage.Proof) {
 			break
 		}
 		if w.Passed || w.Log == "" {
-			r.line("denied", text(refused(c)))
+			said := refused(c)
+			if w.Passed {
+				said += "; the workload went on"
+			}
+			r.line("denied", text(said))
 		}
 	}
 }

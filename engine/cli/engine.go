@@ -275,6 +275,11 @@ func (w *Workload) Prepare(ctx context.Context, g engine.Grant) (engine.Instance
 	r.Fresh = g.Fresh
 	if before, ok := g.After.(*instance); ok {
 		r.VolumesFrom = before.id
+		if w.line.Name() != "" { // it is this one's now
+			if _, err := w.run(ctx, "rename", before.id, "leastcap-before-"+before.id[:12]); err != nil {
+				return nil, err
+			}
+		}
 	}
 	argv := w.line.Create(r)
 	id, err := w.exec(ctx, argv)

@@ -68,6 +68,7 @@ func (r *profileReport) headline() {
 	}
 	r.para(span{}, 0, append(spans, span{r.claim() + cost, ink})...)
 	r.facts()
+	r.merged()
 
 	if !r.Complete {
 		r.para(span{}, 0, text("Something could be missing below:"))

@@ -54,6 +54,7 @@ func (r *profileReport) spared(c caps.Cap) {
 	default:
 		r.line("used", text("but not needed"))
 	}
+	r.conflict(c)
 	r.evidence(f)
 	r.without(f.Without)
 }

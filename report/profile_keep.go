@@ -84,6 +84,7 @@ func (r *profileReport) kept(c caps.Cap) {
 	case f.Without == nil && r.Used.Has(c) && !r.observed():
 		r.line("kept", text("because it was used; whether it is needed was not tried"))
 	}
+	r.conflict(c)
 	r.evidence(f)
 	r.without(f.Without)
 }

@@ -59,6 +59,11 @@ type Profile struct {
 
 	// Use is the result in the host format's own words.
 	Use Use `json:"use"`
+
+	// Merged are the profiles that this one was merged from, see [Merge], and
+	// Conflicts where they disagree on what is needed.
+	Merged    []Source   `json:"merged,omitempty"`
+	Conflicts []Conflict `json:"conflicts,omitempty"`
 }
 
 // Subject is what was learned.

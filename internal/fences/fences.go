@@ -33,6 +33,7 @@ var testingPackages = []string{
 	"bench/truth",
 	"bench/truth/images",
 	"bench/truth/oracle",
+	"bench/truth/run",
 	"bench/truth/table",
 	"internal/fences",
 	"internal/kerneltest",

@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench generate lint setup clean
+.PHONY: help build demo test bench truth bench-truth generate lint setup clean
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
@@ -14,7 +14,7 @@ PKGS ?= ./...
 IMAGES := leastcap-test/services leastcap-test/tiny
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/leastcap
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/leastcap ./cmd/leastcap
@@ -38,6 +38,12 @@ test: setup ## run all tests; nothing may be skipped
 bench: setup ## run the benchmarks
 	go test -run '^$$' -bench . -benchmem -p 1 -timeout 30m $(TESTFLAGS) $(PKGS)
 	@if [ -x scripts/bench.sh ]; then scripts/bench.sh; fi
+
+truth: setup ## find afresh what the bench's workloads really need (about half an hour)
+	go run ./scripts/truth oracle
+
+bench-truth: setup build ## learn the bench's workloads twice, compare, write docs/accuracy.md
+	go run ./scripts/truth bench -leastcap bin/leastcap -rounds 2 -markdown docs/accuracy.md
 
 generate: ## write the generated files anew (clang of Debian 12)
 	go generate ./...

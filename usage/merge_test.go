@@ -305,12 +305,37 @@ func alike(t *testing.T, law string, a, b *usage.Profile) {
 	}
 }
 
+// isUnion holds what the merged profile of two says, in other words than Merge's.
+func isUnion(t *testing.T, m, a, b *usage.Profile) {
+	t.Helper()
+	if m.Baseline != a.Baseline|b.Baseline || m.Required != a.Required|b.Required || m.Recommended != a.Recommended|b.Recommended ||
+		m.Complete != (a.Complete && b.Complete) || m.Lost["x"] != a.Lost["x"]+b.Lost["x"] || m.Seconds != a.Seconds+b.Seconds ||
+		m.Proven != (a.Proven && b.Proven && a.Recommended == b.Recommended) {
+		t.Fatalf("not the union of\n%+v and\n%+v:\n%+v", a, b, m)
+	}
+	var got, want caps.Set
+	for _, c := range m.Conflicts {
+		got = got.With(c.Cap)
+	}
+	for c := caps.Cap(0); c < 64; c++ {
+		keep := a.Recommended.Has(c) != b.Recommended.Has(c)
+		dispensable := func(p *usage.Profile) bool { return !p.Required.Has(c) && !p.Used.Has(c) }
+		if keep || a.Required.Has(c) && dispensable(b) || b.Required.Has(c) && dispensable(a) {
+			want = want.With(c)
+		}
+	}
+	if got != want {
+		t.Fatalf("conflicts over %v, want %v", got, want)
+	}
+}
+
 func TestMergeLaws(t *testing.T) {
 	for seed := range uint64(50) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		a, b, c := random(r, 1), random(r, 2), random(r, 3)
 		ab, bc, aa := merge(t, a, b), merge(t, b, c), merge(t, a, a)
 		alike(t, "commutative", ab, merge(t, b, a))
+		isUnion(t, ab, a.Profile, b.Profile)
 		all := merge(t, a, b, c)
 		left, right := merge(t, named("ab", ab), c), merge(t, a, named("bc", bc))
 		alike(t, "associative", left, right)

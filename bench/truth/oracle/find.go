@@ -25,7 +25,7 @@ type found struct {
 	required caps.Set
 	minimal  []caps.Set
 	why      map[string]string
-	flaky    []string // sets that passed and failed
+	flaky    []string // sets that passed and failed, with why
 }
 
 // maxSupersets bounds the search for sets where one of several will do.
@@ -54,7 +54,7 @@ func find(ctx context.Context, baseline caps.Set, run try) (found, error) {
 			continue
 		}
 		if n > 0 {
-			f.flaky = append(f.flaky, f.required.String())
+			f.flaky = append(f.flaky, fmt.Sprintf("%v (%s)", f.required, why))
 		}
 		// Some need has alternatives: any one of several, none of them by itself.
 		if f.minimal, err = supersets(f.required, baseline&^f.required, works); err != nil {
@@ -76,7 +76,7 @@ func (f *found) decide(ctx context.Context, set caps.Set, run try) (bool, string
 	if !again || err != nil {
 		return false, why, err
 	}
-	f.flaky = append(f.flaky, set.String())
+	f.flaky = append(f.flaky, fmt.Sprintf("%v (%s)", set, why))
 	third, _, err := run(ctx, set)
 	return third, why, err
 }

@@ -453,6 +453,12 @@ func (l *learner) substitute(ctx context.Context, set caps.Set) (caps.Set, error
 		for _, s := range advise.Substitutes(c, l.records[n], set, l.subject.Kind == "container") {
 			t := usage.Trial{Kind: usage.Replace, Set: set.Without(c).With(s.Use), Removed: caps.Of(c), Added: caps.Of(s.Use)}
 			r, err := l.reduced(ctx, t)
+			var problem *engine.Error
+			if errors.As(err, &problem) && ctx.Err() == nil {
+				// The engine may be older than the capability.
+				l.note("%v in place of %v could not be tried: %v", s.Use, c, problem)
+				continue
+			}
 			if err != nil {
 				return 0, err
 			}

@@ -201,3 +201,20 @@ func TestMixedIsNotProven(t *testing.T) {
 }
 
 var _ engine.Workload = (*model)(nil)
+
+// A substitute that the engine does not know costs no result.
+func TestSubstituteUnknownToTheEngine(t *testing.T) {
+	needed := caps.Of(caps.SysAdmin)
+	m := &model{baseline: docker14 | needed, play: func(n int, set caps.Set, _ bool) outcome {
+		o := needs(needed, needed)(n, set, false)
+		o.denied = caps.Of(caps.Bpf) &^ set
+		if set.Has(caps.Bpf) {
+			o.fail = &engine.Error{Problem: "docker failed", Reason: `unknown capability: "CAP_BPF"`}
+		}
+		return o
+	}}
+	p := mustLearn(t, m, learn.Options{})
+	if p.Required != needed || !p.Proven || !strings.Contains(strings.Join(p.Notes, " "), "bpf in place of sys_admin could not be tried") {
+		t.Errorf("required %v proven %v notes %q", p.Required, p.Proven, p.Notes)
+	}
+}

@@ -22,6 +22,7 @@ const (
 	eventExec = 0x2
 	eventUID  = 0x4
 	eventGID  = 0x40
+	eventComm = 0x200
 	eventExit = 0x80000000
 )
 
@@ -178,6 +179,14 @@ func (c *connector) take(e event) {
 		}
 		p.executed = true
 		c.add(p)
+	case eventComm:
+		// The runtime names itself when it is in the container's cgroup, long before it
+		// executes what may live for a millisecond.
+		if p == nil && e.pid == e.tgid {
+			if p = c.find(e.tgid); p != nil {
+				c.procs[e.tgid] = p
+			}
+		}
 	case eventUID, eventGID:
 		if p == nil || e.pid != e.tgid {
 			return

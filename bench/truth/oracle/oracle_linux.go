@@ -88,6 +88,9 @@ func (o *Oracle) Find(ctx context.Context, w *truth.Workload) (t *truth.Truth, f
 			}
 			set := f.required.Without(c).With(n)
 			ok, _, err := f.decide(ctx, set, run)
+			if err != nil && strings.Contains(err.Error(), "unknown capability") {
+				continue // newer than this engine, which cannot give it
+			}
 			if err != nil {
 				return nil, f.flaky, err
 			}

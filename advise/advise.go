@@ -152,6 +152,22 @@ func (g *Guard) Strange(run []usage.Identity) []usage.Identity {
 	return out
 }
 
+// Allow takes a run as one more of the baseline's: what is only in it may be
+// there, what is not in it need not.
+func (g *Guard) Allow(run []usage.Identity) {
+	seen := map[string]bool{}
+	for _, i := range run {
+		k := g.key(i)
+		seen[k] = true
+		g.may[k] = i
+	}
+	for k := range g.must {
+		if !seen[k] {
+			delete(g.must, k)
+		}
+	}
+}
+
 // Missing gives the identities that every baseline run had and this one has not.
 func (g *Guard) Missing(run []usage.Identity) []usage.Identity {
 	seen := map[string]bool{}

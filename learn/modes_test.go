@@ -218,3 +218,25 @@ func TestSubstituteUnknownToTheEngine(t *testing.T) {
 		t.Errorf("required %v proven %v notes %q", p.Required, p.Proven, p.Notes)
 	}
 }
+
+// A process that is there now and then, in a run that was refused nothing,
+// makes no run fail and no workload flaky. One that stayed what it should not
+// have does.
+func TestProcessThatComesAndGoes(t *testing.T) {
+	helper := worker(0, 7)
+	helper.Exe = "/bin/sleep"
+	m := &model{baseline: docker14, play: func(n int, set caps.Set, _ bool) outcome {
+		o := needs(caps.Of(caps.Setuid), caps.Of(caps.Setuid))(n, set, false)
+		if set.Has(caps.Setuid) {
+			o.identities = append(o.identities, worker(33, 33))
+		}
+		if n == 2 || n == 5 { // the predicted and, were it not known by then, the final set
+			o.identities = append(o.identities, helper)
+		}
+		return o
+	}}
+	p := mustLearn(t, m, learn.Options{})
+	if p.Required != caps.Of(caps.Setuid) || !p.Proven || !strings.Contains(strings.Join(p.Notes, " "), "come and go") {
+		t.Errorf("required %v proven %v notes %q %+v", p.Required, p.Proven, p.Notes, p.Trials)
+	}
+}

@@ -89,7 +89,7 @@ func (s *start) hopeless() bool {
 }
 
 // odd fails a trial as soon as one of its processes is what none was in the
-// baseline.
+// baseline. One that was refused nothing goes on: its processes may come and go.
 func (s *start) odd() bool {
 	ids := s.strange()
 	if len(ids) > 0 {
@@ -98,7 +98,8 @@ func (s *start) odd() bool {
 	return len(ids) > 0
 }
 
-// strange gives the identities so far if one of them was none in the baseline.
+// strange gives the identities so far if one of them was none in the baseline,
+// and something was refused.
 func (s *start) strange() []usage.Identity {
 	if s.baseline {
 		return nil
@@ -106,6 +107,9 @@ func (s *start) strange() []usage.Identity {
 	ids, err := s.watch.Identities()
 	if err != nil || len(s.expect.guard.Strange(ids)) == 0 {
 		return nil // the record at the end will tell
+	}
+	if rec, err := s.watch.Record(); err != nil || advise.Repair(rec, s.set, s.profile.Baseline) == 0 {
+		return nil
 	}
 	return ids
 }

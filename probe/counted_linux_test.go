@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/usage"
 )
@@ -162,8 +164,8 @@ func TestEvidence(t *testing.T) {
 					UID: 0, EUID: 0, GID: 0, EGID: 5,
 				},
 			}
-			if got != want {
-				t.Errorf("got  %+v\nwant %+v", got, want)
+			if d := cmp.Diff(want, got); d != "" {
+				t.Error(d)
 			}
 			if !asker.MatchString(got.Function) || got.Count == 0 {
 				t.Errorf("kernel function %q, count %d", got.Function, got.Count)

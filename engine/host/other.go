@@ -20,6 +20,8 @@ import (
 var errLinux = fmt.Errorf("running commands with chosen capabilities needs Linux: %w", errors.ErrUnsupported)
 
 type instance struct {
+	self   string
+	spec   LaunchSpec
 	dir    string
 	id     uint64
 	cmd    *exec.Cmd
@@ -38,6 +40,7 @@ func (i *instance) Exit() engine.Exit                                        { r
 func (i *instance) Env(context.Context) ([]string, error)                    { return nil, errLinux }
 func (i *instance) Health(context.Context) (engine.Health, error)            { return engine.NoHealth, errLinux }
 func (i *instance) Stop(context.Context, time.Duration) error                { return errLinux }
+func (i *instance) Exec(context.Context, string) (string, int, error)        { return "", 0, errLinux }
 func (i *instance) Logs(context.Context, int) string                         { return "" }
 func (i *instance) FileCaps(context.Context, string) (*caps.FileCaps, error) { return nil, errLinux }
 func (i *instance) Describe(context.Context, *usage.Subject)                 {}

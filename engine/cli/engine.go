@@ -94,11 +94,9 @@ func (w *Workload) Volumes(ctx context.Context) (bool, error) {
 	if w.line.Has("volumes-from") || w.line.Has("volume") || w.line.Has("mount") {
 		return true, nil
 	}
+	// A root file system in a directory is no image, and declares none.
 	out, err := w.run(ctx, "image", "inspect", "--format", "{{len .Config.Volumes}}", w.line.Image)
-	if err != nil {
-		return false, err
-	}
-	return out != "0", nil
+	return err == nil && out != "0", ctx.Err()
 }
 
 // Exclusive implements [engine.Workload].

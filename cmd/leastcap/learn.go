@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,18 +122,12 @@ func (f *learnFlags) validate(args []string, changed func(flag string) bool) err
 			return &usageError{fmt.Errorf("--%s %v: must not be negative", name, d), ""}
 		}
 	}
-	for flag, commands := range map[string][]string{"check": f.checks, "exec": f.exec} {
-		for _, c := range commands {
-			if strings.TrimSpace(c) == "" {
-				return &usageError{fmt.Errorf("--%s is empty", flag), fmt.Sprintf("give a command that exits 0 when the workload works, or leave --%s out", flag)}
-			}
-		}
+	var err error
+	if f.opts.Checks, err = parseCommands("check", f.checks); err != nil {
+		return err
 	}
-	for _, c := range f.checks {
-		f.opts.Checks = append(f.opts.Checks, learn.ParseCommand(c))
-	}
-	for _, c := range f.exec {
-		f.opts.Exec = append(f.opts.Exec, learn.ParseCommand(c))
+	if f.opts.Exec, err = parseCommands("exec", f.exec); err != nil {
+		return err
 	}
 	if f.opts.Starts < 0 || changed("starts") && f.opts.Starts == 0 {
 		return &usageError{fmt.Errorf("--starts %d: must be at least 1", f.opts.Starts), "--starts 2 shows a fresh volume and a used one"}
@@ -152,6 +147,23 @@ func (f *learnFlags) validate(args []string, changed func(flag string) bool) err
 
 // validateProfile finds out now, and not after minutes of learning, whether
 // the profile can be written.
+// parseCommands reads a repeatable flag. A name is how the evidence tells one command
+// from another, so that it stands for one only.
+func parseCommands(flag string, texts []string) ([]learn.Command, error) {
+	var list []learn.Command
+	for _, text := range texts {
+		if strings.TrimSpace(text) == "" {
+			return nil, &usageError{fmt.Errorf("--%s is empty", flag), fmt.Sprintf("give a command that exits 0 when the workload works, or leave --%s out", flag)}
+		}
+		c := learn.ParseCommand(text)
+		if c.Name != "" && slices.ContainsFunc(list, func(other learn.Command) bool { return other.Name == c.Name }) {
+			return nil, &usageError{fmt.Errorf("--%s: two have the name %q", flag, c.Name), "give each another name"}
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
 func (f *learnFlags) validateProfile() error {
 	if f.profile == "" || f.profile == "-" {
 		return &usageError{fmt.Errorf("--profile %q: not the name of a file", f.profile), "to print the profile: --output json"}

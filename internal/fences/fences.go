@@ -22,7 +22,7 @@ var order = [][]string{
 	{"probe"},
 	{"image"},
 	{"engine"},
-	{"engine/cli", "engine/docker", "engine/embedded", "engine/host"},
+	{"engine/cli", "engine/docker", "engine/embedded", "engine/host", "engine/rules"},
 	{"learn"},
 	{"cmd/leastcap"},
 }
@@ -44,7 +44,7 @@ var testingPackages = []string{
 
 // pure lists the packages whose functions have no effects; what is below such
 // a directory is pure too.
-var pure = []string{"caps", "usage", "advise", "manifest", "audit", "report"}
+var pure = []string{"caps", "engine/rules", "usage", "advise", "manifest", "audit", "report"}
 
 // impure lists the imports, with what is below them, that a pure package does
 // without.

@@ -34,6 +34,7 @@ take the rest away.
 		return &usageError{err, cmd.CommandPath() + " --help lists the flags"}
 	})
 	root.AddCommand(newLearn(stdout, stderr))
+	root.AddCommand(newRun(stdout, stderr))
 	root.AddCommand(newProfile(stdout, stderr))
 	return root
 }

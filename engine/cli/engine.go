@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/engine"
@@ -36,7 +37,7 @@ var _ engine.Workload = (*Workload)(nil)
 func New(ctx context.Context, argv []string) (*Workload, error) {
 	line, err := Parse(argv)
 	if errors.Is(err, ErrUnknownFlag) {
-		if t, ok := installedTable(ctx, argv); ok {
+		if t, ok := installedTable(argv); ok {
 			line, err = ParseWith(argv, t)
 		}
 	}
@@ -50,8 +51,10 @@ func New(ctx context.Context, argv []string) (*Workload, error) {
 	return &Workload{line: line, owner: host + "/" + string(proc.Self())}, nil
 }
 
-// installedTable reads `docker run --help`.
-func installedTable(ctx context.Context, argv []string) (*Table, bool) {
+// installedTable reads the flags of the line's own engine: `docker run --help`.
+func installedTable(argv []string) (*Table, bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
 	name, ok := Recognise(argv)
 	if !ok {
 		return nil, false

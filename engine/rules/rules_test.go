@@ -9,15 +9,6 @@ import (
 	"github.com/leastcap/leastcap/caps"
 )
 
-func mustSet(t *testing.T, s string) caps.Set {
-	t.Helper()
-	set, err := caps.ParseSet(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return set
-}
-
 func TestApply(t *testing.T) {
 	kill, raw := caps.Of(caps.Kill), caps.Of(caps.NetRaw)
 	admin := caps.Of(caps.NetAdmin)

@@ -1,0 +1,332 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/engine"
+	"github.com/leastcap/leastcap/engine/cli"
+	"github.com/leastcap/leastcap/engine/rules"
+	"github.com/leastcap/leastcap/report"
+	"github.com/leastcap/leastcap/usage"
+)
+
+// labelCaps is how an image says what it needs: podman-run(1), "--cap-add".
+const labelCaps = "io.containers.capabilities"
+
+// runFlags are leastcap's own among the engine's.
+var runFlags = []cli.FlagSpec{
+	{Name: "engine", Type: "string"},
+	{Name: "profile", Type: "string"},
+	{Name: "rules", Type: "string"},
+	{Name: "explain", Type: "bool", NoOpt: "true"},
+	{Name: "dry-run", Type: "bool", NoOpt: "true"},
+}
+
+func newRun(stdout, stderr io.Writer) *cobra.Command {
+	return &cobra.Command{
+		Use:   "run [flags] IMAGE [COMMAND] [ARG...]",
+		Short: "Run a container with the least it needs",
+		Long: `Run a container with docker, podman or nerdctl, and with as few capabilities as
+are known to do: those are added that are needed, instead of none being dropped.
+
+The flags are the engine's own run flags, and these:
+
+      --engine NAME     docker, podman or nerdctl (default: the first that is there)
+      --profile FILE    give what a learned profile recommends
+      --rules NAME      give what another engine would give for the same flags:
+                        docker, podman, containerd, crio or runc
+      --explain         say where each capability comes from, before it starts
+      --dry-run         print the engine's command line and do not run it
+
+Capabilities come from the first of these that there is:
+
+  1. --cap-add, --cap-drop and --privileged, which mean what they mean to the engine
+  2. the profile
+  3. the image's label ` + labelCaps + `
+  4. nothing: a container without a word on capabilities gets none
+
+An image that is not there yet is pulled first, as its label has to be read.
+
+Exit status:
+  2  wrong usage, or the engine refuses what is asked for
+  3  the image could not be looked at
+  otherwise the engine's own, which is the container's`,
+		Example: `  leastcap run --profile nginx.json -d -p 80:80 nginx
+  leastcap run --explain --cap-drop all --cap-add chown alpine chown 33 /tmp
+  leastcap run --rules crio --explain --dry-run --cap-add net_raw alpine ping -c1 127.0.0.1`,
+		DisableFlagParsing:    true, // they are the engine's
+		DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 || slices.Contains(args[:1], "--help") {
+				return cmd.Help()
+			}
+			return runContainer(cmd.Context(), stdout, stderr, args)
+		},
+	}
+}
+
+func runContainer(ctx context.Context, stdout, stderr io.Writer, args []string) error {
+	line, err := runLine(args)
+	if err != nil {
+		return err
+	}
+	img, err := inspectImage(ctx, stderr, line)
+	if err != nil {
+		return err
+	}
+	g, err := choose(line, img)
+	if err != nil {
+		return err
+	}
+	own := make([]string, len(runFlags))
+	for i, f := range runFlags {
+		own[i] = f.Name
+	}
+	argv := line.Run(g.exact, own)
+	if line.Bool("explain") {
+		g.explain(stderr, line)
+	}
+	if g.nothing && !line.Bool("quiet") && !line.Bool("explain") {
+		say(stderr, "%s gets no capabilities, as %s; to find out: leastcap learn --profile FILE -- %s", line.Image, g.source,
+			report.Clean(cli.Quote(line.Run(nil, own)), 300))
+	}
+	for _, w := range g.warnings {
+		say(stderr, "warning: %s", w)
+	}
+	if line.Bool("dry-run") {
+		_, err := fmt.Fprintln(stdout, cli.Quote(argv))
+		return err
+	}
+	program, err := exec.LookPath(argv[0])
+	if err != nil {
+		return &engine.Error{Problem: fmt.Sprintf("cannot run %q", argv[0]), Reason: errors.Unwrap(err).Error(), Hint: "install it, or name another with --engine"}
+	}
+	// The engine's command takes leastcap's place, so that the terminal, signals and
+	// the exit status are the container's own.
+	signal.Reset(syscall.SIGPIPE)
+	return fmt.Errorf("execute %s: %w", program, syscall.Exec(program, argv, os.Environ()))
+}
+
+// runLine makes the engine's line of what the user typed behind `leastcap run`.
+func runLine(args []string) (*cli.Line, error) {
+	names := cli.Engines()
+	understand := func(program string) (*cli.Line, error) {
+		return cli.Understand(slices.Concat([]string{program, "run"}, args), runFlags)
+	}
+	program := names[0]
+	for _, name := range names {
+		if _, err := exec.LookPath(name); err == nil {
+			program = name
+			break
+		}
+	}
+	line, err := understand(program)
+	if err != nil {
+		return nil, err
+	}
+	if !line.Has("engine") {
+		return line, nil
+	}
+	if program = line.Value("engine"); !slices.Contains(names, program) {
+		return nil, &usageError{fmt.Errorf("--engine %q is not known", program), "use " + strings.Join(names, ", ")}
+	}
+	return understand(program)
+}
+
+// localImage is what is used of `docker image inspect`.
+type localImage struct {
+	ID     string `json:"Id"`
+	Config struct {
+		User   string
+		Labels map[string]string
+	}
+}
+
+func inspectImage(ctx context.Context, stderr io.Writer, line *cli.Line) (*localImage, error) {
+	if line.Has("rootfs") {
+		return &localImage{}, nil
+	}
+	base := slices.Concat(line.Prefix, []string{line.Program}, line.Global)
+	inspect := func() ([]byte, error) {
+		argv := append(slices.Clone(base), "image", "inspect", line.Image)
+		var text strings.Builder
+		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+		cmd.Stderr = &text
+		out, err := cmd.Output()
+		if err != nil && text.Len() > 0 {
+			err = errors.New(strings.TrimSpace(text.String()))
+		}
+		return out, err
+	}
+	out, err := inspect()
+	if err != nil && line.Value("pull") != "never" && absent(err) {
+		argv := append(slices.Clone(base), "pull")
+		if p := line.Value("platform"); p != "" {
+			argv = append(argv, "--platform", p)
+		}
+		cmd := exec.CommandContext(ctx, argv[0], append(argv[1:], line.Image)...)
+		cmd.Stdout, cmd.Stderr = stderr, stderr
+		if err := cmd.Run(); err != nil {
+			return nil, &engine.Error{Problem: fmt.Sprintf("image %s is not there and could not be pulled", line.Image), Reason: err.Error(), Hint: "look at its name, or at what the engine said above"}
+		}
+		out, err = inspect()
+	}
+	if err != nil {
+		return nil, &engine.Error{Problem: "cannot look at image " + line.Image, Reason: err.Error(), Hint: "it has to be there, and " + line.Engine + " to answer: try " + cli.Quote(append(slices.Clone(base), "image", "inspect", line.Image))}
+	}
+	var list []localImage
+	if err := json.Unmarshal(out, &list); err != nil || len(list) != 1 {
+		return nil, fmt.Errorf("%s image inspect %s: an answer that is not understood", line.Engine, line.Image)
+	}
+	return &list[0], nil
+}
+
+// absent tells an image that is not there from an engine that is not.
+func absent(err error) bool {
+	text := strings.ToLower(err.Error())
+	return strings.Contains(text, "no such image") || strings.Contains(text, "image not known") || strings.Contains(text, "failed to find image") || strings.Contains(text, "not found")
+}
+
+// given is what a container gets, and why.
+type given struct {
+	exact    *caps.Set // put into the line; nil leaves the user's own flags
+	result   rules.Result
+	user     string
+	origin   map[caps.Cap]string
+	source   string
+	nothing  bool // is known of what it needs
+	warnings []string
+}
+
+// choose finds out what the container gets.
+func choose(line *cli.Line, img *localImage) (*given, error) {
+	g := &given{user: line.User()}
+	if g.user == "" {
+		g.user = img.Config.User
+	}
+	asked := line.Has("cap-add") || line.Has("cap-drop") || line.Privileged()
+	if asked && line.Has("profile") {
+		return nil, &usageError{errors.New("--profile and capability flags contradict each other"), "leave one of them out"}
+	}
+	name := line.Engine
+	if name == "nerdctl" {
+		name = "docker" // pkg/cmd/container/run_security_linux.go: the same rules
+	}
+	if line.Has("rules") {
+		name = line.Value("rules")
+	}
+	engineRules, err := rules.For(name)
+	if err != nil {
+		return nil, &usageError{fmt.Errorf("--rules: %w", err), "leastcap run --help says what they are for"}
+	}
+	in := rules.Request{Add: line.CapAdd(), Drop: line.CapDrop(), Privileged: line.Privileged(), User: g.user}
+	if label, ok := img.Config.Labels[labelCaps]; ok {
+		in.Label = &label
+	}
+
+	switch {
+	case asked || line.Has("rules"):
+		if g.result, err = engineRules.Apply(in); err != nil {
+			return nil, &usageError{err, "change the flags, or leave --rules out"}
+		}
+		g.origin, g.source = g.result.Origin, "the flags"
+		g.warnings = g.result.Warnings
+		if line.Has("rules") {
+			if line.Privileged() {
+				return nil, &usageError{errors.New("--rules does not go with --privileged, which gives more than capabilities"), "leave one of them out"}
+			}
+			g.source += ", by the rules of " + name
+			g.exact = &g.result.Set
+		}
+		return g, nil
+	case line.Has("profile"):
+		p, err := readProfile(nil, line.Value("profile"))
+		if err != nil {
+			return nil, err
+		}
+		g.fromProfile(p, line.Value("profile"), img)
+	case in.Label != nil:
+		set, all, err := caps.Set(0), false, error(nil)
+		if strings.TrimSpace(*in.Label) != "" {
+			set, all, err = caps.ParseList([]string{*in.Label})
+		}
+		if err != nil || all {
+			return nil, &usageError{fmt.Errorf("the image's label %s=%q is no list of capabilities", labelCaps, *in.Label), "say what it gets: --cap-drop ALL and one --cap-add for each, or --profile"}
+		}
+		g.set(set, "the image's label "+labelCaps)
+	default:
+		g.set(0, "nothing says that it needs any")
+		g.nothing = true
+	}
+
+	// What the engine makes of the exact set is looked at as well.
+	in.Drop, in.Add = []string{"ALL"}, g.exact.Docker()
+	if g.result, err = engineRules.Apply(in); err != nil {
+		return nil, &usageError{err, "give the flags that this engine takes"}
+	}
+	g.warnings = append(g.warnings, g.result.Warnings...)
+	if missing := g.exact.Minus(g.result.Set); !missing.Empty() {
+		g.warnings = append(g.warnings, fmt.Sprintf("%s will not give %v: the image's label %s does not name it", name, missing, labelCaps))
+	}
+	return g, nil
+}
+
+func (g *given) set(set caps.Set, source string) {
+	g.exact, g.source, g.origin = &set, source, make(map[caps.Cap]string)
+	for c := range set.Values() {
+		g.origin[c] = source
+	}
+}
+
+func (g *given) fromProfile(p *usage.Profile, file string, img *localImage) {
+	g.set(p.Recommended, "profile "+file)
+	for c := range p.Recommended.Values() {
+		word := "used"
+		if p.Required.Has(c) {
+			word = "required"
+		}
+		g.origin[c] = word + ", says profile " + file
+	}
+	warn := func(format string, args ...any) { g.warnings = append(g.warnings, fmt.Sprintf(format, args...)) }
+	if p.Subject.ImageID != "" && img.ID != "" && strings.TrimPrefix(p.Subject.ImageID, "sha256:") != strings.TrimPrefix(img.ID, "sha256:") {
+		warn("the profile was learned from another image (%s, id %.19s) than this one (id %.19s)", p.Subject.Image, p.Subject.ImageID, img.ID)
+	}
+	if !p.Complete {
+		warn("the profile is not complete: more may be needed")
+	} else if !p.Proven {
+		warn("the profile is not proven")
+	}
+}
+
+// explain says where each capability comes from.
+func (g *given) explain(stderr io.Writer, line *cli.Line) {
+	set := g.result.Set
+	if set.Empty() {
+		say(stderr, "%s gets no capabilities: %s", line.Image, g.source)
+		return
+	}
+	what := "capabilities"
+	if set.Len() == 1 {
+		what = "capability"
+	}
+	say(stderr, "%s gets %d %s, from %s", line.Image, set.Len(), what, g.source)
+	for c := range set.Values() {
+		fmt.Fprintf(stderr, "  %-18s %s\n", c, report.Clean(g.origin[c], 200))
+	}
+	if name, _, _ := strings.Cut(g.user, ":"); name != "" && name != "0" && name != "root" && g.result.Runtime.Ambient.Empty() {
+		fmt.Fprintf(stderr, "  as user %s it can use them only through set-uid programs and file capabilities\n", report.Clean(name, 40))
+	}
+}

@@ -1,0 +1,45 @@
+package cli
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/leastcap/leastcap/caps"
+)
+
+// Run returns the line as it stands, without the flags that are the caller's own
+// and not the engine's, and with exactly this set, or as the user asked if it is
+// nil.
+func (l *Line) Run(set *caps.Set, own []string) []string {
+	r := rewriting{verb: l.Verb, drop: make(map[string]bool, len(own))}
+	for _, name := range own {
+		r.drop[name] = true
+	}
+	if set != nil {
+		r.replaceCaps, r.caps = true, l.capWords(*set, false)
+	}
+	return l.render(r)
+}
+
+// Understand parses a line whose verb may also have the caller's own flags. Flags
+// newer than leastcap's tables are looked up in the installed command's own help.
+func Understand(argv []string, own []FlagSpec) (*Line, error) {
+	name, ok := Recognise(argv)
+	if !ok {
+		return Parse(argv) // says what is wrong
+	}
+	t, err := TableFor(name)
+	if err != nil {
+		return nil, err
+	}
+	line, err := ParseWith(argv, t.With(nil, own, own))
+	if errors.Is(err, ErrUnknownFlag) {
+		if newer, ok := installedTable(argv); ok {
+			return ParseWith(argv, newer.With(nil, own, own))
+		}
+	}
+	return line, err
+}
+
+// Engines are the commands that are understood, the first choice first.
+func Engines() []string { return slices.Clone(engines) }

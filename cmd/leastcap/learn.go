@@ -34,6 +34,7 @@ type learnFlags struct {
 	user    string
 	stop    time.Duration
 	quiet   bool
+	noSave  bool
 }
 
 func newLearn(stdout, stderr io.Writer) *cobra.Command {
@@ -60,6 +61,10 @@ as it does today, if the image's HEALTHCHECK says healthy, or if it stays up for
 replaced by new, empty ones, and the second start finds what the first left.
 In all cases every process must end up with the same identity (user, groups,
 no_new_privs, seccomp, root) as today.
+
+What is proven of a container is kept for leastcap run, by image, command and user, in
+/var/lib/leastcap/profiles (without root in ~/.local/state/leastcap/profiles), or in the
+directory that LEASTCAP_PROFILES names.
 
 ` + exitHelp,
 		Example: `  leastcap learn --check 'curl -fsS http://$LEASTCAP_IP/' -- docker run -p 80:80 nginx
@@ -92,6 +97,7 @@ no_new_privs, seccomp, root) as today.
 	fl.StringVar(&f.user, "user", "", "run a host command as this user, with ambient capabilities")
 	fl.StringVarP(&f.output, "output", "o", "text", "text, json (the profile) or flags")
 	fl.StringVar(&f.profile, "profile", "", "write the profile to this file")
+	fl.BoolVar(&f.noSave, "no-save", false, "do not keep what is proven for leastcap run")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress")
 	return cmd
 }
@@ -186,6 +192,7 @@ func (f *learnFlags) run(ctx context.Context, stdout, stderr io.Writer, args []s
 	// What is wrong with the line is said before privileges are asked for.
 	_, isContainer := cli.Recognise(args)
 	var workload engine.Workload
+	var line *cli.Line
 	if isContainer {
 		if f.user != "" {
 			return &usageError{errors.New("--user is for host commands"), "give --user in the container line itself"}
@@ -194,7 +201,7 @@ func (f *learnFlags) run(ctx context.Context, stdout, stderr io.Writer, args []s
 		if err != nil {
 			return err
 		}
-		workload = w
+		workload, line = w, w.Line()
 	}
 	p, err := probe.Open(probe.Options{})
 	if err != nil {
@@ -219,6 +226,11 @@ func (f *learnFlags) run(ctx context.Context, stdout, stderr io.Writer, args []s
 	err = f.print(stdout, profile)
 	if f.profile != "" {
 		err = errors.Join(err, writeFile(f.profile, profile))
+	}
+	if line != nil && !f.noSave {
+		if serr := save(line, profile); serr != nil {
+			say(stderr, "warning: the profile is not kept for leastcap run: %v", serr)
+		}
 	}
 	if err != nil && profile.Complete {
 		return err

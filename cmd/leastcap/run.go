@@ -55,8 +55,9 @@ Capabilities come from the first of these that there is:
 
   1. --cap-add, --cap-drop and --privileged, which mean what they mean to the engine
   2. the profile
-  3. the image's label ` + labelCaps + `
-  4. nothing: a container without a word on capabilities gets none
+  3. what leastcap learn proved here for this image, command and user
+  4. the image's label ` + labelCaps + `
+  5. nothing: a container without a word on capabilities gets none
 
 An image that is not there yet is pulled first, as its label has to be read.
 
@@ -100,7 +101,7 @@ func runContainer(ctx context.Context, stdout, stderr io.Writer, args []string) 
 		g.explain(stderr, line)
 	}
 	if g.nothing && !line.Bool("quiet") && !line.Bool("explain") {
-		say(stderr, "%s gets no capabilities, as %s; to find out: leastcap learn --profile FILE -- %s", line.Image, g.source,
+		say(stderr, "%s gets no capabilities, as %s; to find out: leastcap learn -- %s", line.Image, g.source,
 			report.Clean(cli.Quote(line.Run(nil, own)), 300))
 	}
 	for _, w := range g.warnings {
@@ -126,22 +127,26 @@ func runLine(args []string) (*cli.Line, error) {
 	understand := func(program string) (*cli.Line, error) {
 		return cli.Understand(slices.Concat([]string{program, "run"}, args), runFlags)
 	}
+	// Each engine has flags of its own, so that the line is whole only for the one
+	// that it names.
+	for _, name := range names {
+		line, err := understand(name)
+		if err != nil || !line.Has("engine") {
+			continue
+		}
+		switch engine := line.Value("engine"); {
+		case engine == name:
+			return line, nil
+		case !slices.Contains(names, engine):
+			return nil, &usageError{fmt.Errorf("--engine %q is not known", engine), "use " + strings.Join(names, ", ")}
+		}
+	}
 	program := names[0]
 	for _, name := range names {
 		if _, err := exec.LookPath(name); err == nil {
 			program = name
 			break
 		}
-	}
-	line, err := understand(program)
-	if err != nil {
-		return nil, err
-	}
-	if !line.Has("engine") {
-		return line, nil
-	}
-	if program = line.Value("engine"); !slices.Contains(names, program) {
-		return nil, &usageError{fmt.Errorf("--engine %q is not known", program), "use " + strings.Join(names, ", ")}
 	}
 	return understand(program)
 }
@@ -237,6 +242,11 @@ func choose(line *cli.Line, img *localImage) (*given, error) {
 		in.Label = &label
 	}
 
+	file, err := saved(img.ID, line)
+	if err != nil {
+		return nil, err
+	}
+
 	switch {
 	case asked || line.Has("rules"):
 		if g.result, err = engineRules.Apply(in); err != nil {
@@ -253,11 +263,20 @@ func choose(line *cli.Line, img *localImage) (*given, error) {
 		}
 		return g, nil
 	case line.Has("profile"):
+		if line.Value("profile") == "-" {
+			return nil, &usageError{errors.New("--profile -: standard input is the container's"), "name a file"}
+		}
 		p, err := readProfile(nil, line.Value("profile"))
 		if err != nil {
 			return nil, err
 		}
 		g.fromProfile(p, line.Value("profile"), img)
+	case file != "":
+		p, err := readProfile(nil, file)
+		if err != nil {
+			return nil, err
+		}
+		g.fromProfile(p, file, img)
 	case in.Label != nil:
 		set, all, err := caps.Set(0), false, error(nil)
 		if strings.TrimSpace(*in.Label) != "" {

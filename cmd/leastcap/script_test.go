@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -54,6 +55,7 @@ func TestScripts(t *testing.T) {
 						Cmds:  map[string]func(*testscript.TestScript, bool, []string){"status": status_, "ended": ended},
 						Setup: func(e *testscript.Env) error {
 							e.Setenv("PATH", e.Getenv("PATH")+":/usr/sbin:/sbin")
+							e.Setenv(storeVariable, filepath.Join(e.WorkDir, "profiles"))
 							return nil
 						},
 						RequireExplicitExec: true,

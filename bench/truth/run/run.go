@@ -31,7 +31,7 @@ func learn(ctx context.Context, leastcap string, parallel int, w *truth.Workload
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "profile.json")
-	args := []string{"learn", "--quiet", "--output", "flags", "--profile", file, "--keep", "required", "--parallel", strconv.Itoa(parallel)}
+	args := []string{"learn", "--quiet", "--no-save", "--output", "flags", "--profile", file, "--keep", "required", "--parallel", strconv.Itoa(parallel)}
 	for _, c := range w.Checks {
 		args = append(args, "--check", c)
 	}

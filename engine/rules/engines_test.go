@@ -1,0 +1,136 @@
+package rules_test
+
+import (
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/engine/rules"
+	"github.com/leastcap/leastcap/internal/testenv"
+)
+
+// ask is one request and the container's user.
+type ask struct {
+	add, drop []string
+	user      string
+}
+
+// TestDocker compares the rules with what the installed Docker Engine does, by the
+// five sets that the kernel shows.
+func TestDocker(t *testing.T) {
+	testenv.Need(t, testenv.Docker, testenv.Image("leastcap-test/tiny"))
+	version, err := exec.Command("docker", "version", "--format", "{{.Server.Version}}").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	compare(t, "docker", strings.TrimSpace(string(version)), []string{"docker", "run", "--rm"}, []ask{
+		{},
+		{drop: []string{"ALL"}},
+		{drop: []string{"all"}, add: []string{"CaP_kill"}},
+		{drop: []string{"NET_RAW"}, add: []string{"NET_RAW"}},
+		{drop: []string{"net_raw", "CAP_NET_RAW"}},
+		{add: []string{"net_admin", "NET_ADMIN"}},
+		{add: []string{"sys_chroot"}, drop: []string{"ALL"}, user: "root"},
+		{user: "1000"},
+		{user: "1000:1000", add: []string{"net_admin"}},
+		{user: "0:5", drop: []string{"ALL"}, add: []string{"setuid", "setgid"}},
+		{user: "nobody", drop: []string{"ALL"}, add: []string{"net_bind_service"}},
+		{add: []string{"FOO"}},
+		{drop: []string{"FOO"}},
+	})
+}
+
+// TestPodman does the same with the installed Podman.
+func TestPodman(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.Docker, testenv.Image("leastcap-test/tiny"), testenv.Command("podman"), testenv.Command("runc"))
+	save, load := exec.Command("docker", "save", "leastcap-test/tiny"), exec.Command("podman", "load")
+	var err error
+	if load.Stdin, err = save.StdoutPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := save.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := load.CombinedOutput(); err != nil {
+		t.Fatalf("podman load: %v: %s", err, out)
+	}
+	if err := save.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = exec.Command("podman", "rmi", "-f", "leastcap-test/tiny").Run() })
+	// The limits let podman work where CAP_SYS_RESOURCE is missing.
+	line := []string{"podman", "--runtime", "runc", "run", "--rm", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"}
+	compare(t, "podman", "", line, []ask{
+		{},
+		{drop: []string{"ALL"}},
+		{drop: []string{"all"}, add: []string{"CaP_kill,net_raw"}},
+		{drop: []string{"NET_RAW"}, add: []string{"NET_RAW"}},
+		{drop: []string{"ALL"}, add: []string{"ALL"}},
+		{drop: []string{"setfcap"}, add: []string{"net_raw"}},
+		{user: "1000"},
+		{user: "1000", add: []string{"net_bind_service"}},
+		{user: "1000:1000", drop: []string{"ALL"}, add: []string{"net_raw"}},
+		{user: "root", add: []string{"net_raw"}},
+		{add: []string{"FOO"}},
+	})
+}
+
+func compare(t *testing.T, engine, version string, line []string, asks []ask) {
+	// What the engine itself has is what this test has.
+	available := read(t, []string{"cat", "/proc/self/status"}).Bounding
+	e, err := rules.For(engine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range asks {
+		t.Run(fmt.Sprintf("add %v drop %v user %s", a.add, a.drop, a.user), func(t *testing.T) {
+			result, refused := e.Apply(rules.Request{Add: a.add, Drop: a.drop, User: a.user, Available: &available, Version: version})
+			argv := slices.Clone(line)
+			for _, c := range a.add {
+				argv = append(argv, "--cap-add", c)
+			}
+			for _, c := range a.drop {
+				argv = append(argv, "--cap-drop", c)
+			}
+			if a.user != "" {
+				argv = append(argv, "--user", a.user)
+			}
+			argv = append(argv, "leastcap-test/tiny", "cat", "/proc/self/status")
+			if refused != nil {
+				if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err == nil {
+					t.Errorf("the rules say %v, it ran: %s", refused, out)
+				}
+				return
+			}
+			name, _, _ := strings.Cut(a.user, ":")
+			root := name == "" || name == "0" || name == "root"
+			if got, want := read(t, argv), rules.AfterExec(result.Runtime, root); got != want {
+				t.Errorf("it gives %+v, the rules say %+v", got, want)
+			}
+		})
+	}
+}
+
+// read returns the sets in the /proc/PID/status that a command prints.
+func read(t *testing.T, argv []string) caps.State {
+	t.Helper()
+	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %v: %s", argv, err, out)
+	}
+	var s caps.State
+	for line := range strings.Lines(string(out)) {
+		key, value, _ := strings.Cut(line, ":")
+		for k, set := range map[string]*caps.Set{"CapInh": &s.Inheritable, "CapPrm": &s.Permitted, "CapEff": &s.Effective, "CapBnd": &s.Bounding, "CapAmb": &s.Ambient} {
+			if k == key {
+				if _, err := fmt.Sscanf(strings.TrimSpace(value), "%x", (*uint64)(set)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	return s
+}

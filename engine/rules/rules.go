@@ -7,6 +7,7 @@
 package rules
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -173,11 +174,16 @@ func (e *Rules) Apply(in Request) (Result, error) {
 		}
 		set = set.Intersect(r.available)
 		if e.Name == "podman" && in.Label != nil {
-			set, label = r.label(set, *in.Label)
+			if set, label, err = r.label(set, *in.Label); err != nil {
+				return Result{}, err
+			}
 		}
 	}
 	return Result{Set: set, Runtime: e.state(r, set), Origin: r.origin(set, label), Warnings: r.warnings}, nil
 }
+
+// errNumber: package caps takes numbers too, no engine does.
+var errNumber = errors.New("a number")
 
 // parse reads the words of --cap-add or --cap-drop.
 func (r *request) parse(flag string, words []string) (set caps.Set, all bool, err error) {
@@ -193,6 +199,9 @@ func (r *request) parse(flag string, words []string) (set caps.Set, all bool, er
 			}
 		}
 		one, isAll, err := caps.ParseList([]string{name})
+		if err == nil && strings.ContainsAny(name, "0123456789") {
+			err = errNumber // no capability's name has a digit in it
+		}
 		switch {
 		case err == nil:
 		case r.rules.blindPrefix || r.rules.Name == "runc":
@@ -229,15 +238,16 @@ func mergeDocker(r *request) (caps.Set, error) {
 
 // mergePodman is containers/common pkg/capabilities MergeCapabilities.
 func mergePodman(r *request) (caps.Set, error) {
-	switch both := r.adds.Intersect(r.drops); {
+	both := r.adds.Intersect(r.drops)
+	switch { // in this order
 	case r.addAll && r.dropAll:
 		return 0, r.refuse("ALL cannot be added and dropped")
-	case !both.Empty():
-		return 0, r.refuse("%v cannot be dropped and added", both)
 	case r.dropAll:
 		return r.adds, nil
 	case r.addAll:
 		return r.available.Minus(r.drops), nil
+	case !both.Empty():
+		return 0, r.refuse("%v cannot be dropped and added", both)
 	}
 	return r.base.Minus(r.drops).Union(r.adds), nil
 }
@@ -291,25 +301,27 @@ func statePodman(r *request, set caps.Set) caps.State {
 		return stateSame(r, set)
 	}
 	own := r.adds.Intersect(set)
+	if r.addAll {
+		own = set
+	}
 	return caps.State{Effective: own, Permitted: own, Inheritable: own, Ambient: own, Bounding: set}
 }
 
 // label is Podman's io.containers.capabilities (1.8.1): it may only take away.
-func (r *request) label(set caps.Set, text string) (caps.Set, bool) {
+func (r *request) label(set caps.Set, text string) (caps.Set, bool, error) {
 	wanted := caps.Set(0)
 	if strings.TrimSpace(text) != "" { // the empty one means none, since 4.7.0
 		var all bool
 		var err error
 		if wanted, all, err = caps.ParseList([]string{text}); err != nil || all {
-			r.warnings = append(r.warnings, fmt.Sprintf("the image's label asks for %q, which is no list of capabilities: it is ignored", text))
-			return set, false
+			return 0, false, r.refuse("the image's label asks for %q, which is no list of capabilities", text)
 		}
 	}
 	if more := wanted.Minus(set); !more.Empty() {
 		r.warnings = append(r.warnings, fmt.Sprintf("the image's label asks for %v, which the container may not have: the label is ignored", more))
-		return set, false
+		return set, false, nil
 	}
-	return wanted, true
+	return wanted, true, nil
 }
 
 func (r *request) origin(set caps.Set, label bool) map[caps.Cap]string {

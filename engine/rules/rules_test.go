@@ -45,9 +45,12 @@ func TestApply(t *testing.T) {
 		{engine: "podman", in: Request{Label: new("kill,chown")}, want: caps.Of(caps.Kill, caps.Chown)},
 		{engine: "podman", in: Request{Label: new("")}, want: 0},
 		{engine: "podman", in: Request{Label: new("kill,sys_admin")}, want: eleven, warn: "sys_admin"},
-		{engine: "podman", in: Request{Label: new("nonsense")}, want: eleven, warn: "no list"},
+		{engine: "podman", in: Request{Label: new("nonsense")}, refuse: "no list"},
 		{engine: "podman", in: Request{Label: new("kill"), Privileged: true}, want: caps.All()},
 		{engine: "docker", in: Request{Label: new("kill")}, want: fourteen},
+
+		{engine: "podman", in: Request{Drop: []string{"ALL", "KILL"}, Add: []string{"KILL"}}, want: kill},
+		{engine: "docker", in: Request{Add: []string{"12"}}, refuse: `unknown capability "12"`},
 
 		{engine: "containerd", want: fourteen},
 		{engine: "containerd", in: Request{Drop: []string{"KILL"}, Add: []string{"KILL"}}, want: fourteen.Minus(kill)},

@@ -177,7 +177,7 @@ func (w *Workload) Clean(context.Context) error {
 		}
 		owner := proc.Owner(m[1])
 		if owner == w.owner || !owner.Alive() {
-			errs = append(errs, removeCgroup(filepath.Join(w.dir, e.Name())))
+			errs = append(errs, proc.RemoveCgroup(filepath.Join(w.dir, e.Name())))
 		}
 	}
 	return errors.Join(errs...)

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -177,7 +175,7 @@ func (i *instance) Describe(context.Context, *usage.Subject) {}
 // kill ends everything in the cgroup, and the command itself wherever it is,
 // and waits for the end.
 func (i *instance) kill() error {
-	err := killAll(i.dir)
+	err := proc.KillCgroup(i.dir)
 	if i.cmd.Process == nil {
 		return err
 	}
@@ -194,69 +192,12 @@ func (i *instance) kill() error {
 	select {
 	case <-i.exited:
 		return err
-	case <-time.After(killTimeout):
+	case <-time.After(proc.KillTimeout):
 		return errors.Join(err, fmt.Errorf("process %d does not end", i.cmd.Process.Pid))
 	}
 }
 
 // Remove implements [engine.Instance].
 func (i *instance) Remove(context.Context) error {
-	return errors.Join(i.kill(), removeCgroup(i.dir))
-}
-
-// killTimeout is how long a process may take to end after SIGKILL.
-const killTimeout = 5 * time.Second
-
-// killAll sends SIGKILL to all processes in a cgroup until none is left, for
-// killTimeout at most: they may fork meanwhile.
-func killAll(dir string) error {
-	end := time.Now().Add(killTimeout)
-	for {
-		// v2 since 5.14 does it in one step (Documentation/admin-guide/cgroup-v2.rst).
-		_ = os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0)
-		pids, err := proc.Procs(dir)
-		if errors.Is(err, fs.ErrNotExist) || err == nil && len(pids) == 0 {
-			return nil
-		}
-		for _, pid := range pids {
-			_ = unix.Kill(pid, unix.SIGKILL)
-		}
-		if time.Now().After(end) {
-			return fmt.Errorf("processes in %s do not end: %v", dir, pids)
-		}
-		time.Sleep(poll)
-	}
-}
-
-func removeCgroup(dir string) error {
-	if err := killAll(dir); err != nil {
-		return err
-	}
-	end := time.Now().Add(killTimeout)
-	for {
-		err := removeTree(dir)
-		if err == nil || errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
-			return err
-		}
-		time.Sleep(poll) // zombies hold it until they are waited for
-	}
-}
-
-// removeTree removes a cgroup and those below it; only directories can be.
-func removeTree(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if e.IsDir() {
-			if err := removeTree(filepath.Join(dir, e.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	return unix.Rmdir(dir)
+	return errors.Join(i.kill(), proc.RemoveCgroup(i.dir))
 }

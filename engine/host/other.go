@@ -32,7 +32,6 @@ type instance struct {
 
 func ownSession() *syscall.SysProcAttr                                       { return nil }
 func inode(string) (uint64, error)                                           { return 0, errLinux }
-func removeCgroup(string) error                                              { return errLinux }
 func (i *instance) Scope() proc.ScopeRef                                     { return proc.ScopeRef{ID: i.id} }
 func (i *instance) Start(context.Context) error                              { return errLinux }
 func (i *instance) Exited() <-chan struct{}                                  { return i.exited }

@@ -8,13 +8,13 @@ package fences
 // is not here is a mistake, in the layout or in this table.
 var order = [][]string{
 	{"caps"},
-	{"caps/catalog"},
+	{"caps/catalog", "engine/rules"},
 	{"usage"},
 	{"advise"},
 	{"manifest"},
 	{
 		"manifest/compose", "manifest/dockerfile", "manifest/kube",
-		"manifest/oci", "manifest/shell", "manifest/systemd",
+		"manifest/label", "manifest/oci", "manifest/shell", "manifest/systemd",
 	},
 	{"audit"},
 	{"report"},
@@ -22,7 +22,8 @@ var order = [][]string{
 	{"probe"},
 	{"image"},
 	{"engine"},
-	{"engine/cli", "engine/docker", "engine/embedded", "engine/host", "engine/rules"},
+	{"engine/bundle"},
+	{"engine/cli", "engine/docker", "engine/embedded", "engine/host"},
 	{"learn"},
 	{"cmd/leastcap"},
 }
@@ -38,13 +39,15 @@ var testingPackages = []string{
 	"internal/fences",
 	"internal/kerneltest",
 	"internal/testenv",
+	"engine/embedded/testdata/regain",
+	"scripts/demo",
 	"scripts/testsum",
 	"scripts/truth",
 }
 
 // pure lists the packages whose functions have no effects; what is below such
 // a directory is pure too.
-var pure = []string{"caps", "engine/rules", "usage", "advise", "manifest", "audit", "report"}
+var pure = []string{"caps", "engine/bundle", "engine/rules", "usage", "advise", "manifest", "audit", "report"}
 
 // impure lists the imports, with what is below them, that a pure package does
 // without.
@@ -68,7 +71,13 @@ var imports = []fence{
 	// The Dockerfile parser is no container client.
 	{"github.com/moby/buildkit/frontend/dockerfile", []string{"manifest/dockerfile"}},
 
+	// Sizes in words are no container client.
+	{"github.com/docker/go-units", []string{"cmd/leastcap", "engine", "image"}},
+	// Docker's published seccomp profile is data.
+	{"github.com/moby/profiles", []string{"engine/bundle"}},
+
 	{"github.com/opencontainers/runc", []string{"engine/embedded"}},
+	{"github.com/opencontainers/cgroups", []string{"engine/embedded"}},
 	{"C", []string{"engine/embedded"}},
 
 	{"log", []string{"cmd/leastcap"}},

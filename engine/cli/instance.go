@@ -1,12 +1,10 @@
 package cli
 
 import (
-	"archive/tar"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -214,9 +212,6 @@ func (i *instance) Logs(ctx context.Context, lines int) string {
 	return out.Lines(lines)
 }
 
-// paxFileCaps is where the engines' archives keep an extended attribute.
-const paxFileCaps = "SCHILY.xattr.security.capability"
-
 // FileCaps implements [engine.Instance] for a container that may have ended:
 // copying out of it gives an archive with the attribute.
 func (i *instance) FileCaps(ctx context.Context, path string) (*caps.FileCaps, error) {
@@ -233,19 +228,7 @@ func (i *instance) FileCaps(ctx context.Context, path string) (*caps.FileCaps, e
 		return nil, err
 	}
 	defer func() { cancel(); _ = cmd.Wait() }()
-	h, err := tar.NewReader(out).Next()
-	if err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("%s is not in the container any more", path)
-		}
-		return nil, fmt.Errorf("copy %s out of the container: %w", path, err)
-	}
-	value, ok := h.PAXRecords[paxFileCaps]
-	if !ok {
-		return nil, nil
-	}
-	c, err := caps.ParseFileCaps([]byte(value))
-	return &c, err
+	return engine.ArchivedFileCaps(out, path)
 }
 
 // Remove implements [engine.Instance].

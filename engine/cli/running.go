@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Running is what an engine says of a container: what was asked for, not what the
+// kernel gives.
+type Running struct {
+	Engine, ID, Name, Image string
+	CapAdd, CapDrop         []string
+	Privileged              bool
+	User                    string
+}
+
+// Describe asks the installed engines about containers by their ids, all engines at
+// once. An engine that does not know an id says nothing of it; one that has not
+// answered when ctx ends is named in the error, beside what the others said.
+func Describe(ctx context.Context, ids []string) (map[string]Running, error) {
+	found := make(map[string]Running)
+	if len(ids) == 0 {
+		return found, nil
+	}
+	var (
+		mu   sync.Mutex
+		wg   sync.WaitGroup
+		errs []error
+	)
+	for _, name := range engines {
+		if _, err := exec.LookPath(name); err != nil {
+			continue
+		}
+		wg.Go(func() {
+			list, err := describe(ctx, name, ids)
+			mu.Lock()
+			defer mu.Unlock()
+			for _, r := range list {
+				if _, known := found[r.ID]; !known {
+					found[r.ID] = r
+				}
+			}
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s inspect: %w", name, err))
+			}
+		})
+	}
+	wg.Wait()
+	return found, errors.Join(errs...)
+}
+
+// describe: docker inspect, and the others', which follow it, exit with an error if
+// one of several is not theirs, and print those that are.
+func describe(ctx context.Context, name string, ids []string) ([]Running, error) {
+	cmd := exec.CommandContext(ctx, name, slices.Concat([]string{"container", "inspect"}, ids)...)
+	cmd.WaitDelay = 100 * time.Millisecond
+	out, _ := cmd.Output()
+	if ctx.Err() != nil {
+		return nil, errors.New("no answer in time")
+	}
+	var answer []struct {
+		ID        string `json:"Id"`
+		Name      string
+		ImageName string // Podman's; there Image is an id in Config too
+		Config    struct {
+			Image string
+			User  string
+		}
+		HostConfig struct {
+			CapAdd, CapDrop []string
+			Privileged      bool
+		}
+	}
+	if len(out) == 0 || json.Unmarshal(out, &answer) != nil {
+		return nil, nil // the engine does not run, or it is another engine's
+	}
+	var list []Running
+	for _, a := range answer {
+		image := a.ImageName
+		if image == "" {
+			image = a.Config.Image
+		}
+		list = append(list, Running{name, a.ID, strings.TrimPrefix(a.Name, "/"), image, a.HostConfig.CapAdd, a.HostConfig.CapDrop, a.HostConfig.Privileged, a.Config.User})
+	}
+	return list, nil
+}

@@ -1,0 +1,190 @@
+//go:build cgo
+
+package embedded
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/leastcap/leastcap/engine"
+	"github.com/leastcap/leastcap/engine/bundle"
+)
+
+// pool is where containers' addresses come from, four for each: Docker and Podman take
+// others by default (172.16/12, 192.168/16, 10.88/16).
+var pool = netip.MustParsePrefix("10.213.0.0/16")
+
+// network is a pair of virtual interfaces, one on the host and one in the container.
+// Both go when either goes, and so with the container.
+type network struct {
+	link            netlink.Link // the host's
+	host, container netip.Addr
+}
+
+// connect gives the container its network, and publishes its ports.
+func (c *Container) connect() error {
+	if c.want.Network == "host" || c.want.Network == "none" {
+		return nil
+	}
+	if rootless() {
+		if len(c.want.Ports) > 0 {
+			return &engine.Error{Problem: "without root the container has no network, and ports cannot be published",
+				Hint: "run leastcap as root, use --network host, or an engine: docker, podman or nerdctl"}
+		}
+		return nil
+	}
+	n, err := newNetwork(c.dirs.run, "lc"+c.id[:12], c.pid)
+	if err != nil {
+		return fmt.Errorf("the container's network: %w", err)
+	}
+	c.net = n
+	// The mount is of this file, so that it changes in the container as well.
+	f, err := os.OpenFile(filepath.Join(c.dir, "hosts"), os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = fmt.Fprintf(f, "%s\t%s\n", n.container, c.want.Hostname)
+		err = errors.Join(err, f.Close())
+	} else if errors.Is(err, os.ErrNotExist) {
+		err = nil // the user has mounted one
+	}
+	if err != nil {
+		return err
+	}
+	for _, p := range c.want.Ports {
+		proxy, err := publish(p, n.container)
+		if err != nil {
+			return &engine.Error{Problem: "a port cannot be published", Reason: err.Error(), Hint: "stop what uses it, or leave -p out: the host reaches the container by its address"}
+		}
+		c.proxies = append(c.proxies, proxy)
+	}
+	return nil
+}
+
+func newNetwork(run, name string, pid int) (*network, error) {
+	// Addresses are found and taken under a lock.
+	lock, err := os.OpenFile(filepath.Join(run, "network.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return nil, err
+	}
+	block, err := freeBlock()
+	if err != nil {
+		return nil, err
+	}
+	n := &network{host: block.Addr().Next(), container: block.Addr().Next().Next()}
+	veth := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: "eth0", PeerNamespace: netlink.NsPid(pid)}
+	veth.Name = name
+	if err := netlink.LinkAdd(veth); err != nil {
+		return nil, fmt.Errorf("make a pair of interfaces: %w", err)
+	}
+	n.link = veth
+	if err := n.configure(veth, pid); err != nil {
+		n.remove()
+		return nil, err
+	}
+	return n, nil
+}
+
+func (n *network) configure(veth *netlink.Veth, pid int) error {
+	address := func(a netip.Addr) *netlink.Addr {
+		return &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(30, 32)}}
+	}
+	if err := netlink.AddrAdd(veth, address(n.host)); err != nil {
+		return fmt.Errorf("give the host %s: %w", n.host, err)
+	}
+	if err := netlink.LinkSetUp(veth); err != nil {
+		return err
+	}
+	ns, err := netns.GetFromPid(pid)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	inside, err := netlink.NewHandleAt(ns)
+	if err != nil {
+		return err
+	}
+	defer inside.Close()
+	eth, err := inside.LinkByName("eth0")
+	if err != nil {
+		return err
+	}
+	if err := inside.AddrAdd(eth, address(n.container)); err != nil {
+		return fmt.Errorf("give the container %s: %w", n.container, err)
+	}
+	if err := inside.LinkSetUp(eth); err != nil {
+		return err
+	}
+	return inside.RouteAdd(&netlink.Route{LinkIndex: eth.Attrs().Index, Gw: n.host.AsSlice()})
+}
+
+// freeBlock finds four addresses that no route of the host covers.
+func freeBlock() (netip.Prefix, error) {
+	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("the host's routes: %w", err)
+	}
+	var taken []netip.Prefix
+	for _, r := range routes {
+		if r.Dst == nil {
+			continue
+		}
+		if a, ok := netip.AddrFromSlice(r.Dst.IP.To4()); ok {
+			if ones, _ := r.Dst.Mask.Size(); ones > 0 {
+				taken = append(taken, netip.PrefixFrom(a, ones))
+			}
+		}
+	}
+	base := binary.BigEndian.Uint32(pool.Addr().AsSlice())
+	for i := uint32(0); i < 1<<(30-pool.Bits()); i++ {
+		var b [4]byte
+		binary.BigEndian.PutUint32(b[:], base+4*i)
+		block := netip.PrefixFrom(netip.AddrFrom4(b), 30)
+		if !overlapsAny(block, taken) {
+			return block, nil
+		}
+	}
+	return netip.Prefix{}, fmt.Errorf("no addresses of %s are free", pool)
+}
+
+func overlapsAny(p netip.Prefix, list []netip.Prefix) bool {
+	for _, q := range list {
+		if p.Overlaps(q) {
+			return true
+		}
+	}
+	return false
+}
+
+func (n *network) remove() { _ = netlink.LinkDel(n.link) } // gone with the container as a rule
+
+// publish carries what comes to a port of the host to the container.
+func publish(p bundle.Port, to netip.Addr) (closer interface{ Close() error }, err error) {
+	at := net.JoinHostPort(p.HostIP, fmt.Sprint(p.Host))
+	target := netip.AddrPortFrom(to, p.Container).String()
+	if p.Protocol == "udp" {
+		conn, err := net.ListenPacket("udp", at)
+		if err != nil {
+			return nil, err
+		}
+		go forwardPackets(conn, target)
+		return conn, nil
+	}
+	l, err := net.Listen("tcp", at)
+	if err != nil {
+		return nil, err
+	}
+	go forward(l, target)
+	return l, nil
+}

@@ -1,0 +1,81 @@
+//go:build cgo
+
+package embedded
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"github.com/opencontainers/runc/libcontainer"
+	"golang.org/x/sys/unix"
+
+	"github.com/leastcap/leastcap/proc"
+)
+
+var containerDir = regexp.MustCompile(`^(\d+-\d+)\.([0-9a-f]{64})(\.volumes)?$`)
+
+// Sweep removes what processes that are dead left behind: containers, mounts,
+// cgroups, volumes that went with them.
+func Sweep() error {
+	d, err := findDirs()
+	if err != nil {
+		return err
+	}
+	return d.sweep(func(o proc.Owner) bool { return !o.Alive() })
+}
+
+func (d dirs) sweep(dead func(proc.Owner) bool) error {
+	entries, err := os.ReadDir(d.data)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		m := containerDir.FindStringSubmatch(e.Name())
+		if m == nil || !dead(proc.Owner(m[1])) {
+			continue
+		}
+		dir := filepath.Join(d.data, e.Name())
+		if m[3] != "" {
+			errs = append(errs, os.RemoveAll(dir))
+			continue
+		}
+		errs = append(errs, d.destroy(m[2]), removeDir(dir))
+	}
+	return errors.Join(errs...)
+}
+
+// destroy ends what runs of a container and removes its state and cgroups. A state that
+// was not written yet, or only half, says nothing: then the cgroups tell what runs.
+func (d dirs) destroy(id string) error {
+	c, err := libcontainer.Load(d.run, id)
+	if err != nil {
+		return errors.Join(removeCgroups(id), os.RemoveAll(filepath.Join(d.run, id)))
+	}
+	for end := time.Now().Add(killTimeout); ; time.Sleep(10 * time.Millisecond) {
+		_ = c.Signal(unix.SIGKILL) // ended: that is what is wanted
+		if err = c.Destroy(); !errors.Is(err, libcontainer.ErrRunning) || time.Now().After(end) {
+			return errors.Join(err, removeCgroups(id))
+		}
+	}
+}
+
+// removeCgroups finds the container's cgroup in every hierarchy.
+func removeCgroups(id string) error {
+	var errs []error
+	for _, pattern := range []string{"/sys/fs/cgroup/" + cgroupPrefix + id, "/sys/fs/cgroup/*/" + cgroupPrefix + id} {
+		dirs, err := filepath.Glob(pattern)
+		errs = append(errs, err)
+		for _, dir := range dirs {
+			errs = append(errs, proc.RemoveCgroup(dir))
+		}
+	}
+	return errors.Join(errs...)
+}

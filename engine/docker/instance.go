@@ -1,0 +1,245 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+
+	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/engine"
+	"github.com/leastcap/leastcap/proc"
+	"github.com/leastcap/leastcap/usage"
+)
+
+// instance is one container.
+type instance struct {
+	w      *Workload
+	id     string
+	exited chan struct{}
+	exit   engine.Exit
+	stop   context.CancelFunc
+}
+
+func (i *instance) api() *client.Client { return i.w.engine.api }
+
+// Describe implements [engine.Instance].
+func (i *instance) Describe(ctx context.Context, s *usage.Subject) {
+	c, err := i.inspect(ctx)
+	if err != nil {
+		return
+	}
+	s.ImageID = c.Image
+	if img, err := i.api().ImageInspect(ctx, c.Image); err == nil && len(img.RepoDigests) > 0 {
+		s.Digest = img.RepoDigests[0]
+	}
+}
+
+// Scope implements [engine.Instance].
+func (i *instance) Scope() proc.ScopeRef { return proc.ScopeRef{Name: i.id} }
+
+// Start implements [engine.Instance]. That the entry point could not be executed is an
+// outcome: see engine/cli, which the exit statuses are explained in.
+func (i *instance) Start(ctx context.Context) error {
+	wctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	i.stop = cancel
+	if _, err := i.api().ContainerStart(ctx, i.id, client.ContainerStartOptions{}); err != nil {
+		defer close(i.exited)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		code := 0
+		if c, ierr := i.inspect(ctx); ierr == nil && c.State != nil {
+			code = c.State.ExitCode
+		}
+		// Podman says it in words only: the runtime's (os/exec, "exec: NAME: WHY").
+		if text := err.Error(); i.w.engine.podman && strings.Contains(text, `exec: "`) {
+			code = 126
+			if strings.Contains(text, "not found") || strings.Contains(text, "no such file") {
+				code = 127
+			}
+		}
+		if code != 126 && code != 127 {
+			return i.w.explain(err)
+		}
+		i.exit = engine.Exit{Code: code, Message: err.Error()}
+		return nil
+	}
+	go func() {
+		defer close(i.exited)
+		i.exit = i.wait(wctx)
+	}()
+	return nil
+}
+
+func (i *instance) wait(ctx context.Context) engine.Exit {
+	w := i.api().ContainerWait(ctx, i.id, client.ContainerWaitOptions{Condition: container.WaitConditionNotRunning})
+	select {
+	case r := <-w.Result:
+		return engine.Exit{Code: int(r.StatusCode), Started: true}
+	case err := <-w.Error:
+		return engine.Exit{Started: true, Err: fmt.Errorf("wait for the container: %w", err)}
+	}
+}
+
+// Exited implements [engine.Instance].
+func (i *instance) Exited() <-chan struct{} { return i.exited }
+
+// Exit implements [engine.Instance].
+func (i *instance) Exit() engine.Exit { return i.exit }
+
+func (i *instance) inspect(ctx context.Context) (*container.InspectResponse, error) {
+	r, err := i.api().ContainerInspect(ctx, i.id, client.ContainerInspectOptions{})
+	if err != nil {
+		return nil, i.w.explain(err)
+	}
+	return &r.Container, nil
+}
+
+// Env implements [engine.Instance].
+func (i *instance) Env(ctx context.Context) ([]string, error) {
+	c, err := i.inspect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ip, pid := "", 0
+	if c.State != nil {
+		pid = c.State.Pid
+	}
+	if s := c.NetworkSettings; s != nil {
+		names := make([]string, 0, len(s.Networks))
+		for name := range s.Networks {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		for _, name := range names {
+			if a := s.Networks[name].IPAddress; ip == "" && a.IsValid() {
+				ip = a.String()
+			}
+			if a := s.Networks[name].GlobalIPv6Address; ip == "" && a.IsValid() {
+				ip = a.String()
+			}
+		}
+	}
+	if ip == "" && i.w.Container.Network == "host" {
+		ip = "127.0.0.1"
+	}
+	return []string{"LEASTCAP_CONTAINER=" + i.id, "LEASTCAP_IP=" + ip, "LEASTCAP_PID=" + strconv.Itoa(pid)}, nil
+}
+
+// Health implements [engine.Instance].
+func (i *instance) Health(ctx context.Context) (engine.Health, error) {
+	c, err := i.inspect(ctx)
+	if err != nil || c.State == nil || c.State.Health == nil || !c.State.Running {
+		return engine.NoHealth, err
+	}
+	switch c.State.Health.Status {
+	case container.Healthy:
+		return engine.Healthy, nil
+	case container.Unhealthy:
+		return engine.Unhealthy, nil
+	case container.Starting:
+		return engine.Starting, nil
+	}
+	return engine.NoHealth, nil
+}
+
+// Stop implements [engine.Instance].
+func (i *instance) Stop(ctx context.Context, timeout time.Duration) error {
+	var o client.ContainerStopOptions
+	if timeout >= 0 {
+		seconds := int(timeout.Round(time.Second) / time.Second)
+		o.Timeout = &seconds
+	}
+	if _, err := i.api().ContainerStop(ctx, i.id, o); err != nil {
+		return i.w.explain(err)
+	}
+	select {
+	case <-i.exited:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Exec implements [engine.Instance].
+func (i *instance) Exec(ctx context.Context, command string) (string, int, error) {
+	made, err := i.api().ExecCreate(ctx, i.id, client.ExecCreateOptions{Cmd: []string{"sh", "-c", command}, AttachStdout: true, AttachStderr: true})
+	if err != nil {
+		return "", 0, i.w.explain(err)
+	}
+	a, err := i.api().ExecAttach(ctx, made.ID, client.ExecAttachOptions{})
+	if err != nil {
+		return "", 0, i.w.explain(err)
+	}
+	stop := context.AfterFunc(ctx, a.Close)
+	defer stop()
+	defer a.Close()
+	out := engine.Tail{Max: 64 << 10}
+	_, err = stdcopy.StdCopy(&out, &out, a.Reader)
+	if ctx.Err() != nil {
+		return out.String(), 0, ctx.Err()
+	}
+	if err != nil {
+		return out.String(), 0, err
+	}
+	r, err := i.api().ExecInspect(ctx, made.ID, client.ExecInspectOptions{})
+	if err != nil {
+		return out.String(), 0, i.w.explain(err)
+	}
+	return out.String(), r.ExitCode, nil
+}
+
+// Logs implements [engine.Instance].
+func (i *instance) Logs(ctx context.Context, lines int) string {
+	r, err := i.api().ContainerLogs(ctx, i.id, client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Tail: strconv.Itoa(lines)})
+	if err != nil {
+		return ""
+	}
+	defer r.Close()
+	out := engine.Tail{Max: 64 << 10}
+	_, _ = stdcopy.StdCopy(&out, &out, r) // what came is told
+	return out.Lines(lines)
+}
+
+// FileCaps implements [engine.Instance]; links are followed a few times.
+func (i *instance) FileCaps(ctx context.Context, path string) (*caps.FileCaps, error) {
+	for range 10 {
+		r, err := i.api().CopyFromContainer(ctx, i.id, client.CopyFromContainerOptions{SourcePath: path})
+		if err != nil {
+			if cerrdefs.IsNotFound(err) {
+				return nil, fmt.Errorf("%s is not in the container any more", path)
+			}
+			return nil, fmt.Errorf("copy %s out of the container: %w", path, err)
+		}
+		if target := r.Stat.LinkTarget; target != "" && target != path {
+			path = target // the engine has resolved it (moby daemon/archive_unix.go)
+			_ = r.Content.Close()
+			continue
+		}
+		c, err := engine.ArchivedFileCaps(r.Content, path)
+		_ = r.Content.Close()
+		return c, err
+	}
+	return nil, fmt.Errorf("%s: too many links", path)
+}
+
+// Remove implements [engine.Instance].
+func (i *instance) Remove(ctx context.Context) error {
+	_, err := i.api().ContainerRemove(ctx, i.id, client.ContainerRemoveOptions{RemoveVolumes: true, Force: true})
+	if cerrdefs.IsNotFound(err) {
+		err = nil
+	}
+	if i.stop != nil {
+		i.stop()
+		<-i.exited
+	}
+	return err
+}

@@ -85,7 +85,7 @@ func TestTruth(t *testing.T) {
 			if truth != w.want {
 				t.Errorf("exhaustive removal gives %v, expected %v", truth, w.want)
 			}
-			opts := learn.Options{StopTimeout: -1} // as the command has it: at 0 the kill races with the exit
+			opts := learn.Options{}
 			if w.check != "" {
 				opts.Checks = checks(w.check)
 			}

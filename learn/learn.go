@@ -50,7 +50,7 @@ type Options struct {
 	Exec         []Command     // helpers, run with sh -c beside the workload; each must exit 0
 	CheckTimeout time.Duration // how long the baseline may take until they do
 	Settle       time.Duration // how long it is watched after that
-	StopTimeout  time.Duration // negative: the engine's default
+	StopTimeout  time.Duration // default: the engine's
 	Timeout      time.Duration // for everything; 0 = none
 	Runs         int           // how often the final set must have passed
 	// Starts is how often a run starts the workload, one after the other with the
@@ -60,6 +60,10 @@ type Options struct {
 	Parallel    int // how many independent runs go on at the same time
 	Keep        Keep
 	ObserveOnly bool // no trials: predict, and do not prove
+	// Declared, if any, is what somebody says that the workload needs: it is tried first,
+	// in place of what would be predicted, and the profile's [usage.Declaration] says
+	// whether it does.
+	Declared *caps.Set
 }
 
 const (
@@ -87,6 +91,9 @@ func (o Options) withDefaults() Options {
 		if len(o.Checks) == 0 {
 			o.Settle = DefaultStayUp
 		}
+	}
+	if o.StopTimeout == 0 {
+		o.StopTimeout = -1
 	}
 	o.Parallel = max(o.Parallel, 1)
 	if o.Runs <= 0 {
@@ -275,8 +282,14 @@ func (l *learner) run(ctx context.Context) error {
 		return nil
 	}
 
-	l.planned = len(p.Trials) + 1 + (predicted &^ l.once).Len() + l.opts.Runs - 1
-	proved, err := l.prove(ctx, predicted)
+	begin, doubtful := predicted, advise.OnlySet(seen)
+	if d := l.opts.Declared; d != nil {
+		// What it did not use is in doubt.
+		begin, doubtful = *d, doubtful|*d&^predicted
+	}
+	l.planned = len(p.Trials) + 1 + (begin &^ l.once).Len() + l.opts.Runs - 1
+	declared := len(p.Trials)
+	proved, err := l.prove(ctx, begin)
 	if errors.Is(err, errUnproven) {
 		l.note("%v, not even all of today's capabilities given by name: the recommendation is to change nothing", err)
 		l.conclude(p.Baseline, false)
@@ -285,14 +298,14 @@ func (l *learner) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	final, err := l.minimise(ctx, proved, advise.OnlySet(seen))
+	final, err := l.minimise(ctx, proved, doubtful)
 	if err != nil {
 		return err
 	}
 	if l.opts.Keep == KeepUsed {
 		// And no substitute: it would only come on top. What was only set by
 		// capset(2), and not missed, was not used.
-		final |= seen.All().Granted & predicted
+		final |= seen.All().Granted & predicted & proved
 	} else if final, err = l.substitute(ctx, final); err != nil {
 		return err
 	}
@@ -304,7 +317,7 @@ func (l *learner) run(ctx context.Context) error {
 		// Runs that were cut short may have passed too early. Once more, with all
 		// the time.
 		l.patient = true
-		if final, err = l.minimise(ctx, proved, advise.OnlySet(seen)); err != nil {
+		if final, err = l.minimise(ctx, proved, doubtful); err != nil {
 			return err
 		}
 		if proven, err = l.confirm(ctx, final); err != nil {
@@ -316,7 +329,22 @@ func (l *learner) run(ctx context.Context) error {
 		l.shaken, final = true, proved
 	}
 	l.conclude(final, proven)
+	if l.opts.Declared != nil {
+		l.declaration(p.Trials[declared], final)
+	}
 	return nil
+}
+
+// declaration compares what is declared with what was found. first is the trial with
+// exactly the declared set.
+func (l *learner) declaration(first usage.Trial, final caps.Set) {
+	set := *l.opts.Declared
+	d := &usage.Declaration{Set: set, Suffices: first.Passed, Reason: first.Reason}
+	if !first.Passed {
+		d.Missing = final &^ set
+	}
+	d.Unneeded = set &^ final
+	l.profile.Declared = d
 }
 
 // prove finds a set that passes, beginning with the predicted one. What a

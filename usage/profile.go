@@ -47,6 +47,8 @@ type Profile struct {
 	Capsets      []Capset       `json:"capsets,omitempty"`
 	Trials       []Trial        `json:"trials"`
 	Sets         map[Phase]Sets `json:"sets"`
+	// Declared compares with what the image says of itself, where that was asked for.
+	Declared *Declaration `json:"declared,omitempty"`
 
 	// Complete is false if anything could be missing: data lost, a time limit,
 	// an interrupted run. Notes say what.
@@ -64,6 +66,19 @@ type Profile struct {
 	// Conflicts where they disagree on what is needed.
 	Merged    []Source   `json:"merged,omitempty"`
 	Conflicts []Conflict `json:"conflicts,omitempty"`
+
+	// Origin is the registry that it came from; nil if it was learned here.
+	Origin *Origin `json:"origin,omitempty"`
+}
+
+// Origin says where a profile came from that others had shared.
+type Origin struct {
+	Reference string    `json:"reference"` // the image's, as the user gave it
+	Digest    string    `json:"digest"`    // the artifact's manifest
+	Pulled    time.Time `json:"pulled"`
+	// Images are the ids that engines give the image it is attached to, none if it was
+	// learned from another.
+	Images []string `json:"images,omitempty"`
 }
 
 // Subject is what was learned.
@@ -87,6 +102,16 @@ type Use struct {
 	Command []string `json:"command,omitempty"` // the user's line with the capabilities put in
 	Flags   []string `json:"flags,omitempty"`   // only those
 	Systemd []string `json:"systemd,omitempty"` // lines of a [Service] section
+}
+
+// Declaration is what somebody said that the workload needs, compared with what it
+// does.
+type Declaration struct {
+	Set      caps.Set `json:"set"`
+	Suffices bool     `json:"suffices"` // the workload ran with exactly that set
+	Reason   string   `json:"reason,omitempty"`
+	Missing  caps.Set `json:"missing"`  // what it needs beside
+	Unneeded caps.Set `json:"unneeded"` // what it works without
 }
 
 // Status parts the baseline.

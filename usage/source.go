@@ -19,7 +19,7 @@ const Absent Status = "absent"
 // forgets nor counts twice.
 type Source struct {
 	Name string `json:"name"` // the file's, without its directory
-	// SHA256 is that of the profile as [Profile.Marshal] writes it.
+	// SHA256 is that of the profile as [Profile.Marshal] writes it, without its origin.
 	SHA256  string    `json:"sha256"`
 	Created time.Time `json:"created"`
 	Kernel  string    `json:"kernel"`
@@ -90,7 +90,9 @@ func (s *Source) claim(c caps.Cap) Claim {
 
 // source is the profile in short.
 func (p *Profile) source(name string) (Source, error) {
-	data, err := p.Marshal()
+	plain := *p
+	plain.Origin = nil // it is the same one, wherever it came from
+	data, err := plain.Marshal()
 	if err != nil {
 		return Source{}, err
 	}

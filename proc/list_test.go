@@ -1,0 +1,147 @@
+package proc
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/leastcap/leastcap/caps"
+)
+
+const statusText = "Name:\tsleep\nUmask:\t0022\nState:\tS (sleeping)\nPid:\t7\nPPid:\t3\nUid:\t1000\t0\t0\t0\nCapInh:\t0000000000000000\nCapPrm:\t00000000000000c0\nCapEff:\t0000000000000080\nCapBnd:\t00000000000000c0\nCapAmb:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n"
+
+func TestList(t *testing.T) {
+	root := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	id, outer := strings.Repeat("ab", 32), strings.Repeat("cd", 32)
+	write("7/status", statusText)
+	write("7/cgroup", "4:pids:/docker/"+outer+"/docker/"+id+"\n0::/\n")
+	write("12/status", "Name:\told\nPPid:\t2\nUid:\t5\t5\t5\t5\nCapInh:\t0\nCapPrm:\t0\nCapEff:\t0\nCapBnd:\t1\n")
+	write("13/cgroup", "")         // ended meanwhile
+	write("14/status", "Name:\tx") // cut off
+	write("self/status", statusText)
+	write("uptime", "")
+	got, unreadable, err := List(root)
+	if err != nil || unreadable != 0 {
+		t.Fatal(unreadable, err)
+	}
+	setid := caps.Of(caps.Setgid, caps.Setuid)
+	want := []Process{
+		{PID: 7, PPID: 3, UID: 0, Comm: "sleep", State: caps.State{Permitted: setid, Effective: caps.Of(caps.Setuid), Bounding: setid}, NoNewPrivs: true, Seccomp: 2, Container: id, Engine: "docker"},
+		{PID: 12, PPID: 2, UID: 5, Comm: "old", State: caps.State{Bounding: caps.Of(caps.Chown)}, Seccomp: -1},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if got[0].Kthread() || !got[1].Kthread() {
+		t.Error("which one is the kernel's?")
+	}
+	if _, _, err := List(filepath.Join(root, "nosuch")); err == nil {
+		t.Error("no error without /proc")
+	}
+}
+
+// This process is in the list of the real /proc, with its own sets.
+func TestListSelf(t *testing.T) {
+	if _, err := exec.LookPath("true"); err != nil {
+		t.Skip("no commands")
+	}
+	if _, err := os.Stat("/proc/self/status"); err != nil {
+		t.Skip("this test needs /proc")
+	}
+	list, _, err := List("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range list {
+		if p.PID == os.Getpid() {
+			if b, err := Bounding(os.Getpid()); err != nil || b != p.State.Bounding || p.PPID != os.Getppid() {
+				t.Errorf("%+v, bounding %v %v", p, b, err)
+			}
+			return
+		}
+	}
+	t.Error("this process is not in the list")
+}
+
+func TestContainerOf(t *testing.T) {
+	id := strings.Repeat("0f", 32)
+	for path, engine := range map[string]string{
+		"12:pids:/docker/" + id:                               "docker",
+		"0::/system.slice/docker-" + id + ".scope":            "docker",
+		"0::/machine.slice/libpod-" + id + ".scope/container": "podman",
+		"0::/kubepods.slice/kubepods-besteffort.slice/kubepods-pod1.slice/cri-containerd-" + id + ".scope": "containerd",
+		"3:cpu:/kubepods/besteffort/pod1/crio-" + id:                                                       "crio",
+		"3:cpu:/kubepods/besteffort/pod1/" + id:                                                            "",
+		"1:name=systemd:/leastcap-" + id:                                                                   "leastcap",
+	} {
+		if gotID, got := containerOf([]byte("13:cpu:/\n" + path + "\n")); gotID != id || got != engine {
+			t.Errorf("%s: %s %q", path, gotID, got)
+		}
+	}
+	if id, engine := containerOf([]byte("0::/user.slice/session-1.scope\n")); id != "" || engine != "" {
+		t.Error(id, engine)
+	}
+}
+
+// A thread may have other sets than its process: capset(2) is the thread's.
+func TestThreads(t *testing.T) {
+	root := t.TempDir()
+	for name, text := range map[string]string{
+		"7/status":         statusText + "Threads:\t3\n",
+		"7/task/7/status":  statusText,
+		"7/task/8/status":  strings.Replace(strings.Replace(statusText, "CapEff:\t0000000000000080", "CapEff:\t0000000000000000", 1), "sleep", `a\nb\\`, 1),
+		"7/task/9/status":  statusText,
+		"7/task/10/status": "",
+	} {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := Read(root, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	setid := caps.Of(caps.Setgid, caps.Setuid)
+	want := []Thread{{TID: 8, Comm: "a\nb\\", State: caps.State{Permitted: setid, Bounding: setid}}}
+	if diff := cmp.Diff(want, p.Threads); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestConfined(t *testing.T) {
+	if _, err := os.Stat("/proc/self/ns"); err != nil {
+		t.Skip("this test needs /proc")
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Confined("/proc", os.Getpid())
+	if c.Own == nil || len(c.Own) != 0 || c.Exe != exe || c.SetID || len(c.Args) != len(os.Args) {
+		t.Errorf("%+v", c)
+	}
+	if c := Confined("/proc", -1); c.Own != nil || c.Exe != "" || c.Args != nil {
+		t.Errorf("%+v", c)
+	}
+	if ns := UserNamespace("/proc", "self"); ns == "" || ns != UserNamespace("/proc", "thread-self") {
+		t.Error(ns)
+	}
+}

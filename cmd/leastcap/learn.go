@@ -13,6 +13,7 @@ import (
 
 	"github.com/charmbracelet/x/term"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/leastcap/leastcap/engine"
 	"github.com/leastcap/leastcap/engine/cli"
@@ -35,12 +36,15 @@ type learnFlags struct {
 	stop    time.Duration
 	quiet   bool
 	noSave  bool
+	engine  string
+	image   string
+	rootfs  string
 }
 
 func newLearn(stdout, stderr io.Writer) *cobra.Command {
 	var f learnFlags
 	cmd := &cobra.Command{
-		Use:   "learn [flags] -- COMMAND [ARG...]",
+		Use:   "learn [flags] -- COMMAND [ARG...]\n  leastcap learn [flags] --image REF|--rootfs DIR [-- COMMAND [ARG...]]",
 		Short: "Find and prove the capabilities that a workload needs",
 		Long: `Run a workload as it is and watch what the kernel checks, predict the set of
 capabilities that it needs, run it again with exactly that set, and take away
@@ -51,6 +55,12 @@ run as it stands with other capabilities put in, or any other command, which is
 run on this host in a cgroup of its own with a reduced bounding set. Containers
 are started and removed several times; volumes and networks in the line are
 used as they are.
+
+Without an engine, on leastcap's embedded runtime, run: --image with an image of any
+place, --rootfs with a directory, or --engine embedded with a docker line; runs then
+take milliseconds. Containers there have a network with the host alone. With --engine
+api a docker line is run through the Engine API, Docker's or Podman's: no command of the
+engine is needed then.
 
 The check runs with sh -c on this host until it passes, with LEASTCAP_CONTAINER,
 LEASTCAP_IP and LEASTCAP_PID set. Without one a run passes if the command exits
@@ -70,6 +80,8 @@ directory that LEASTCAP_PROFILES names.
 		Example: `  leastcap learn --check 'curl -fsS http://$LEASTCAP_IP/' -- docker run -p 80:80 nginx
   leastcap learn --profile ping.json -- docker run --rm alpine ping -c1 127.0.0.1
   leastcap learn --check 'redis-cli ping' --output flags -- docker run -p 6379:6379 redis
+  leastcap learn --image ./image.tar --check 'curl -fsS http://$LEASTCAP_IP/'
+  leastcap learn --engine embedded -- docker run --rm -v "$PWD:/src" builder make
   leastcap learn --starts 2 --exec 'backup: pg_dumpall -U postgres' -- docker run -v data:/var/lib/postgresql/data postgres
   leastcap learn --user www-data --check 'curl -fsS http://127.0.0.1/' -- /usr/local/bin/server`,
 		DisableFlagsInUseLine: true,
@@ -83,6 +95,22 @@ directory that LEASTCAP_PROFILES names.
 	fl := cmd.Flags()
 	fl.SetInterspersed(false) // the workload's own flags are not ours
 	fl.SortFlags = false
+	f.runFlags(fl)
+	fl.StringVar(&f.keep, "keep", "", "keep what is required, or all that was used (default: required with --check, else used)")
+	fl.BoolVar(&f.opts.ObserveOnly, "observe-only", false, "run it once as it is and only report what it used")
+	fl.StringVar(&f.user, "user", "", "run a host command as this user, with ambient capabilities")
+	fl.StringVar(&f.engine, "engine", "", "run a docker line on another: embedded, or api, the Engine API at DOCKER_HOST (default: the line's own command)")
+	fl.StringVar(&f.image, "image", "", "run this image on the embedded runtime: a name, an OCI layout, an archive")
+	fl.StringVar(&f.rootfs, "rootfs", "", "run the root file system in this directory on the embedded runtime")
+	fl.StringVarP(&f.output, "output", "o", "text", "text, json (the profile) or flags")
+	fl.StringVar(&f.profile, "profile", "", "write the profile to this file")
+	fl.BoolVar(&f.noSave, "no-save", false, "do not keep what is proven for leastcap run")
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress")
+	return cmd
+}
+
+// runFlags are those that say how runs are made, and what passes.
+func (f *learnFlags) runFlags(fl *pflag.FlagSet) {
 	fl.StringArrayVar(&f.checks, "check", nil, "command that tells whether the workload works, or NAME: COMMAND (repeatable: all must pass)")
 	fl.StringArrayVar(&f.exec, "exec", nil, "command to run with sh -c in the running workload, as docker exec does, or NAME: COMMAND (repeatable: each must exit 0)")
 	fl.DurationVar(&f.opts.CheckTimeout, "check-timeout", learn.DefaultCheckTimeout, "how long the workload may take until it works today")
@@ -92,18 +120,23 @@ directory that LEASTCAP_PROFILES names.
 	fl.IntVar(&f.opts.Runs, "runs", learn.DefaultRuns, "how often the final set must pass to be called proven")
 	fl.IntVar(&f.opts.Starts, "starts", 0, "start it this often in every run, with the same volumes, which are new at the first start")
 	fl.IntVar(&f.opts.Parallel, "parallel", 1, "how many independent runs to make at the same time")
-	fl.StringVar(&f.keep, "keep", "", "keep what is required, or all that was used (default: required with --check, else used)")
-	fl.BoolVar(&f.opts.ObserveOnly, "observe-only", false, "run it once as it is and only report what it used")
-	fl.StringVar(&f.user, "user", "", "run a host command as this user, with ambient capabilities")
-	fl.StringVarP(&f.output, "output", "o", "text", "text, json (the profile) or flags")
-	fl.StringVar(&f.profile, "profile", "", "write the profile to this file")
-	fl.BoolVar(&f.noSave, "no-save", false, "do not keep what is proven for leastcap run")
-	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress")
-	return cmd
 }
 
 func (f *learnFlags) validate(args []string, changed func(flag string) bool) error {
-	if len(args) == 0 {
+	if f.image != "" && f.rootfs != "" {
+		return &usageError{errors.New("--image and --rootfs contradict each other"), "leave one of them out"}
+	}
+	switch f.engine {
+	case "", engineEmbedded, engineAPI:
+	default:
+		return &usageError{fmt.Errorf("--engine %q is not known", f.engine), "use embedded or api, or leave it out: the line names its engine"}
+	}
+	for _, name := range []string{"image", "rootfs"} {
+		if changed(name) && fmt.Sprint(f.image, f.rootfs) == "" {
+			return &usageError{fmt.Errorf("--%s is empty", name), "name an image, or a directory"}
+		}
+	}
+	if len(args) == 0 && f.image == "" && f.rootfs == "" {
 		return &usageError{errors.New("no command to learn"), "put it behind --: leastcap learn --check 'curl -fsS http://$LEASTCAP_IP/' -- docker run nginx"}
 	}
 	switch f.output {
@@ -117,6 +150,17 @@ func (f *learnFlags) validate(args []string, changed func(flag string) bool) err
 	default:
 		return &usageError{fmt.Errorf("--keep %q is not known", f.keep), "use required or used"}
 	}
+	if err := f.validateRuns(changed); err != nil {
+		return err
+	}
+	if changed("profile") {
+		return f.validateProfile()
+	}
+	return nil
+}
+
+// validateRuns checks what runFlags are given.
+func (f *learnFlags) validateRuns(changed func(flag string) bool) error {
 	if f.opts.Runs < 1 {
 		return &usageError{fmt.Errorf("--runs %d: must be at least 1", f.opts.Runs), ""}
 	}
@@ -141,18 +185,14 @@ func (f *learnFlags) validate(args []string, changed func(flag string) bool) err
 	if f.opts.Parallel < 1 {
 		return &usageError{fmt.Errorf("--parallel %d: must be at least 1", f.opts.Parallel), ""}
 	}
-	f.opts.StopTimeout = -1 // the engine's
-	if changed("stop-timeout") {
-		f.opts.StopTimeout = f.stop
+	if changed("stop-timeout") && f.stop == 0 {
+		// The kill would race with an end that was asked for.
+		return &usageError{errors.New("--stop-timeout 0s: must be more than nothing"), "for example --stop-timeout 1s"}
 	}
-	if changed("profile") {
-		return f.validateProfile()
-	}
+	f.opts.StopTimeout = f.stop
 	return nil
 }
 
-// validateProfile finds out now, and not after minutes of learning, whether
-// the profile can be written.
 // parseCommands reads a repeatable flag. A name is how the evidence tells one command
 // from another, so that it stands for one only.
 func parseCommands(flag string, texts []string) ([]learn.Command, error) {
@@ -170,6 +210,8 @@ func parseCommands(flag string, texts []string) ([]learn.Command, error) {
 	return list, nil
 }
 
+// validateProfile finds out now, and not after minutes of learning, whether
+// the profile can be written.
 func (f *learnFlags) validateProfile() error {
 	if f.profile == "" || f.profile == "-" {
 		return &usageError{fmt.Errorf("--profile %q: not the name of a file", f.profile), "to print the profile: --output json"}
@@ -193,10 +235,43 @@ func (f *learnFlags) run(ctx context.Context, stdout, stderr io.Writer, args []s
 	_, isContainer := cli.Recognise(args)
 	var workload engine.Workload
 	var line *cli.Line
-	if isContainer {
-		if f.user != "" {
-			return &usageError{errors.New("--user is for host commands"), "give --user in the container line itself"}
+	var err error
+	own := f.engine == engineEmbedded
+	switch {
+	case f.image != "" || f.rootfs != "":
+		if line, err = rootfsLine(f.image+f.rootfs, f.rootfs != "", args); err != nil {
+			return err
 		}
+		own, isContainer = true, true
+	case f.engine != "" && !isContainer:
+		return &usageError{fmt.Errorf("--engine %s needs a docker run line", f.engine), "give one behind --: leastcap learn --engine " + f.engine + " -- docker run IMAGE"}
+	case f.engine == engineAPI:
+		if line, err = cli.Understand(args, nil); err != nil {
+			return err
+		}
+	case own:
+		if line, err = cli.Understand(args, []cli.FlagSpec{rootfsFlag}); err != nil {
+			return err
+		}
+	}
+	if isContainer && f.user != "" {
+		return &usageError{errors.New("--user is for host commands"), "give --user in the container line itself"}
+	}
+	if own {
+		w, done, err := embeddedWorkload(ctx, line, f.image != "" || f.rootfs != "")
+		if err != nil {
+			return err
+		}
+		defer done() // a lock on what is unpacked
+		workload = w
+	} else if line != nil {
+		w, done, err := apiWorkload(ctx, stderr, line)
+		if err != nil {
+			return err
+		}
+		defer done() // a connection
+		workload = w
+	} else if isContainer {
 		w, err := cli.New(ctx, args)
 		if err != nil {
 			return err
@@ -279,26 +354,8 @@ func writeFile(name string, p *usage.Profile) error {
 	if err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(name), ".leastcap-*")
-	if err != nil {
-		return fmt.Errorf("write the profile: %w", err)
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(data)
-	// A new file is its owner's alone (the line in it may hold a password); an old
-	// one keeps its mode.
-	if fi, serr := os.Stat(name); serr == nil {
-		if cerr := tmp.Chmod(fi.Mode().Perm()); err == nil {
-			err = cerr
-		}
-	}
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), name)
-	}
-	if err != nil {
+	// The line in a profile may hold a password: a new file is its owner's alone.
+	if err := replaceFile(name, data); err != nil {
 		return fmt.Errorf("write the profile: %w", err)
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	"github.com/leastcap/leastcap/engine"
 	"github.com/leastcap/leastcap/engine/cli"
 	"github.com/leastcap/leastcap/engine/host"
+	"github.com/leastcap/leastcap/image"
 	"github.com/leastcap/leastcap/learn"
 	"github.com/leastcap/leastcap/probe"
 	"github.com/leastcap/leastcap/report"
@@ -59,6 +60,14 @@ func main() {
 type status int
 
 func (s status) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+// statusOf is nil for success.
+func statusOf(code int) error {
+	if code == 0 {
+		return nil
+	}
+	return status(code)
+}
 
 // usageError is one in how leastcap was called.
 type usageError struct {
@@ -112,6 +121,8 @@ func explain(err error) (text, hint string, code int) {
 	var (
 		line     *cli.LineError
 		eng      *engine.Error
+		img      *image.Error
+		nothing  *undeclared
 		feature  *probe.FeatureError
 		baseline *learn.BaselineError
 		check    *learn.CheckError
@@ -129,6 +140,12 @@ func explain(err error) (text, hint string, code int) {
 		return baselineText(baseline), "make the line and the check work first; leastcap only takes away, it cannot mend", exitBaseline
 	case errors.As(err, &check):
 		return text, "checks are run with sh -c on this host", exitUsage
+	case errors.Is(err, image.ErrReference) && errors.As(err, &img):
+		return text, img.Hint, exitUsage
+	case errors.As(err, &nothing):
+		return text, "leastcap image label writes what was learned into the image", exitFindings
+	case errors.As(err, &img):
+		return text, img.Hint, exitBlind
 	case errors.As(err, &eng):
 		return text, eng.Hint, exitUsage
 	case errors.Is(err, learn.ErrUnseen):

@@ -21,18 +21,20 @@ const maxProfile = 64 << 20
 func newProfile(stdout, stderr io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "profile",
-		Short: "Show, merge and compare learned profiles",
-		Long: `Show, merge and compare the profiles that leastcap learn --profile FILE writes.
-Nothing is run, and no privileges are needed.`,
+		Short: "Show, merge, compare and share learned profiles",
+		Long: `Show, merge and compare the profiles that leastcap learn --profile FILE writes;
+share them through the image's registry; list and remove those that are kept for
+leastcap run. Nothing is run, and no privileges are needed.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return &usageError{fmt.Errorf("unknown command %q", "profile "+args[0]), "use leastcap profile show, merge or diff"}
+				return &usageError{fmt.Errorf("unknown command %q", "profile "+args[0]), "use leastcap profile show, merge, diff, push, pull, list or remove"}
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newProfileShow(stdout, stderr), newProfileMerge(stdout, stderr), newProfileDiff(stdout))
+	cmd.AddCommand(newProfileShow(stdout, stderr), newProfileMerge(stdout, stderr), newProfileDiff(stdout),
+		newProfilePush(stdout, stderr), newProfilePull(stdout, stderr), newProfileList(stdout, stderr), newProfileRemove(stdout))
 	return cmd
 }
 

@@ -35,6 +35,10 @@ take the rest away.
 	})
 	root.AddCommand(newLearn(stdout, stderr))
 	root.AddCommand(newRun(stdout, stderr))
+	root.AddCommand(newSpec(stdout, stderr))
+	root.AddCommand(newPs(stdout, stderr))
+	root.AddCommand(newAtomic(stdout, stderr))
+	root.AddCommand(newImage(stdout, stderr))
 	root.AddCommand(newProfile(stdout, stderr))
 	return root
 }

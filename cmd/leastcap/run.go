@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,7 @@ import (
 	"github.com/leastcap/leastcap/engine"
 	"github.com/leastcap/leastcap/engine/cli"
 	"github.com/leastcap/leastcap/engine/rules"
+	"github.com/leastcap/leastcap/proc"
 	"github.com/leastcap/leastcap/report"
 	"github.com/leastcap/leastcap/usage"
 )
@@ -31,6 +33,7 @@ var runFlags = []cli.FlagSpec{
 	{Name: "engine", Type: "string"},
 	{Name: "profile", Type: "string"},
 	{Name: "rules", Type: "string"},
+	{Name: "pull-profile", Type: "bool", NoOpt: "true"},
 	{Name: "explain", Type: "bool", NoOpt: "true"},
 	{Name: "dry-run", Type: "bool", NoOpt: "true"},
 }
@@ -39,13 +42,16 @@ func newRun(stdout, stderr io.Writer) *cobra.Command {
 	return &cobra.Command{
 		Use:   "run [flags] IMAGE [COMMAND] [ARG...]",
 		Short: "Run a container with the least it needs",
-		Long: `Run a container with docker, podman or nerdctl, and with as few capabilities as
-are known to do: those are added that are needed, instead of none being dropped.
+		Long: `Run a container with docker, podman, nerdctl or no engine at all, and with as few
+capabilities as are known to do: those are added that are needed, instead of none
+being dropped.
 
 The flags are the engine's own run flags, and these:
 
-      --engine NAME     docker, podman or nerdctl (default: the first that is there)
+      --engine NAME     docker, podman, nerdctl or embedded (default: the first that is
+                        there; embedded is leastcap's own, and needs nothing)
       --profile FILE    give what a learned profile recommends
+      --pull-profile    if none was learned here, look for one in the image's registry
       --rules NAME      give what another engine would give for the same flags:
                         docker, podman, containerd, crio or runc
       --explain         say where each capability comes from, before it starts
@@ -55,18 +61,31 @@ Capabilities come from the first of these that there is:
 
   1. --cap-add, --cap-drop and --privileged, which mean what they mean to the engine
   2. the profile
-  3. what leastcap learn proved here for this image, command and user
+  3. what leastcap learn proved here, or leastcap profile pull brought, for this
+     image, command and user
   4. the image's label ` + labelCaps + `
   5. nothing: a container without a word on capabilities gets none
 
-An image that is not there yet is pulled first, as its label has to be read.
+An image that is not there yet is pulled first, as its label has to be read. No
+registry is asked for profiles without --pull-profile, which does what leastcap
+profile pull does.
+
+The embedded runtime takes docker's flags, and --rootfs as podman does: IMAGE is then
+a directory. Images come from an engine, a registry, an OCI layout or an archive; they
+are unpacked once. A container lives no longer than leastcap, so there is no --detach;
+it has a network with the host alone, unless it is --network host.
+
+With --label IMAGE, and no = in it, the image's own label RUN says how it is run: that
+is leastcap atomic run IMAGE. (The engine's own --label takes KEY=VALUE.)
 
 Exit status:
   2  wrong usage, or the engine refuses what is asked for
-  3  the image could not be looked at
+  3  the image, or with --pull-profile its registry, could not be looked at, or the
+     container not be made
   otherwise the engine's own, which is the container's`,
 		Example: `  leastcap run --profile nginx.json -d -p 80:80 nginx
   leastcap run --explain --cap-drop all --cap-add chown alpine chown 33 /tmp
+  leastcap run --engine embedded --rm -p 8080:80 --cap-add chown nginx
   leastcap run --rules crio --explain --dry-run --cap-add net_raw alpine ping -c1 127.0.0.1`,
 		DisableFlagParsing:    true, // they are the engine's
 		DisableFlagsInUseLine: true,
@@ -74,35 +93,68 @@ Exit status:
 			if len(args) == 0 || slices.Contains(args[:1], "--help") {
 				return cmd.Help()
 			}
+			if words, ok := labelMode(args); ok {
+				run := newAtomicRun(stdout, stderr)
+				run.SetArgs(words)
+				return run.ExecuteContext(cmd.Context())
+			}
 			return runContainer(cmd.Context(), stdout, stderr, args)
 		},
 	}
 }
 
 func runContainer(ctx context.Context, stdout, stderr io.Writer, args []string) error {
-	line, err := runLine(args)
+	line, own, err := runLine(args)
 	if err != nil {
 		return err
 	}
-	img, err := inspectImage(ctx, stderr, line)
+	var (
+		img *localImage
+		src *source
+	)
+	if own {
+		if again, code, err := rootless(); again || err != nil {
+			return cmp.Or(err, statusOf(code))
+		}
+		ref := line.Image
+		if line.Value("pull") == "always" && !line.Bool("rootfs") {
+			ref = "docker://" + ref
+		}
+		if src, err = openSource(ctx, ref, line.Bool("rootfs")); err != nil {
+			return err
+		}
+		defer src.Close() // a lock on what is unpacked
+		img = src.local()
+	} else if img, err = inspectImage(ctx, stderr, line); err != nil {
+		return err
+	}
+	if line.Bool("pull-profile") && !asked(line) && !line.Has("rules") && !line.Has("profile") {
+		if err := pullForRun(ctx, stderr, line, img); err != nil {
+			return err
+		}
+	}
+	var available *caps.Set
+	if own {
+		available = proc.Available()
+	}
+	g, err := choose(line, img, available)
 	if err != nil {
 		return err
 	}
-	g, err := choose(line, img)
-	if err != nil {
-		return err
+	argv := line.Run(g.exact, names(runFlags))
+	if own {
+		argv = slices.Concat([]string{"leastcap", "run", "--engine", engineEmbedded}, argv[2:])
 	}
-	own := make([]string, len(runFlags))
-	for i, f := range runFlags {
-		own[i] = f.Name
-	}
-	argv := line.Run(g.exact, own)
 	if line.Bool("explain") {
 		g.explain(stderr, line)
 	}
 	if g.nothing && !line.Bool("quiet") && !line.Bool("explain") {
-		say(stderr, "%s gets no capabilities, as %s; to find out: leastcap learn -- %s", line.Image, g.source,
-			report.Clean(cli.Quote(line.Run(nil, own)), 300))
+		learn := "leastcap learn -- "
+		if own {
+			learn = "leastcap learn --engine " + engineEmbedded + " -- "
+		}
+		say(stderr, "%s gets no capabilities, as %s; to find out: %s%s", line.Image, g.source, learn,
+			report.Clean(cli.Quote(line.Run(nil, names(runFlags))), 300))
 	}
 	for _, w := range g.warnings {
 		say(stderr, "warning: %s", w)
@@ -111,50 +163,81 @@ func runContainer(ctx context.Context, stdout, stderr io.Writer, args []string) 
 		_, err := fmt.Fprintln(stdout, cli.Quote(argv))
 		return err
 	}
+	if own {
+		return runEmbedded(ctx, stdout, stderr, line, src, g)
+	}
+	return execute(argv, os.Environ())
+}
+
+// execute puts the engine's command in leastcap's place, so that the terminal, signals
+// and the exit status are the container's own.
+func execute(argv, env []string) error {
 	program, err := exec.LookPath(argv[0])
 	if err != nil {
 		return &engine.Error{Problem: fmt.Sprintf("cannot run %q", argv[0]), Reason: errors.Unwrap(err).Error(), Hint: "install it, or name another with --engine"}
 	}
-	// The engine's command takes leastcap's place, so that the terminal, signals and
-	// the exit status are the container's own.
 	signal.Reset(syscall.SIGPIPE)
-	return fmt.Errorf("execute %s: %w", program, syscall.Exec(program, argv, os.Environ()))
+	return fmt.Errorf("execute %s: %w", program, syscall.Exec(program, argv, env))
 }
 
-// runLine makes the engine's line of what the user typed behind `leastcap run`.
-func runLine(args []string) (*cli.Line, error) {
-	names := cli.Engines()
+func names(flags []cli.FlagSpec) []string {
+	list := make([]string, len(flags))
+	for i, f := range flags {
+		list[i] = f.Name
+	}
+	return list
+}
+
+// runLine makes the engine's line of what the user typed behind `leastcap run`. own
+// says that no engine is to run it: then it is as for docker.
+func runLine(args []string) (line *cli.Line, own bool, err error) {
+	// Only leastcap's own is looked for first: the tables tell the engines apart, and
+	// asking an installed one for its flags takes longer than a container does.
+	embeddedLine := func() (*cli.Line, error) {
+		return cli.UnderstandAs("docker", slices.Concat([]string{"docker", "run"}, args), append(slices.Clone(runFlags), rootfsFlag))
+	}
+	line, err = embeddedLine()
+	if err == nil && line.Value("engine") == engineEmbedded {
+		return line, true, nil
+	}
+	engines := cli.Engines()
 	understand := func(program string) (*cli.Line, error) {
 		return cli.Understand(slices.Concat([]string{program, "run"}, args), runFlags)
 	}
 	// Each engine has flags of its own, so that the line is whole only for the one
 	// that it names.
-	for _, name := range names {
+	for _, name := range engines {
 		line, err := understand(name)
 		if err != nil || !line.Has("engine") {
 			continue
 		}
 		switch engine := line.Value("engine"); {
 		case engine == name:
-			return line, nil
-		case !slices.Contains(names, engine):
-			return nil, &usageError{fmt.Errorf("--engine %q is not known", engine), "use " + strings.Join(names, ", ")}
+			return line, false, nil
+		case engine != engineEmbedded && !slices.Contains(engines, engine):
+			return nil, false, &usageError{fmt.Errorf("--engine %q is not known", engine), "use " + strings.Join(append(engines, engineEmbedded), ", ")}
 		}
 	}
-	program := names[0]
-	for _, name := range names {
+	if line != nil && line.Value("engine") == engineEmbedded {
+		return nil, true, err
+	}
+	for _, name := range engines {
 		if _, err := exec.LookPath(name); err == nil {
-			program = name
-			break
+			line, err = understand(name)
+			return line, false, err
 		}
 	}
-	return understand(program)
+	line, err = embeddedLine()
+	return line, true, err
 }
 
 // localImage is what is used of `docker image inspect`.
 type localImage struct {
-	ID     string `json:"Id"`
-	Config struct {
+	ID           string `json:"Id"`
+	RepoDigests  []string
+	Os           string
+	Architecture string
+	Config       struct {
 		User   string
 		Labels map[string]string
 	}
@@ -216,14 +299,18 @@ type given struct {
 	warnings []string
 }
 
+// asked says that the line itself has a word on capabilities.
+func asked(line *cli.Line) bool {
+	return line.Has("cap-add") || line.Has("cap-drop") || line.Privileged()
+}
+
 // choose finds out what the container gets.
-func choose(line *cli.Line, img *localImage) (*given, error) {
+func choose(line *cli.Line, img *localImage, available *caps.Set) (*given, error) {
 	g := &given{user: line.User()}
 	if g.user == "" {
 		g.user = img.Config.User
 	}
-	asked := line.Has("cap-add") || line.Has("cap-drop") || line.Privileged()
-	if asked && line.Has("profile") {
+	if asked(line) && line.Has("profile") {
 		return nil, &usageError{errors.New("--profile and capability flags contradict each other"), "leave one of them out"}
 	}
 	name := line.Engine
@@ -237,7 +324,7 @@ func choose(line *cli.Line, img *localImage) (*given, error) {
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("--rules: %w", err), "leastcap run --help says what they are for"}
 	}
-	in := rules.Request{Add: line.CapAdd(), Drop: line.CapDrop(), Privileged: line.Privileged(), User: g.user}
+	in := rules.Request{Add: line.CapAdd(), Drop: line.CapDrop(), Privileged: line.Privileged(), User: g.user, Available: available}
 	if label, ok := img.Config.Labels[labelCaps]; ok {
 		in.Label = &label
 	}
@@ -248,7 +335,7 @@ func choose(line *cli.Line, img *localImage) (*given, error) {
 	}
 
 	switch {
-	case asked || line.Has("rules"):
+	case asked(line) || line.Has("rules"):
 		if g.result, err = engineRules.Apply(in); err != nil {
 			return nil, &usageError{err, "change the flags, or leave --rules out"}
 		}
@@ -286,6 +373,9 @@ func choose(line *cli.Line, img *localImage) (*given, error) {
 			return nil, &usageError{fmt.Errorf("the image's label %s=%q is no list of capabilities", labelCaps, *in.Label), "say what it gets: --cap-drop ALL and one --cap-add for each, or --profile"}
 		}
 		g.set(set, "the image's label "+labelCaps)
+		if more := set.Minus(engineRules.Default); !more.Empty() {
+			g.warnings = append(g.warnings, fmt.Sprintf("the image's label %s names %v, which %s gives to nobody by default", labelCaps, more, name))
+		}
 	default:
 		g.set(0, "nothing says that it needs any")
 		g.nothing = true
@@ -311,16 +401,26 @@ func (g *given) set(set caps.Set, source string) {
 }
 
 func (g *given) fromProfile(p *usage.Profile, file string, img *localImage) {
-	g.set(p.Recommended, "profile "+file)
+	source := "profile " + file
+	var known []string
+	if o := p.Origin; o != nil {
+		source, known = "a profile from the registry of "+o.Reference, o.Images
+		g.set(p.Recommended, fmt.Sprintf("%s (%s, in %s)", source, o.Digest, file))
+	} else {
+		g.set(p.Recommended, source)
+	}
 	for c := range p.Recommended.Values() {
 		word := "used"
 		if p.Required.Has(c) {
 			word = "required"
 		}
-		g.origin[c] = word + ", says profile " + file
+		g.origin[c] = word + ", says " + source
 	}
 	warn := func(format string, args ...any) { g.warnings = append(g.warnings, fmt.Sprintf(format, args...)) }
-	if p.Subject.ImageID != "" && img.ID != "" && strings.TrimPrefix(p.Subject.ImageID, "sha256:") != strings.TrimPrefix(img.ID, "sha256:") {
+	same := func(id string) bool {
+		return strings.TrimPrefix(id, "sha256:") == strings.TrimPrefix(img.ID, "sha256:")
+	}
+	if p.Subject.ImageID != "" && img.ID != "" && !same(p.Subject.ImageID) && !slices.ContainsFunc(known, same) {
 		warn("the profile was learned from another image (%s, id %.19s) than this one (id %.19s)", p.Subject.Image, p.Subject.ImageID, img.ID)
 	}
 	if !p.Complete {

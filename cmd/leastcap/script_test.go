@@ -26,11 +26,12 @@ func TestMain(m *testing.M) {
 // TestScripts runs testdata/script/*.txtar, one topic a file. A file whose name
 // begins with docker_ needs Docker, one with root_ only root and BPF.
 func TestScripts(t *testing.T) {
+	images := filepath.Join(t.TempDir(), "images")
 	for prefix, need := range map[string][]testenv.Requirement{
 		"":     nil,
 		"root": {testenv.Root, testenv.BPF, testenv.Command("setpriv")},
 		"docker": {
-			testenv.Root, testenv.BPF, testenv.Docker,
+			testenv.Root, testenv.BPF, testenv.Docker, testenv.Command("pscap"),
 			testenv.Image("leastcap-test/tiny"), testenv.Image("leastcap-test/services"),
 		},
 	} {
@@ -52,10 +53,12 @@ func TestScripts(t *testing.T) {
 				t.Run(f.Name(), func(t *testing.T) {
 					testscript.Run(t, testscript.Params{
 						Files: []string{"testdata/script/" + f.Name()},
-						Cmds:  map[string]func(*testscript.TestScript, bool, []string){"status": status_, "ended": ended},
+						Cmds:  map[string]func(*testscript.TestScript, bool, []string){"status": status_, "ended": ended, "registry": registry_, "image": image_},
 						Setup: func(e *testscript.Env) error {
 							e.Setenv("PATH", e.Getenv("PATH")+":/usr/sbin:/sbin")
 							e.Setenv(storeVariable, filepath.Join(e.WorkDir, "profiles"))
+							e.Setenv("LEASTCAP_IMAGES", images)
+							e.Setenv("LEASTCAP_ROOT", filepath.Join(e.WorkDir, "root"))
 							return nil
 						},
 						RequireExplicitExec: true,

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/leastcap/leastcap/engine/cli"
@@ -44,6 +45,23 @@ func storeFile(dir, imageID string, line *cli.Line) string {
 	id := strings.TrimPrefix(imageID, "sha256:")                             // Podman leaves it out
 	key, _ := json.Marshal([]any{id, entrypoint, line.Command, line.User()}) // words only: cannot fail
 	return filepath.Join(dir, fmt.Sprintf("%.12s-%.16x.json", id, sha256.Sum256(key)))
+}
+
+// storedLine understands the command line of a profile: an engine's, or leastcap's own,
+// which has docker's flags and its own. No engine is asked.
+func storedLine(words []string) (*cli.Line, error) {
+	if ownLine(words) {
+		return cli.UnderstandAs("docker", slices.Concat([]string{"docker"}, words[1:]), append(slices.Clone(runFlags), rootfsFlag))
+	}
+	name, ok := cli.Recognise(words)
+	if !ok {
+		return cli.Parse(words) // says what is wrong
+	}
+	return cli.UnderstandAs(name, words, []cli.FlagSpec{rootfsFlag})
+}
+
+func ownLine(words []string) bool {
+	return len(words) > 1 && words[0] == "leastcap" && words[1] == "run"
 }
 
 // save keeps a profile for leastcap run. Only what is proven is kept.

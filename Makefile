@@ -7,6 +7,12 @@ SHELL := /bin/bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# The embedded runtime is made with cgo, and confines system calls with libseccomp.
+# Where there is no C compiler, or no libseccomp, leastcap is built without them and
+# says so when a container is to be run.
+CGO = $(shell [ "$$(go env GOOS)" = linux ] && command -v "$$(go env CC)" >/dev/null && echo 1 || echo 0)
+TAGS = $(shell [ -e /usr/include/seccomp.h ] && echo seccomp)
+STATIC = $(if $(filter 1,$(CGO)),-linkmode external -extldflags -static)
 # More arguments for go test, such as -run, -v or -json.
 TESTFLAGS ?=
 # The packages that are tested.
@@ -17,26 +23,29 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/leastcap
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/leastcap ./cmd/leastcap
+	CGO_ENABLED=$(CGO) go build -trimpath -buildvcs=false -tags 'netgo osusergo $(TAGS)' -ldflags '$(LDFLAGS) $(STATIC)' -o bin/leastcap ./cmd/leastcap
 
 setup: ## install what the tests need (Debian, root), start Docker, build the test images
 	@scripts/setup.sh
 	@scripts/docker-up.sh
 	@scripts/test-image.sh $(IMAGES)
 
-demo: setup build ## learn what nginx needs
-	bin/leastcap learn --check 'curl -fsS http://$$LEASTCAP_IP/' -- \
-	  docker run leastcap-test/services nginx -g 'daemon off;'
+demo: ## learn what a small service needs, on the embedded runtime (Go and root are enough)
+	@scripts/setup.sh build
+	@$(MAKE) --no-print-directory build
+	CGO_ENABLED=0 go build -trimpath -o bin/demo/root/service ./scripts/demo
+	@bin/demo/root/service image bin/demo/root
+	bin/leastcap learn --rootfs bin/demo/root --check 'bin/demo/root/service check http://$$LEASTCAP_IP/' -- /service
 
 # Everything is built first, in parallel. The packages are then tested one at a
 # time (-p 1): their containers and probes share one kernel and one engine, and
 # a busy neighbour would make a service look dead.
 test: setup ## run all tests; nothing may be skipped
 	go build ./...
-	LEASTCAP_TEST=1 go test -count=1 -p 1 -timeout 15m $(TESTFLAGS) $(PKGS)
+	LEASTCAP_TEST=1 go test -tags '$(TAGS)' -count=1 -p 1 -timeout 15m $(TESTFLAGS) $(PKGS)
 
 bench: setup ## run the benchmarks
-	go test -run '^$$' -bench . -benchmem -p 1 -timeout 30m $(TESTFLAGS) $(PKGS)
+	go test -tags '$(TAGS)' -run '^$$' -bench . -benchmem -p 1 -timeout 30m $(TESTFLAGS) $(PKGS)
 	@if [ -x scripts/bench.sh ]; then scripts/bench.sh; fi
 
 truth: setup ## find afresh what the bench's workloads really need (about half an hour)
@@ -51,8 +60,8 @@ generate: ## write the generated files anew (clang of Debian 12)
 lint: ## format, vet, staticcheck, shellcheck, generated files, import fences
 	@files=$$(git ls-files --cached --others --exclude-standard '*.go' | grep -v /testdata/ | xargs -r gofmt -l); \
 	  if [ -n "$$files" ]; then echo "not formatted (gofmt -w):" $$files >&2; exit 1; fi
-	go vet ./...
-	go run $(STATICCHECK) ./...
+	go vet -tags '$(TAGS)' ./...
+	go run $(STATICCHECK) -tags '$(TAGS)' ./...
 	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; fi
 	scripts/generated.sh
 	go test -count=1 ./internal/fences

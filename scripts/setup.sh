@@ -1,5 +1,6 @@
 #!/bin/sh
-# Install what leastcap's build and tests need on a bare Debian 12.
+# Install what leastcap's build and tests need on a bare Debian 12; with the argument
+# "build" only what the build needs.
 # Does nothing, quickly, when everything is there.
 set -eu
 
@@ -16,7 +17,14 @@ die() {
 # What is looked for (a command, or a file when it starts with /) and the
 # Debian package that brings it. Commands rather than packages are asked for:
 # Docker's own packages do as well as Debian's, and conflict with them.
-needs='
+build_needs='
+make make
+gcc gcc
+/usr/include/stdio.h libc6-dev
+/usr/include/seccomp.h libseccomp-dev
+/etc/ssl/certs/ca-certificates.crt ca-certificates
+'
+needs="$build_needs"'
 dockerd docker.io
 docker docker.io
 iptables iptables
@@ -28,15 +36,18 @@ capsh libcap2-bin
 mmdebstrap mmdebstrap
 curl curl
 podman podman
+docker-registry docker-registry
 runc runc
+crun crun
+umoci umoci
+skopeo skopeo
 ps procps
+pscap libcap-ng-utils
 git git
-make make
-gcc gcc
-/usr/include/stdio.h libc6-dev
 flock util-linux
-/etc/ssl/certs/ca-certificates.crt ca-certificates
 '
+
+[ "${1:-}" != build ] || needs=$build_needs
 
 # missing prints the packages of the needs that are not met.
 missing() {

@@ -57,7 +57,9 @@ build_services() {
   list=$(sources)
   # An apt list with the updates but not the suite itself is of no use.
   grep -q " $suite main\$" <<<"$list" || list=
-  mmdebstrap --quiet "${services_options[@]}" --include="$services_packages" \
+  # In a mount namespace of its own: a build that is killed leaves a directory, but none
+  # of the machine's file systems mounted in it for an rm -r to go through.
+  unshare --mount --propagation private mmdebstrap --quiet "${services_options[@]}" --include="$services_packages" \
     "$suite" "$work/services.tar" ${list:+"$list"} >&2 </dev/null
   import services "$1" <"$work/services.tar"
   # An import that loses extended attributes would lose what ping needs at exec.

@@ -115,8 +115,10 @@ func (b *builder) shared(ctx context.Context, packages []string) error {
 		return err
 	}
 	tar := filepath.Join(work, "shared.tar")
-	args := slices.Concat([]string{"--quiet"}, options, []string{"--include=" + strings.Join(packages, ","), suite, tar}, sources(ctx))
-	if err := run(ctx, "mmdebstrap", args...); err != nil {
+	// In a mount namespace of its own: a build that is killed leaves a directory, but none
+	// of the machine's file systems mounted in it for an rm -r to go through.
+	args := slices.Concat([]string{"--mount", "--propagation", "private", "mmdebstrap", "--quiet"}, options, []string{"--include=" + strings.Join(packages, ","), suite, tar}, sources(ctx))
+	if err := run(ctx, "unshare", args...); err != nil {
 		return err
 	}
 	if err := run(ctx, "docker", "import", "--change", "LABEL "+recipeLabel+"="+recipe, tar, truth.SharedImage); err != nil {

@@ -8,7 +8,7 @@ package fences
 // is not here is a mistake, in the layout or in this table.
 var order = [][]string{
 	{"caps"},
-	{"caps/catalog", "engine/rules"},
+	{"caps/catalog", "caps/catalog/proof", "engine/rules"},
 	{"usage"},
 	{"advise"},
 	{"manifest"},
@@ -39,6 +39,7 @@ var testingPackages = []string{
 	"internal/fences",
 	"internal/kerneltest",
 	"internal/testenv",
+	"caps/catalog/proof/testdata/operate",
 	"engine/embedded/testdata/regain",
 	"scripts/demo",
 	"scripts/testsum",

@@ -75,6 +75,9 @@ func Command(name string) Requirement {
 	}}
 }
 
+// Feature is something that a kernel or a machine may lack. check says what is missing.
+func Feature(name string, check func() error) Requirement { return Requirement{name, check} }
+
 // Need skips or fails the test, as the package comment says, unless every
 // requirement is met.
 func Need(t testing.TB, what ...Requirement) {

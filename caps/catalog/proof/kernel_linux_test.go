@@ -23,6 +23,7 @@ import (
 var (
 	kernelFile = flag.String("kernel", "", "the image of the kernel to measure on")
 	lacks      = flag.String("lacks", "smack", "features that it lacks, with commas between them")
+	only       = flag.String("only", "", "the experiments to make, with commas between them; empty for all")
 )
 
 // TestOtherKernel makes the experiments under another kernel, in QEMU:
@@ -44,7 +45,8 @@ func TestOtherKernel(t *testing.T) {
 	}
 	all := map[string]asked{}
 	for _, e := range proof.All() {
-		if slices.ContainsFunc(e.Needs, func(n string) bool { return strings.Contains(*lacks, n) }) {
+		lack := slices.ContainsFunc(e.Needs, func(n string) bool { return slices.Contains(strings.Split(*lacks, ","), n) })
+		if lack || *only != "" && !slices.Contains(strings.Split(*only, ","), e.Name) {
 			continue
 		}
 		rs, _ := runs(e, caps.All())

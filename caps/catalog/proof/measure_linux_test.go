@@ -31,11 +31,15 @@ type laboratory struct {
 func newLaboratory(t *testing.T) *laboratory {
 	t.Helper()
 	testenv.Need(t, testenv.Root, testenv.Feature("the embedded runtime", embedded.Available))
-	dir := t.TempDir()
+	// What a killed test leaves under such a name, the next one of engine/embedded removes.
+	dir, err := os.MkdirTemp("", "leastcap-embedded-"+string(proc.Self())+".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
 	t.Setenv("LEASTCAP_ROOT", filepath.Join(dir, "state"))
 	l := &laboratory{root: filepath.Join(dir, "root"), shared: filepath.Join(dir, "shared")}
 	build(t, dir, l.root)
-	var err error
 	if l.all, err = proc.Bounding(os.Getpid()); err != nil {
 		t.Fatal(err)
 	}

@@ -172,7 +172,7 @@ func (e Experiment) Sentence() string {
 	case e.Without.Errno():
 		return fmt.Sprintf("%s gives %s without it", e.Operation, e.Without)
 	}
-	return fmt.Sprintf("%s ends in %s without it, in %s with it", e.Operation, e.Without, e.With)
+	return fmt.Sprintf("%s succeeds without it too, but gives %s instead of %s", e.Operation, e.Without, e.With)
 }
 
 func (e Experiment) clone() Experiment {

@@ -60,9 +60,9 @@ var kernel = map[string]operation{
 				return "", err
 			}
 			if address == 0 {
-				return "zero", nil
+				return "zeros", nil
 			}
-			return "an address", nil
+			return "addresses", nil
 		}
 		return "", fmt.Errorf("/proc/kallsyms has no _stext")
 	}},

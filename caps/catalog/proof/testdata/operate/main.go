@@ -9,9 +9,10 @@
 //	                         done with the capabilities of a hexadecimal set alone
 //	operate drop SET ...     takes away all capabilities but those of a hexadecimal set,
 //	                         for good, and goes on with the words behind it
-//	operate boot             as the first process of a machine: makes one line of these words
-//	                         after the other, from the file /lines, prints what came of it
-//	                         to the console, and powers off
+//	operate lines FILE       what stands in a file, one line of these words after the other,
+//	                         in the root file system that this program made
+//	operate boot             the same as the first process of a machine, from the file /lines;
+//	                         then powers it off
 //	operate tree ROOT DIR SHARED
 //	                         makes a root file system for all of it, a file in DIR, and its
 //	                         handle in SHARED
@@ -112,7 +113,7 @@ func main() {
 		args = []string{"boot"} // rdinit takes no arguments
 	}
 	if len(args) == 0 {
-		fmt.Fprintln(os.Stderr, "usage: operate do|userns|namespaces|drop|boot|tree …")
+		fmt.Fprintln(os.Stderr, "usage: operate do|userns|namespaces|drop|lines|boot|tree …")
 		os.Exit(2)
 	}
 	switch args[0] {
@@ -123,6 +124,8 @@ func main() {
 		}
 	case "boot":
 		boot()
+	case "lines":
+		lines(args[1])
 	case "drop":
 		set, err := strconv.ParseUint(args[1], 16, 64)
 		if err == nil {

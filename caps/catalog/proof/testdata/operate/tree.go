@@ -117,13 +117,21 @@ func boot() {
 	if err := os.WriteFile("/proc/sys/kernel/perf_event_paranoid", []byte("2"), 0); err != nil {
 		fmt.Println(err)
 	}
+	lines("/lines")
+	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+	select {}
+}
+
+// lines makes what stands in a file, one line of words after the other, in the root file
+// system that this program made. Each line finds the files as they were.
+func lines(path string) {
 	release, _ := os.ReadFile("/proc/sys/kernel/osrelease")
 	fmt.Printf("\nRESULT KERNEL %s\n", release)
-	lines, err := os.Open("/lines")
+	f, err := os.Open(path)
 	if err != nil {
 		fmt.Println(err)
 	}
-	for in := bufio.NewScanner(lines); in.Scan(); {
+	for in := bufio.NewScanner(f); in.Scan(); {
 		r := result{}
 		if err := content("/"); err != nil {
 			r.Error = err.Error()
@@ -134,6 +142,4 @@ func boot() {
 		fmt.Printf("\nRESULT %s %s %v\n", in.Text(), data, err)
 	}
 	fmt.Println("RESULT END")
-	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
-	select {}
 }

@@ -113,6 +113,20 @@ var means = map[Asked]string{
 // Means is a noun clause: "the initial user namespace".
 func (a Asked) Means() string { return means[a] }
 
+// Nested says what a process gains by a user namespace of its own, in which it has all
+// capabilities: "a user namespace of its own is enough".
+func (a Asked) Nested() string {
+	switch a {
+	case Own, Inode:
+		return "a user namespace of its own is enough"
+	case Initial:
+		return "a user namespace of its own does not help"
+	case Target:
+		return "a user namespace of its own helps with the processes in it alone"
+	}
+	return "a user namespace of its own helps in new namespaces alone"
+}
+
 // Child reports whether a capability in a child user namespace is enough: for what
 // belongs to the container, and where all namespaces are new.
 func (a Asked) Child() (here, anew bool) {
@@ -173,6 +187,24 @@ func (e Experiment) Sentence() string {
 		return fmt.Sprintf("%s gives %s without it", e.Operation, e.Without)
 	}
 	return fmt.Sprintf("%s succeeds without it too, but gives %s instead of %s", e.Operation, e.Without, e.With)
+}
+
+// Confined says how Docker's default confinement changes that, empty if it does not:
+// "under Docker's confinement it gives EROFS even with it".
+func (e Experiment) Confined() string {
+	gives := func(o Outcome) string {
+		if o == Works {
+			return "works"
+		}
+		return "gives " + string(o)
+	}
+	switch {
+	case e.Docker.With != e.With:
+		return fmt.Sprintf("under Docker's confinement it %s even with it", gives(e.Docker.With))
+	case e.Docker.Without != e.Without:
+		return fmt.Sprintf("under Docker's confinement it %s without it", gives(e.Docker.Without))
+	}
+	return ""
 }
 
 func (e Experiment) clone() Experiment {

@@ -94,23 +94,54 @@ func TestOthers(t *testing.T) {
 	}
 }
 
-func TestSentence(t *testing.T) {
-	for name, want := range map[string]string{
-		"chown":        "chown(2) of one's own file to another user gives EPERM without it",
-		"chmod-setgid": "chmod(2) to 2755 of one's own file of a group that one is not in succeeds without it too, but gives mode 0755 instead of mode 2755",
-		"reboot":       "reboot(2) gives EPERM without it; with it the kernel goes on, here to EINVAL",
-	} {
-		found := false
-		for _, e := range proof.All() {
-			if e.Name == name {
-				found = true
-				if got := e.Sentence(); got != want {
-					t.Errorf("%s: %q, want %q", name, got, want)
-				}
-			}
+// named is the experiment of that name.
+func named(t *testing.T, name string) proof.Experiment {
+	t.Helper()
+	for _, e := range proof.All() {
+		if e.Name == name {
+			return e
 		}
-		if !found {
-			t.Errorf("no experiment %s", name)
+	}
+	t.Fatalf("no experiment %s", name)
+	return proof.Experiment{}
+}
+
+func TestWords(t *testing.T) {
+	for _, tt := range []struct{ name, sentence, confined, nested string }{
+		{"chown", "chown(2) of one's own file to another user gives EPERM without it", "",
+			"a user namespace of its own is enough"},
+		{"chmod-setgid", "chmod(2) to 2755 of one's own file of a group that one is not in succeeds without it too, but gives mode 0755 instead of mode 2755", "",
+			"a user namespace of its own is enough"},
+		{"reboot", "reboot(2) gives EPERM without it; with it the kernel goes on, here to EINVAL", "",
+			"a user namespace of its own helps in new namespaces alone"},
+		{"kexec", "kexec_load(2) gives EPERM without it; with it the kernel goes on, here to EINVAL", "under Docker's confinement it gives EPERM even with it",
+			"a user namespace of its own does not help"},
+		{"bind-port", "bind(2) to port 80 where net.ipv4.ip_unprivileged_port_start is 1024 gives EACCES without it", "under Docker's confinement it works without it",
+			"a user namespace of its own helps in new namespaces alone"},
+		{"kill", "kill(2) of another user's process gives EPERM without it", "",
+			"a user namespace of its own helps with the processes in it alone"},
+	} {
+		e := named(t, tt.name)
+		if got := e.Sentence(); got != tt.sentence {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.sentence)
+		}
+		if got := e.Confined(); got != tt.confined {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.confined)
+		}
+		if got := e.Asked.Nested(); got != tt.nested {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.nested)
+		}
+	}
+}
+
+// What follows from where the kernel asks is filled in.
+func TestFollows(t *testing.T) {
+	for name, want := range map[string][2]proof.Outcome{
+		"chown": {"works", "works"}, "bind-port": {"EACCES", "works"}, "mknod": {"EPERM", "EPERM"},
+		"audit-message": {"ECONNREFUSED", "ECONNREFUSED"}, // stands in the file
+	} {
+		if e := named(t, name); e.Child != want[0] || e.New != want[1] {
+			t.Errorf("%s: %s and %s, want %s and %s", name, e.Child, e.New, want[0], want[1])
 		}
 	}
 }

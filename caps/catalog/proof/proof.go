@@ -70,7 +70,7 @@ type Experiment struct {
 // seen of it.
 type Outcome string
 
-// Never is [Experiment.Measured] of what no machine of ours can show.
+// Never is [Experiment.Measured] of what no machine has shown yet.
 const Never = "never"
 
 // Works is the outcome of an operation that succeeds.

@@ -12,7 +12,7 @@
 //	operate lines FILE       what stands in a file, one line of these words after the other,
 //	                         in the root file system that this program made
 //	operate boot             the same as the first process of a machine, from the file /lines;
-//	                         then powers it off
+//	                         then reboots it
 //	operate tree ROOT DIR SHARED
 //	                         makes a root file system for all of it, a file in DIR, and its
 //	                         handle in SHARED

@@ -118,7 +118,8 @@ func boot() {
 		fmt.Println(err)
 	}
 	lines("/lines")
-	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+	// qemu -no-reboot ends with that, also where the kernel cannot power off.
+	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
 	select {}
 }
 

@@ -110,6 +110,7 @@ func OpenCache(dir string, limit int64) (*Cache, error) {
 		return nil, fmt.Errorf("image cache: %w; chmod it, or name another directory in LEASTCAP_IMAGES", err)
 	}
 	c := &Cache{dir, limit}
+	sweepTemp(os.TempDir()) // of who was killed before it could fill the cache
 	if err := c.sweep(); err != nil {
 		return nil, fmt.Errorf("image cache: %w", err)
 	}

@@ -24,6 +24,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/leastcap/leastcap/proc"
 )
 
 // Labelled is what [SetLabels] made.
@@ -56,11 +58,12 @@ func SetLabels(ctx context.Context, ref string, labels map[string]string, to str
 			return nil, &Error{to, err, "name the new image as the old one, with another name or tag"}
 		}
 	}
-	dir, err := os.MkdirTemp(o.TempDir, "leastcap-label-")
+	var temp Image
+	dir, err := temp.tempDir(o)
 	if err != nil {
 		return nil, &Error{ref, err, "free some space, or set TMPDIR"}
 	}
-	defer os.RemoveAll(dir)
+	defer temp.Close()
 	c, err := from.read(ctx, dir)
 	if err != nil {
 		return nil, &Error{ref, err, hintName}
@@ -531,7 +534,8 @@ func writeArchive(file string, c *content) (err error) {
 		}
 		refs[none] = c.image
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".leastcap-*")
+	proc.SweepTemp(filepath.Dir(file))
+	tmp, err := os.CreateTemp(filepath.Dir(file), proc.TempPattern())
 	if err != nil {
 		return err
 	}

@@ -294,12 +294,24 @@ func engineCommand(ctx context.Context, engine string, args ...string) ([]byte, 
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if first, _, _ := strings.Cut(strings.TrimSpace(stderr.String()), "\n"); first != "" {
-			return nil, fmt.Errorf("%s: %s", engine, first)
+		if said := complaint(stderr.String()); said != "" {
+			return nil, fmt.Errorf("%s: %s", engine, said)
 		}
 		return nil, fmt.Errorf("%s: %w", engine, err)
 	}
 	return stdout.Bytes(), nil
+}
+
+// complaint is the line of an engine's standard error that says what is wrong: Podman
+// logs warnings before it.
+func complaint(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	for _, line := range lines {
+		if strings.HasPrefix(line, "Error") {
+			return line
+		}
+	}
+	return lines[len(lines)-1]
 }
 
 func platform() v1.Platform { return v1.Platform{OS: "linux", Architecture: runtime.GOARCH} }

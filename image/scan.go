@@ -44,7 +44,7 @@ func Scan(ctx context.Context, m *Image) (*Privileges, error) {
 	for i := range m.Layers {
 		s.at = i + 1
 		if err := m.layer(ctx, i, s.layer); err != nil {
-			return nil, fmt.Errorf("image %q: %w", m.Ref, err)
+			return nil, layerError(m, err)
 		}
 	}
 	found := map[*PrivilegedFile][]string{}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -61,10 +62,23 @@ func Unpack(ctx context.Context, m *Image, dir string, limits Limits) (err error
 	defer u.forget()
 	for i := range m.Layers {
 		if err := m.layer(ctx, i, u.layer); err != nil {
-			return fmt.Errorf("image %q: %w", m.Ref, err)
+			return layerError(m, err)
 		}
 	}
 	return nil
+}
+
+// layerError is what is wrong with a layer, with what to do about it.
+func layerError(m *Image, err error) error {
+	var hint string
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, fs.ErrPermission):
+		// Of this machine, and not of the image.
+	default:
+		hint = "the image is broken, or made to do harm: fetch it anew, or build it again"
+	}
+	return &Error{m.Ref, err, hint}
 }
 
 // removeAll also removes directories whose modes forbid it to their owner.
@@ -122,7 +136,7 @@ func (u *unpacker) layer(r io.Reader) error {
 		}
 		// Holes are read without reading the layer.
 		if err := u.entry(h, &ctxReader{u.ctx, tr}); err != nil {
-			return fmt.Errorf("%q: %w", h.Name, err)
+			return fmt.Errorf("%s: %w", quote(h.Name), err)
 		}
 	}
 	return u.finishDirs()
@@ -145,6 +159,15 @@ func clean(name string) (string, error) {
 		return "", errors.New("the name has a .. in it")
 	}
 	return path.Clean(strings.TrimLeft(name, "/")), nil
+}
+
+// quote shortens a name to what fits a message.
+func quote(name string) string {
+	const most = 100
+	if len(name) > most {
+		return fmt.Sprintf("%q…", name[:most])
+	}
+	return strconv.Quote(name)
 }
 
 var (

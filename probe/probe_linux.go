@@ -9,10 +9,11 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
-	"github.com/cilium/ebpf/rlimit"
 	"github.com/elastic/go-seccomp-bpf/arch"
+	"golang.org/x/sys/unix"
 
 	"github.com/leastcap/leastcap/proc"
 )
@@ -67,9 +68,7 @@ func open(o Options) (_ *Probe, err error) {
 	if p.syscalls, err = table(); err != nil {
 		return nil, err
 	}
-	// Kernels before 5.11 account maps against RLIMIT_MEMLOCK. Where it cannot be
-	// raised the load itself tells whether that matters.
-	_ = rlimit.RemoveMemlock()
+	raiseMemlock()
 
 	spec, err := loadBpf()
 	if err != nil {
@@ -255,4 +254,15 @@ func (p *Probe) ChecksSeen() (uint64, error) {
 		return 0, unavailable(fmt.Errorf("read the check counter: %w", err))
 	}
 	return n, nil
+}
+
+// raiseMemlock: kernels before 5.11 account maps against RLIMIT_MEMLOCK (Linux commit
+// 97306be45fbe). Where it cannot be raised the load itself tells whether that matters.
+// The library's own way (cilium/ebpf/rlimit) makes a map to find out whenever a program
+// starts that has it in it, and so in every container's first process here.
+func raiseMemlock() {
+	if v, err := features.LinuxVersionCode(); err != nil || v >= 5<<16|11<<8 {
+		return
+	}
+	_ = unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})
 }

@@ -3,7 +3,7 @@
 # Prints medians; the machine should have nothing else to do.
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
-rounds=${ROUNDS:-15}
+rounds=${ROUNDS:-31}
 
 make -s build
 work=$(mktemp -d)

@@ -22,8 +22,8 @@ type atomicFlags struct {
 const atomicExitHelp = `Exit status:
   1  refused: the label asks for more than the image is known to need, or for what is
      never run; or the image has to be installed first
-  2  wrong usage, or a label that makes no command, or no such image or container
-  3  the image could not be looked at
+  2  wrong usage, or a label that makes no command, or no such container
+  3  the image is not there, or could not be looked at
   otherwise the engine's own, which is the container's`
 
 func newAtomic(stdout, stderr io.Writer) *cobra.Command {

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -124,10 +125,14 @@ func publishAll(c *bundle.Container, exposed []string) error {
 		if !ok {
 			protocol = "tcp"
 		}
-		if _, err := fmt.Sscanf(number, "%d", &p.Container); err != nil {
-			return fmt.Errorf("the image exposes port %q: %w", e, err)
+		n, err := strconv.ParseUint(number, 10, 16)
+		if err != nil {
+			return &usageError{fmt.Errorf("the image exposes port %q: %w", e, err), "name the ports with -p in the place of -P"}
 		}
-		p.Protocol = protocol
+		p.Container = uint16(n)
+		if p.Protocol = protocol; protocol != "tcp" && protocol != "udp" {
+			return &usageError{fmt.Errorf("the image exposes port %q: only tcp and udp are published", e), "name the ports with -p in the place of -P"}
+		}
 		c.Ports = append(c.Ports, p)
 	}
 	return nil
@@ -212,10 +217,19 @@ func runEmbedded(ctx context.Context, stdout, stderr io.Writer, line *cli.Line, 
 		defer rawTerminal(k)()
 	}
 	go func() {
+		asked := 0
 		for s := range signals {
 			if s == syscall.SIGWINCH {
 				resize(k)
 				continue
+			}
+			// What does not heed them is ended, as docker's command ends itself
+			// (docker/cli cmd/docker/docker.go forceExitAfter3TerminationSignals).
+			if s == syscall.SIGINT || s == syscall.SIGTERM {
+				if asked++; asked >= forceful {
+					_ = k.Signal(syscall.SIGKILL)
+					continue
+				}
 			}
 			if !line.Has("sig-proxy") || line.Bool("sig-proxy") {
 				_ = k.Signal(s) // it may have ended
@@ -234,6 +248,9 @@ func runEmbedded(ctx context.Context, stdout, stderr io.Writer, line *cli.Line, 
 	}
 	return nil
 }
+
+// forceful is how many times to be asked to end is enough.
+const forceful = 3
 
 // rootless runs the same command as root of a user namespace, if the user is not root.
 // There the user's directories would not be found.

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/leastcap/leastcap/proc"
 )
 
 // replaceFile puts data in a file's place in one step. A file that was there keeps its
@@ -14,7 +16,8 @@ func replaceFile(name string, data []byte) (err error) {
 	if target, err := filepath.EvalSymlinks(name); err == nil {
 		name = target
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(name), ".leastcap-*")
+	proc.SweepTemp(filepath.Dir(name))
+	tmp, err := os.CreateTemp(filepath.Dir(name), proc.TempPattern())
 	if err != nil {
 		return err
 	}

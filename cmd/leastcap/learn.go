@@ -222,7 +222,7 @@ func (f *learnFlags) validateProfile() error {
 	if fi, err := os.Lstat(f.profile); err == nil && !fi.Mode().IsRegular() {
 		return &usageError{fmt.Errorf("--profile %s: not a regular file", f.profile), "give the name of a file; links are not followed"}
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(f.profile), ".leastcap-*")
+	tmp, err := os.CreateTemp(filepath.Dir(f.profile), proc.TempPattern())
 	if err != nil {
 		return &usageError{fmt.Errorf("--profile %s: %w", f.profile, err), "give a directory that can be written to"}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
@@ -118,10 +119,29 @@ func say(stderr io.Writer, format string, args ...any) {
 
 // explain gives an error's text, what to do about it, and the exit status.
 func explain(err error) (text, hint string, code int) {
+	if text, hint, code = sortOut(err); hint == "" {
+		hint = machineHint(err)
+	}
+	return text, hint, code
+}
+
+// machineHint is for what this machine refused, whoever asked.
+func machineHint(err error) string {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "make room there, or name directories on another file system in LEASTCAP_IMAGES, LEASTCAP_ROOT and TMPDIR"
+	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
+		return "run leastcap as root, or name directories of your own in LEASTCAP_IMAGES, LEASTCAP_ROOT and LEASTCAP_PROFILES"
+	}
+	return ""
+}
+
+func sortOut(err error) (text, hint string, code int) {
 	var (
 		line     *cli.LineError
 		eng      *engine.Error
 		img      *image.Error
+		unseen   *unseenImage
 		nothing  *undeclared
 		feature  *probe.FeatureError
 		baseline *learn.BaselineError
@@ -146,6 +166,8 @@ func explain(err error) (text, hint string, code int) {
 		return text, "leastcap image label writes what was learned into the image", exitFindings
 	case errors.As(err, &img):
 		return text, img.Hint, exitBlind
+	case errors.As(err, &unseen):
+		return text, unseen.Hint, exitBlind
 	case errors.As(err, &eng):
 		return text, eng.Hint, exitUsage
 	case errors.Is(err, learn.ErrUnseen):

@@ -119,7 +119,7 @@ func (f *psFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if f.having != "" {
 		set, all, err := caps.ParseList([]string{f.having})
 		if err != nil {
-			return &usageError{fmt.Errorf("--having: %w", err), ""}
+			return &usageError{fmt.Errorf("--having: %w", err), "write a capability as in net_raw; several with commas"}
 		}
 		if having = set; all {
 			having = caps.All()

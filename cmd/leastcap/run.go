@@ -63,7 +63,7 @@ Capabilities come from the first of these that there is:
   2. the profile
   3. what leastcap learn proved here, or leastcap profile pull brought, for this
      image, command and user
-  4. the image's label ` + labelCaps + `
+  4. the image's label ` + labelCaps + `, as far as Docker's default goes
   5. nothing: a container without a word on capabilities gets none
 
 An image that is not there yet is pulled first, as its label has to be read. No
@@ -243,6 +243,11 @@ type localImage struct {
 	}
 }
 
+// unseenImage says that an engine could not be asked about an image.
+type unseenImage engine.Error
+
+func (e *unseenImage) Error() string { return (*engine.Error)(e).Error() }
+
 func inspectImage(ctx context.Context, stderr io.Writer, line *cli.Line) (*localImage, error) {
 	if line.Has("rootfs") {
 		return &localImage{}, nil
@@ -268,12 +273,12 @@ func inspectImage(ctx context.Context, stderr io.Writer, line *cli.Line) (*local
 		cmd := exec.CommandContext(ctx, argv[0], append(argv[1:], line.Image)...)
 		cmd.Stdout, cmd.Stderr = stderr, stderr
 		if err := cmd.Run(); err != nil {
-			return nil, &engine.Error{Problem: fmt.Sprintf("image %s is not there and could not be pulled", line.Image), Reason: err.Error(), Hint: "look at its name, or at what the engine said above"}
+			return nil, &unseenImage{Problem: fmt.Sprintf("image %s is not there and could not be pulled", line.Image), Reason: err.Error(), Hint: "look at its name, or at what the engine said above"}
 		}
 		out, err = inspect()
 	}
 	if err != nil {
-		return nil, &engine.Error{Problem: "cannot look at image " + line.Image, Reason: err.Error(), Hint: "it has to be there, and " + line.Engine + " to answer: try " + cli.Quote(append(slices.Clone(base), "image", "inspect", line.Image))}
+		return nil, &unseenImage{Problem: "cannot look at image " + line.Image, Reason: err.Error(), Hint: "it has to be there, and " + line.Engine + " to answer: try " + cli.Quote(append(slices.Clone(base), "image", "inspect", line.Image))}
 	}
 	var list []localImage
 	if err := json.Unmarshal(out, &list); err != nil || len(list) != 1 {
@@ -371,6 +376,17 @@ func choose(line *cli.Line, img *localImage, available *caps.Set) (*given, error
 		}
 		if err != nil || all {
 			return nil, &usageError{fmt.Errorf("the image's label %s=%q is no list of capabilities", labelCaps, *in.Label), "say what it gets: --cap-drop ALL and one --cap-add for each, or --profile"}
+		}
+		// The label is a stranger's, who could have all of the host with it.
+		docker, err := rules.For("docker")
+		if err != nil {
+			return nil, err
+		}
+		if more := set.Minus(docker.Default); !more.Empty() {
+			return nil, &usageError{
+				fmt.Errorf("the image's label %s asks for %v: an image cannot vouch for more than docker gives by default", labelCaps, more),
+				"if you trust the image with it: " + strings.Join(exactFlags(set), " ") + "; or leastcap learn, which finds out what it needs",
+			}
 		}
 		g.set(set, "the image's label "+labelCaps)
 		if more := set.Minus(engineRules.Default); !more.Empty() {

@@ -16,6 +16,7 @@ import (
 	"github.com/leastcap/leastcap/engine/cli"
 	"github.com/leastcap/leastcap/engine/embedded"
 	"github.com/leastcap/leastcap/image"
+	"github.com/leastcap/leastcap/proc"
 )
 
 // specFlags are leastcap's own among docker's.
@@ -125,7 +126,9 @@ func writeSpec(ctx context.Context, stdout, stderr io.Writer, args []string) err
 
 // makeBundle makes the directory in one step.
 func makeBundle(ctx context.Context, dir string, src *source, config []byte) (err error) {
-	tmp, err := os.MkdirTemp(filepath.Dir(filepath.Clean(dir)), ".leastcap-bundle-")
+	parent := filepath.Dir(filepath.Clean(dir))
+	proc.SweepTemp(parent)
+	tmp, err := os.MkdirTemp(parent, proc.TempPattern())
 	if err != nil {
 		return &usageError{fmt.Errorf("--bundle %s: %w", dir, err), "name a directory in one that is there"}
 	}

@@ -105,6 +105,11 @@ func create(o Options, id string) (_ *Container, err error) {
 		}
 	}
 	want := *o.Container
+	if want.Stop != "" {
+		if _, err := parseSignal(want.Stop); err != nil {
+			return nil, err
+		}
+	}
 	c := &Container{id: id, dirs: d, want: &want, done: make(chan struct{})}
 	if want.Hostname == "" {
 		want.Hostname = id[:12]
@@ -337,6 +342,8 @@ func hintFor(err error) string {
 		return "build leastcap with make build, or give --security-opt seccomp=unconfined"
 	case strings.Contains(text, "memory limit"), strings.Contains(text, "memory.max"):
 		return "give it more --memory"
+	case strings.Contains(text, "numerical result out of range"), strings.Contains(text, "invalid argument") && strings.Contains(text, "cgroup"):
+		return "give limits that this host can keep: processors that it has, no more memory than its own limit"
 	case strings.Contains(text, "cgroup"):
 		return "leastcap needs root and a writable cgroup file system at /sys/fs/cgroup"
 	case strings.Contains(text, "operation not permitted"), strings.Contains(text, "permission denied"):

@@ -202,6 +202,8 @@ func TestRefused(t *testing.T) {
 		{"a port", bundle.Container{Args: []string{"true"}, Ports: []bundle.Port{{HostIP: "203.0.113.1", Host: 80, Container: 80, Protocol: "tcp"}}}, "a port cannot be published"},
 		{"seccomp", bundle.Container{Args: []string{"true"}, Seccomp: `{"defaultAction":"NO_SUCH"}`}, "NO_SUCH"},
 		{"too little memory", bundle.Container{Args: []string{"true"}, Resources: bundle.Resources{Memory: 1}}, "memory"},
+		{"a signal", bundle.Container{Args: []string{"true"}, Stop: "SIGFOO"}, `signal "SIGFOO" is not known`},
+		{"a processor", bundle.Container{Args: []string{"true"}, Resources: bundle.Resources{CPUSet: "900"}}, "cpuset"},
 		{"a sysctl", bundle.Container{Args: []string{"true"}, Sysctls: map[string]string{"kernel.nosuch": "1"}}, "kernel.nosuch"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -366,6 +368,67 @@ func waitFor(t *testing.T, f func() bool) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	t.Fatal("it did not happen in 5 s")
+}
+
+// TestVolumeIsWhole: a named volume is there with all that the image has, or not at all.
+func TestVolumeIsWhole(t *testing.T) {
+	c := sh("ls /etc/passwd")
+	c.Mounts = []bundle.Mount{{Type: bundle.Volume, Source: "whole", Target: "/etc"}}
+	testRoot(t)
+	d, err := findDirs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As killed processes leave them; the first one's begins later than any.
+	dead := filepath.Join(d.vols, ".1-99999999999."+strings.Repeat("a", 64))
+	alive := filepath.Join(d.vols, "."+string(proc.Self())+"."+strings.Repeat("b", 64))
+	for _, dir := range []string{dead, alive} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dead); err == nil {
+		t.Error("half a volume of a dead process is still there")
+	}
+	if _, err := os.Stat(alive); err != nil {
+		t.Error("half a volume was taken from a process that makes it")
+	}
+	if err := os.Remove(alive); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // new, and used
+		if code, out, errOut := run(t, c); code != 0 || out != "/etc/passwd\n" {
+			t.Errorf("exit status %d, %q, %q", code, out, errOut)
+		}
+	}
+	names, err := os.ReadDir(d.vols)
+	if err != nil || len(names) != 1 || names[0].Name() != "whole" {
+		t.Errorf("%v %v, want the volume alone", names, err)
+	}
+	if err := os.RemoveAll(d.vols); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNoRouter: the host passes nothing on from the container, also where it is a router.
+func TestNoRouter(t *testing.T) {
+	if router, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward"); err != nil || string(router) != "1\n" {
+		t.Fatalf("the host is no router (%q, %v), so that nothing can be seen: sysctl net.ipv4.ip_forward=1, as Docker sets it", router, err)
+	}
+	k, _, _ := start(t, sh("sleep 60"))
+	for _, family := range []string{"ipv4", "ipv6"} {
+		file := "/proc/sys/net/" + family + "/conf/lc" + k.ID()[:12] + "/forwarding"
+		data, err := os.ReadFile(file)
+		if errors.Is(err, os.ErrNotExist) && family == "ipv6" {
+			continue
+		}
+		if err != nil || string(data) != "0\n" {
+			t.Errorf("%s: %q, %v, want 0", file, data, err)
+		}
+	}
 }
 
 // TestKilled: what a process leaves that was killed, the next removes.

@@ -21,6 +21,7 @@ import (
 	"github.com/leastcap/leastcap/engine"
 	"github.com/leastcap/leastcap/engine/bundle"
 	"github.com/leastcap/leastcap/image"
+	"github.com/leastcap/leastcap/proc"
 )
 
 // files makes /etc/hosts, /etc/hostname and /etc/resolv.conf, as Docker does. The
@@ -170,18 +171,31 @@ func (v *volumes) directory(m *bundle.Mount, rootfs string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if info, err := os.Stat(from); err == nil && info.IsDir() && !m.NoCopy {
-		err = image.Copy(from, dir)
-		if err != nil && !errors.Is(err, fs.ErrExist) { // another start made it
-			return "", err
-		}
-	} else if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := v.fill(dir, from, m); err != nil {
 		return "", err
 	}
 	if m.Source == "" {
 		v.paths[m.Target] = dir
 	}
 	return dir, nil
+}
+
+// fill makes a volume's directory in one step, so that none is ever there with half of
+// what the image has: a named one would stay so.
+func (v *volumes) fill(dir, from string, m *bundle.Mount) error {
+	tmp := filepath.Join(filepath.Dir(dir), fmt.Sprintf(".%s.%s", proc.Self(), newID()))
+	if info, err := os.Stat(from); err == nil && info.IsDir() && !m.NoCopy {
+		if err := image.Copy(from, tmp); err != nil {
+			return err
+		}
+	} else if err := os.Mkdir(tmp, 0o755); err != nil {
+		return err
+	}
+	err := os.Rename(tmp, dir)
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, unix.ENOTEMPTY) {
+		err = nil // another start made it
+	}
+	return errors.Join(err, os.RemoveAll(tmp))
 }
 
 // volumeName: Docker's names of volumes and containers (moby daemon/names).

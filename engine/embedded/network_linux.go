@@ -6,10 +6,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -100,6 +102,9 @@ func (n *network) configure(veth *netlink.Veth, pid int) error {
 	address := func(a netip.Addr) *netlink.Addr {
 		return &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(30, 32)}}
 	}
+	if err := dontForward(veth.Name); err != nil {
+		return err
+	}
 	if err := netlink.AddrAdd(veth, address(n.host)); err != nil {
 		return fmt.Errorf("give the host %s: %w", n.host, err)
 	}
@@ -127,6 +132,27 @@ func (n *network) configure(veth *netlink.Veth, pid int) error {
 		return err
 	}
 	return inside.RouteAdd(&netlink.Route{LinkIndex: eth.Attrs().Index, Gw: n.host.AsSlice()})
+}
+
+// dontForward keeps the host, which may be a router (every one with Docker is), from
+// passing on what comes from an interface: Linux asks the one that a packet came in by
+// (net/ipv4/route.c ip_route_input_slow, IN_DEV_FORWARD).
+func dontForward(name string) error {
+	for _, family := range []string{"ipv4", "ipv6"} {
+		file := filepath.Join("/proc/sys/net", family, "conf", name, "forwarding")
+		now, err := os.ReadFile(file)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && strings.TrimSpace(string(now)) == "0" {
+			continue // no such family, or no router
+		}
+		if err == nil {
+			err = os.WriteFile(file, []byte("0"), 0)
+		}
+		if err != nil {
+			return &engine.Error{Problem: "the container could not be kept from the networks behind the host", Reason: err.Error(),
+				Hint: "give it --network none, or --network host, or mount /proc/sys writable"}
+		}
+	}
+	return nil
 }
 
 // freeBlock finds four addresses that no route of the host covers.

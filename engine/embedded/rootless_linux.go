@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/leastcap/leastcap/engine"
+	"github.com/leastcap/leastcap/engine/bundle"
 )
 
 // rootless says that this process is root in a user namespace of its own only.
@@ -75,6 +76,10 @@ func (c *Container) forUser() error {
 	if s.Process.User.UID != 0 || s.Process.User.GID != 0 {
 		return &engine.Error{Problem: fmt.Sprintf("user %q cannot be had without root: in the container there is root alone, who is you", c.want.User),
 			Hint: "give --user 0, or run leastcap as root"}
+	}
+	if c.want.Resources != (bundle.Resources{}) {
+		return &engine.Error{Problem: "limits of memory, processors and pids cannot be had without root: the cgroups are not yours",
+			Hint: "leave them out, or run leastcap as root"}
 	}
 	if _, ok := s.Linux.Sysctl["net.ipv4.ping_group_range"]; ok {
 		s.Linux.Sysctl["net.ipv4.ping_group_range"] = "0 0" // the only group there

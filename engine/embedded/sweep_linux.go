@@ -16,6 +16,9 @@ import (
 	"github.com/leastcap/leastcap/proc"
 )
 
+// halfVolume is what fill has not given its name yet.
+var halfVolume = regexp.MustCompile(`^\.(\d+-\d+)\.[0-9a-f]{64}$`)
+
 var containerDir = regexp.MustCompile(`^(\d+-\d+)\.([0-9a-f]{64})(\.volumes)?$`)
 
 // Sweep removes what processes that are dead left behind: containers, mounts,
@@ -29,10 +32,7 @@ func Sweep() error {
 }
 
 func (d dirs) sweep(dead func(proc.Owner) bool) error {
-	entries, err := os.ReadDir(d.data)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+	entries, err := listDir(d.data)
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,23 @@ func (d dirs) sweep(dead func(proc.Owner) bool) error {
 		}
 		errs = append(errs, d.destroy(m[2]), removeDir(dir))
 	}
+	entries, err = listDir(d.vols)
+	errs = append(errs, err)
+	for _, e := range entries {
+		if m := halfVolume.FindStringSubmatch(e.Name()); m != nil && dead(proc.Owner(m[1])) {
+			errs = append(errs, os.RemoveAll(filepath.Join(d.vols, e.Name())))
+		}
+	}
 	return errors.Join(errs...)
+}
+
+// listDir is empty for a directory that is not there.
+func listDir(dir string) ([]os.DirEntry, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return entries, err
 }
 
 // destroy ends what runs of a container and removes its state and cgroups. A state that

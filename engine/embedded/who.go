@@ -1,8 +1,13 @@
 package embedded
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
+	"syscall"
 
 	securejoin "github.com/cyphar/filepath-securejoin"
 	"github.com/moby/sys/user"
@@ -15,21 +20,22 @@ import (
 // devices on the host.
 func Identify(rootfs string, c *bundle.Container) (bundle.Process, error) {
 	var p bundle.Process
-	etc := func(name string) string {
-		path, err := securejoin.SecureJoin(rootfs, "/etc/"+name)
-		if err != nil {
-			return os.DevNull
-		}
-		return path
+	passwd, err := etc(rootfs, "passwd")
+	if err != nil {
+		return p, err
 	}
-	u, err := user.GetExecUserPath(c.User, &user.ExecUser{Home: "/"}, etc("passwd"), etc("group"))
+	group, err := etc(rootfs, "group")
+	if err != nil {
+		return p, err
+	}
+	u, err := user.GetExecUser(c.User, &user.ExecUser{Home: "/"}, bytes.NewReader(passwd), bytes.NewReader(group))
 	if err != nil {
 		return p, &engine.Error{Problem: fmt.Sprintf("user %q is not in the image", c.User), Reason: err.Error(), Hint: "name one that its /etc/passwd has, or a number"}
 	}
 	p.UID, p.GID = uint32(u.Uid), uint32(u.Gid)
 	groups := u.Sgids
 	if len(c.Groups) > 0 {
-		more, err := user.GetAdditionalGroupsPath(c.Groups, etc("group"))
+		more, err := user.GetAdditionalGroups(c.Groups, bytes.NewReader(group))
 		if err != nil {
 			return p, &engine.Error{Problem: "--group-add", Reason: err.Error(), Hint: "name groups that the image's /etc/group has, or numbers"}
 		}
@@ -44,4 +50,44 @@ func Identify(rootfs string, c *bundle.Container) (bundle.Process, error) {
 	}
 	p.HostDevices, err = hostDevices(c)
 	return p, err
+}
+
+// maxEtc is in bytes: large directories have some megabytes.
+const maxEtc = 64 << 20
+
+// etc reads a file of the root file system, which is a stranger's: to open a pipe would
+// wait for ever, and to open a device would do what that device does. A file that is not
+// there is empty, as for Docker.
+func etc(rootfs, name string) ([]byte, error) {
+	bad := func(reason string) error {
+		return &engine.Error{Problem: "the image's /etc/" + name + " cannot be used", Reason: reason, Hint: "build the image with a regular file there, or with none"}
+	}
+	path, err := securejoin.SecureJoin(rootfs, "/etc/"+name)
+	if err != nil {
+		return nil, bad(err.Error())
+	}
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, bad(err.Error())
+	}
+	if !info.Mode().IsRegular() {
+		return nil, bad("it is no regular file")
+	}
+	// Nobody writes to it meanwhile but who could do worse; such a one must not block.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, bad(err.Error())
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxEtc+1))
+	if err != nil {
+		return nil, bad(err.Error())
+	}
+	if len(data) > maxEtc {
+		return nil, bad(fmt.Sprintf("it has more than %d bytes", maxEtc))
+	}
+	return data, nil
 }

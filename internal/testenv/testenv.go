@@ -75,6 +75,14 @@ func Command(name string) Requirement {
 	}}
 }
 
+// File is a file of the system that is there, such as a kernel header.
+func File(name string) Requirement {
+	return Requirement{"file " + name, func() error {
+		_, err := os.Stat(name)
+		return err
+	}}
+}
+
 // Need skips or fails the test, as the package comment says, unless every
 // requirement is met.
 func Need(t testing.TB, what ...Requirement) {

@@ -193,10 +193,23 @@ const (
 	UserPartly  UserEffect = "partly"  // some of it works, on what belongs to the namespace
 )
 
-// UnmarshalText reads an effect.
+// Means returns a clause that completes "it …"; empty for no effect.
+func (e UserEffect) Means() string {
+	switch e {
+	case UserUseless:
+		return "grants nothing, as the kernel asks in the initial user namespace"
+	case UserLimited:
+		return "works, on what belongs to the user namespace"
+	case UserPartly:
+		return "works in part, on what belongs to the user namespace"
+	}
+	return ""
+}
+
+// UnmarshalText reads an effect; the empty one is that of a capability without a name.
 func (e *UserEffect) UnmarshalText(text []byte) error {
 	switch effect := UserEffect(text); effect {
-	case UserUseless, UserLimited, UserPartly:
+	case "", UserUseless, UserLimited, UserPartly:
 		*e = effect
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/caps/catalog"
 	"github.com/leastcap/leastcap/engine/cli"
+	"github.com/leastcap/leastcap/engine/rules"
 	"github.com/leastcap/leastcap/proc"
 )
 
@@ -84,6 +85,41 @@ func completeWords(_ *cobra.Command, args []string, typed string) ([]string, cob
 		}
 	}
 	return completeLast(typed, words), noFiles
+}
+
+// completeRun completes what leastcap adds to the engine's flags, and capabilities; the
+// parsing of flags is off there, so that the word before says what is wanted.
+func completeRun(_ *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	flag, value, joined := strings.Cut(typed, "=")
+	if !joined && len(args) > 0 {
+		flag, value = args[len(args)-1], typed
+	}
+	var words []string
+	switch flag {
+	case "--cap-add", "--cap-drop":
+		words = append(capWords(), "all")
+	case "--engine":
+		words = append(cli.Engines(), engineEmbedded)
+	case "--rules":
+		words = rules.Names()
+	case "--profile":
+		return nil, cobra.ShellCompDirectiveDefault
+	default:
+		if !strings.HasPrefix(typed, "-") {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		for _, f := range append([]string{"cap-add", "cap-drop"}, names(runFlags)...) {
+			words = append(words, "--"+f)
+		}
+		return completeLast(typed, words), noFiles
+	}
+	fit := completeLast(value, words)
+	if joined {
+		for i := range fit {
+			fit[i] = flag + "=" + fit[i]
+		}
+	}
+	return fit, noFiles
 }
 
 // containerWords are the containers that run here, with their images: by name where an

@@ -26,35 +26,36 @@ func newExplain(stdout, stderr io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain [flags] [WORD...] [-- docker run ...]",
 		Short: "Say what capabilities are, how dangerous, and how not to need them",
-		Long: `Say what a capability lets a process do, what of that a container confines and what
-not, where the kernel asks for it, who needs it, and what to do instead of granting it.
+		Long: `Say what a capability lets a process do, what of that a container confines and
+what not, where the kernel asks for it, who needs it, and what to do instead of
+granting it.
 
 Each WORD is one of these:
 
-  net_raw CAP_NET_RAW 13   a capability: one is shown on a page, a few side by side
-  docker podman crio ...   what an engine gives by default, or Pod Security allows;
-                           leastcap explain --help ends with their names
-  a80425fb 0x2400          a mask, as /proc/PID/status has it; all, none
-  chown,setuid             a set of one's own
-  4242                     a process, by its pid (--pid for numbers of capabilities)
-  "docker run ..."         what a docker, podman or nerdctl line would give, by that
-                           engine's rules; nothing is run. Or without quotes after --
+  net_raw CAP_NET_RAW 13  a capability: one has a page, a few are side by side
+  docker podman crio ...  what an engine gives by default, or a policy allows;
+                          their names are below
+  a80425fb 0x2400         a mask, as /proc/PID/status has it; also all and none
+  chown,setuid            a set of your own
+  4242                    a process (--pid for those with a capability's number)
+  "docker run ..."        what a docker, podman or nerdctl line would give, by
+                          the engine's rules; nothing is run. Also after --
 
 Without a WORD all capabilities are listed, the most dangerous first.
 
-A danger is that in a container with namespaces of its own and no user namespace:
-host (takes over the host), shared (takes it over if a namespace, a mount or a device is
-shared), disturb, disclose, inside. For a process and a line it is what it comes to with
-what they share.
+The danger is that in a container that has namespaces of its own, but no user
+namespace: host (takes over the host), shared (takes it over if a namespace, a
+mount or a device is shared), disturb, disclose, inside. Of a process and of a
+line it is what it comes to with what they share.
 
---syscall and --errno look for the checks of a system call, and for those that give an
-error: EPERM, 1 or "Operation not permitted". Together they say what a line of strace
-may be about.
+--syscall and --errno find the checks of a system call, and those that give an
+error: EPERM, 1 or "Operation not permitted". Together they say what a line of
+strace may be about.
 
 A page longer than the terminal goes through $LEASTCAP_PAGER, $PAGER or less.
 --output json is one document, with all that is known.
 
-Sets: ` + wrapNames(defaultNames()) + `
+The sets are ` + wrapNames(defaultNames()) + `.
 
 Exit status:
   0  done
@@ -113,25 +114,21 @@ func errnoNames() []string {
 	return names
 }
 
-// wrapNames breaks a list that stands behind "Sets: ".
+// wrapNames breaks a list that stands behind "The sets are ".
 func wrapNames(names []string) string {
-	var b strings.Builder
-	at := len("Sets: ")
+	const intro, width = "The sets are ", 79
+	line, lines := intro, ""
 	for i, name := range names {
-		if i > 0 {
-			b.WriteString(",")
-			at++
-			if at+1+len(name) > 84 {
-				b.WriteString("\n      ")
-				at = 5
-			}
-			b.WriteString(" ")
-			at++
+		if i < len(names)-1 {
+			name += ","
 		}
-		b.WriteString(name)
-		at += len(name)
+		if len(line)+len(name) > width {
+			lines += strings.TrimRight(line, " ") + "\n"
+			line = ""
+		}
+		line += name + " "
 	}
-	return b.String()
+	return strings.TrimPrefix(lines+strings.TrimRight(line, " "), intro)
 }
 
 // find works out what was asked.

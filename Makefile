@@ -53,6 +53,7 @@ demo: ## learn what a small service needs, on the embedded runtime (Go and root 
 test: setup ## run all tests; nothing may be skipped
 	go build ./...
 	LEASTCAP_TEST=1 go test -tags '$(TAGS)' -count=1 -p 1 -timeout 15m $(TESTFLAGS) $(PKGS)
+	$(if $(filter ./...,$(PKGS)),LEASTCAP_TEST=1 go test -C caps/catalog/engines -count=1 $(TESTFLAGS) ./...)
 
 bench: setup ## run the benchmarks
 	go test -tags '$(TAGS)' -run '^$$' -bench . -benchmem -p 1 -timeout 30m $(TESTFLAGS) $(PKGS)

@@ -153,7 +153,7 @@ var entries = [...]Entry{
 		{Programs: []string{"nginx", "apache", "bind9", "sshd", "dnsmasq", "postfix"}, Why: "listen on 80, 443, 53, 22, 25 where the sysctl does not let everybody"},
 		{Programs: []string{"chronyd", "named"}, Why: "keep it by capset, and fail when it is not there to keep"},
 	}, Instead: []Alternative{
-		{Do: "let everybody bind in that network namespace", How: "--sysctl net.ipv4.ip_unprivileged_port_start=0 (Docker's default since 20.10, containerd's since 2.0)"},
+		{Do: "let everybody bind there, as Docker does since 20.10 and containerd since 2.0", How: "--sysctl net.ipv4.ip_unprivileged_port_start=0"},
 		{Do: "listen on a high port and publish the low one", How: "--publish 80:8080"},
 		{Do: "take the socket from whoever starts it", How: "systemd socket activation"},
 	}, Verdict: "Drop it unless it listens below 1024 where the sysctl does not allow it - Podman, CRI-O, containerd before 2.0, the host's network.", Sources: []string{"capabilities(7)", "ip(7)", "Documentation/networking/ip-sysctl.rst", "net/ipv4/af_inet.c:__inet_bind", "net/ipv6/af_inet6.c:__inet6_bind"}},
@@ -210,7 +210,7 @@ var entries = [...]Entry{
 		{Programs: []string{"tcpdump", "wireshark", "arping", "dhclient", "nmap", "traceroute -I"}, Why: "capture or make packets"},
 		{Programs: []string{"keepalived", "MetalLB", "DHCP servers"}, Why: "speak ARP, VRRP or DHCP"},
 	}, Instead: []Alternative{
-		{Do: "let ping use ICMP sockets", How: "--sysctl net.ipv4.ping_group_range='0 2147483647' (Docker's default); remove the file capability from ping"},
+		{Do: "let ping use ICMP sockets, as Docker does, and take the file capability from it", How: "--sysctl net.ipv4.ping_group_range='0 2147483647'"},
 		{Do: "capture from the host or a debug container", How: "nsenter --net; kubectl debug"},
 	}, Verdict: "Drop it. Ping works without it under Docker; only what captures or forges packets needs it.", Sources: []string{"capabilities(7)", "raw(7)", "packet(7)", "icmp(7)", "net/ipv4/af_inet.c:inet_create", "net/packet/af_packet.c:packet_create"}},
 	{Cap: 14 /* ipc_lock */, Number: 14, Since: "2.2", Grants: "lock memory beyond RLIMIT_MEMLOCK and use huge pages", Manual: "Locks memory (mlock, mlockall, mmap, shmctl), and allocates huge pages.", Danger: 3, Rank: 27, Root: Root{Class: "no-way"}, Container: Container{Confined: "locks no more than the container's memory limit, if it has one", Reaches: []Reach{

@@ -28,7 +28,7 @@ func (p *page) capability(e *catalog.Entry, o ExplainOptions) {
 	// this order.
 	have := extent{checks: 1, needs: 1, instead: 1}
 	for _, more := range []extent{
-		{userns: true}, {root: true}, {narrower: true}, {checks: 1}, {instead: 1}, {needs: 1}, {checks: 1}, {instead: 1}, {checks: 1}, {needs: 1}, {instead: 1}, {checks: 1},
+		{narrower: true}, {userns: true}, {root: true}, {checks: 1}, {instead: 1}, {needs: 1}, {checks: 1}, {instead: 1}, {checks: 1}, {needs: 1}, {instead: 1}, {checks: 1},
 	} {
 		try := &page{color: p.color, width: p.width}
 		try.capabilityShort(e, have.and(more))
@@ -71,9 +71,7 @@ func (p *page) capabilityHead(e *catalog.Entry) {
 func (p *page) capabilityShort(e *catalog.Entry, n extent) {
 	p.capabilityHead(e)
 	p.row("danger", p.dangerText(e)...)
-	if n.root {
-		p.row("as root", p.rootText(e)...)
-	}
+	p.row("on a host", rootText(e, n.root))
 	p.row("namespaced?", text("It "+e.Container.Confined+"."))
 	for _, r := range e.Container.Reaches {
 		p.row("", span{under(r.Shared), dangerInk(r.Level)}, text(" it can "+r.What+"."))
@@ -121,18 +119,20 @@ func first(i int, label string) string {
 	return ""
 }
 
-func (p *page) rootText(e *catalog.Entry) []span {
-	t := "Spengler (2011): " + e.Root.Class.Means()
+// rootText is what the capability is worth as root, without containment; with how, and
+// what is newer, if all is wanted.
+func rootText(e *catalog.Entry, all bool) span {
+	t := e.Root.Class.Means() + " (Spengler 2011)"
 	if e.Root.Class == catalog.RootYounger {
 		t = "younger than Spengler's list (2011)"
 	}
-	if e.Root.How != "" {
-		t += " - it " + e.Root.How
+	if all && e.Root.How != "" {
+		t += ": it " + e.Root.How
 	}
-	if e.Root.Newer != "" {
+	if all && e.Root.Newer != "" {
 		t += ". Newer: " + e.Root.Newer
 	}
-	return []span{text(t)}
+	return text(t)
 }
 
 // under says what must be shared, at the head of a sentence.
@@ -220,7 +220,7 @@ func (p *page) capabilityLong(e *catalog.Entry) {
 		p.row("not confined", text("nothing is known"))
 	}
 	p.row("in a userns", text(userEffect(e)))
-	p.row("as root", p.rootText(e)...)
+	p.row("on a host", rootText(e, true))
 	for i, a := range e.Abuse {
 		p.row(first(i, "abuse"), text(a.What))
 		p.row("", span{a.Reference, faint})

@@ -44,7 +44,7 @@ func (p *page) columns(entries []catalog.Entry) bool {
 	p.cells(span{"danger", faint}, width, cell(func(e *catalog.Entry) span {
 		return span{fmt.Sprintf("%s (%d of %d): %s", e.Danger, e.Rank, caps.Last+1, e.Danger.Means()), dangerInk(e.Danger)}
 	}))
-	row("as root", func(e *catalog.Entry) string { return e.Root.Class.Means() })
+	row("on a host", func(e *catalog.Entry) string { return e.Root.Class.Means() })
 	row("namespaced?", func(e *catalog.Entry) string { return "It " + e.Container.Confined + "." })
 	row("but", func(e *catalog.Entry) string {
 		var all []string
@@ -73,7 +73,10 @@ func (p *page) cells(label span, width int, cells []span) {
 	wrapped := make([][]string, len(cells))
 	height := 0
 	for i, c := range cells {
-		wrapped[i] = strings.Split(ansi.Wrap(Clean(c.text, longest), width, "/"), "\n")
+		sub := &page{width: width}
+		sub.para(span{}, 0, text(c.text))
+		sub.flush()
+		wrapped[i] = strings.Split(strings.TrimRight(sub.b.String(), "\n"), "\n")
 		height = max(height, len(wrapped[i]))
 	}
 	for line := range height {

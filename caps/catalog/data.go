@@ -95,7 +95,7 @@ var entries = [...]Entry{
 		{Do: "leave the stopping to the engine, which signals the first process and then kills all"},
 	}, Verdict: "Drop it unless a root process has to stop workers of other users. It is at the low end of danger.", Sources: []string{"capabilities(7)", "kill(2)", "kernel/signal.c:kill_ok_by_cred"}},
 	{Cap: 6 /* setgid */, Number: 6, Since: "2.2", Grants: "take on any group id and any list of groups", Manual: "Sets any group ids and supplementary groups, sends any group id over a Unix socket, and maps group ids into a user namespace.", Danger: 1, Rank: 36, Root: Root{Class: "situation", How: "joins a group that may write what root runs (staff, disk, docker)"}, Container: Container{Confined: "takes on groups, whose rights end at the container's own mounts", Reaches: []Reach{
-		{Shared: 4, Level: 2, What: "act as any group of the host on a bind mount, also on the engine's socket if it is one"},
+		{Shared: 4, Level: 2, What: "act as any group of the host on the files of a bind mount"},
 	}}, AskedIn: []Namespace{"own", "parent"}, UserNamespace: UserNamespace{Effect: "limited", Why: "takes on the groups that are mapped"}, Checks: []Check{
 		{Operation: "take on another group", Calls: []string{"setgid"}, Errno: "EPERM", In: "own", Site: "kernel/sys.c:__sys_setgid"},
 		{Operation: "set the list of groups", Calls: []string{"setgroups"}, Errno: "EPERM", In: "own", Site: "kernel/groups.c:may_setgroups", Note: "always asked, also when the list stays the same"},
@@ -239,7 +239,7 @@ var entries = [...]Entry{
 	}, Instead: []Alternative{
 		{Do: "run the programs that share an object as one user or group", How: "--user; mode bits of shmget"},
 	}, Sources: []string{"capabilities(7)", "sysvipc(7)", "ipc/util.c:ipcperms"}},
-	{Cap: 16 /* sys_module */, Number: 16, Since: "2.2", Grants: "load and remove kernel modules", Manual: "Loads and unloads kernel modules; until Linux 2.6.25 also changed the bounding set of the whole system.", Danger: 5, Rank: 2, Root: Root{Class: "equal", How: "a module is kernel code"}, Container: Container{Confined: "is not confined by anything but module signatures, lockdown and modules_disabled", Reaches: []Reach{
+	{Cap: 16 /* sys_module */, Number: 16, Since: "2.2", Grants: "load and remove kernel modules", Manual: "Loads and unloads kernel modules; until Linux 2.6.25 also changed the bounding set of the whole system.", Danger: 5, Rank: 2, Root: Root{Class: "equal", How: "loads code of its own into the kernel"}, Container: Container{Confined: "is not confined by anything but module signatures, lockdown and modules_disabled", Reaches: []Reach{
 		{Level: 5, What: "run code in the host's kernel"},
 	}}, Abuse: []Abuse{
 		{What: "a module loaded from a container runs commands on the host (Play with Docker, 2019)", Reference: "https://www.cyberark.com/resources/threat-research-blog/how-i-hacked-play-with-docker-and-remotely-ran-code-on-the-host"},
@@ -313,7 +313,7 @@ var entries = [...]Entry{
 	}, Instead: []Alternative{
 		{Do: "account by cgroups, or by the audit system, on the host"},
 	}, Sources: []string{"capabilities(7)", "acct(2)", "kernel/acct.c:acct"}},
-	{Cap: 21 /* sys_admin */, Number: 21, Since: "2.2", History: "bpf and perfmon (5.8), checkpoint_restore (5.9) and syslog (2.6.37) were parted from it; it still does for the first three", Grants: "mount file systems, enter namespaces, set the host name, and hundreds of other administrative operations", Manual: "Mounts, swaps, sets quotas and host names, makes and enters namespaces, does privileged operations of terminals, devices, file systems, keys, seccomp and ptrace, and what bpf, perfmon and checkpoint_restore do. The manual calls it overloaded.", Danger: 5, Rank: 1, Root: Root{Class: "equal", How: "mounts over programs that root runs; types into other users' terminals (TIOCSTI)", Newer: "in a container: release_agent, core_pattern, file system parsers, and every flaw behind namespaces"}, Container: Container{Confined: "is asked for in the initial user namespace for most that matters, which no other namespace confines", Reaches: []Reach{
+	{Cap: 21 /* sys_admin */, Number: 21, Since: "2.2", History: "bpf and perfmon (5.8), checkpoint_restore (5.9) and syslog (2.6.37) were parted from it; it still does for the first three", Grants: "mount file systems, enter namespaces, set the host name, and hundreds of other administrative operations", Manual: "Mounts, swaps, sets quotas and host names, makes and enters namespaces, does privileged operations of terminals, devices, file systems, keys, seccomp and ptrace, and what bpf, perfmon and checkpoint_restore do. The manual calls it overloaded.", Danger: 5, Rank: 1, Root: Root{Class: "equal", How: "mounts over programs that root runs; types into other users' terminals (TIOCSTI)", Newer: "in a container: release_agent, core_pattern, file system parsers, and every flaw behind namespaces"}, Container: Container{Confined: "is asked for in the initial user namespace for most of it, which no namespace confines", Reaches: []Reach{
 		{Level: 5, What: "mount cgroup v1 or a fresh /proc and have the host's kernel run a program (release_agent, core_pattern)"},
 		{Shared: 5, Level: 5, What: "mount the host's disks"},
 		{Shared: 1, Level: 5, What: "enter the host's namespaces by /proc/1/ns"},

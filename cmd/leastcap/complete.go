@@ -13,7 +13,6 @@ import (
 	"github.com/leastcap/leastcap/caps/catalog"
 	"github.com/leastcap/leastcap/engine/cli"
 	"github.com/leastcap/leastcap/engine/rules"
-	"github.com/leastcap/leastcap/proc"
 )
 
 // What a shell offers when Tab is pressed. Descriptions stand behind a tab.
@@ -66,7 +65,7 @@ func completeContainer(cmd *cobra.Command, flag string) {
 	completeFlag(cmd, flag, containerWords)
 }
 
-// completeWords completes the words of explain: capabilities and default sets.
+// completeWords completes the words of explain: capabilities, default sets, containers.
 func completeWords(_ *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 	var words []string
 	for _, w := range capWords() {
@@ -77,6 +76,7 @@ func completeWords(_ *cobra.Command, args []string, typed string) ([]string, cob
 	for _, d := range catalog.DefaultSets() {
 		words = append(words, d.Engine+"\t"+defaultTitle(&d))
 	}
+	words = append(words, containerWords()...)
 	// In the kernel's spelling for who begins so.
 	if strings.HasPrefix(typed, "CAP_") {
 		words = nil
@@ -122,30 +122,13 @@ func completeRun(_ *cobra.Command, args []string, typed string) ([]string, cobra
 	return fit, noFiles
 }
 
-// containerWords are the containers that run here, with their images: by name where an
-// engine tells it in time, else by the beginning of the id.
+// containerWords are the containers that run here, with their images.
 func containerWords() []string {
-	list, _, err := proc.List("/proc")
-	if err != nil {
-		return nil
-	}
-	var ids []string
-	for i := range list {
-		if id := list[i].Container; id != "" && !slices.Contains(ids, id) {
-			ids = append(ids, id)
-		}
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), completeTimeout)
-	defer cancel()
-	running, _ := cli.Describe(ctx, ids) // what answered in time
 	var words []string
-	for _, id := range ids {
-		word := id[:min(12, len(id))]
-		if r := running[id]; r.Name != "" {
-			word = r.Name
-			if r.Image != "" {
-				word += "\t" + r.Image
-			}
+	for _, c := range runningContainers(context.Background()) {
+		word := c.name
+		if c.image != "" {
+			word += "\t" + c.image
 		}
 		words = append(words, word)
 	}

@@ -38,6 +38,7 @@ Each WORD is one of these:
   a80425fb 0x2400         a mask, as /proc/PID/status has it; also all and none
   chown,setuid            a set of your own
   4242                    a process (--pid for those with a capability's number)
+  web 0e7fd7e67241        a running container, by its name or id
   "docker run ..."        what a docker, podman or nerdctl line would give, by
                           the engine's rules; nothing is run. Also after --
 
@@ -149,7 +150,7 @@ func (f *explainFlags) find(ctx context.Context, stderr io.Writer, args []string
 		words, line = nil, args
 	}
 	for _, word := range words {
-		if err := explainWord(&x, stderr, word); err != nil {
+		if err := explainWord(ctx, &x, stderr, word); err != nil {
 			return nil, err
 		}
 	}

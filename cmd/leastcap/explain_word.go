@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -21,7 +23,7 @@ import (
 
 // explainWord finds out what a word is. A number below 64 is a capability, one of eight
 // digits or more a mask, what is between a process.
-func explainWord(x *report.Explanation, stderr io.Writer, word string) error {
+func explainWord(ctx context.Context, x *report.Explanation, stderr io.Writer, word string) error {
 	add := func(set report.ExplainedSet) { x.Sets = append(x.Sets, set) }
 	trimmed := strings.TrimSpace(word)
 	if d, ok := catalog.FindDefault(strings.ToLower(trimmed)); ok {
@@ -69,11 +71,70 @@ func explainWord(x *report.Explanation, stderr io.Writer, word string) error {
 	if strings.Contains(trimmed, ",") && errors.As(serr, &unknown) {
 		return &usageError{serr, "leastcap explain lists all capabilities"}
 	}
+	if c := findContainer(ctx, trimmed); c != nil {
+		set, err := explainProcess(c.main)
+		if err == nil {
+			set.Name, set.Title = c.name, "container "+report.Clean(c.name, 80)+", "+set.Title
+			add(*set)
+		}
+		return err
+	}
 	hint := "leastcap explain lists all capabilities; leastcap explain --help says what else a word can be"
 	if near := caps.Nearest(strings.ToLower(trimmed), wordNames()); near != "" {
 		hint = fmt.Sprintf("did you mean %q?", near)
 	}
-	return &usageError{fmt.Errorf("%q is no capability, set, mask, process or container line", trimmed), hint}
+	return &usageError{fmt.Errorf("%q is no capability, set, mask, process, running container or container line", trimmed), hint}
+}
+
+// runningContainer is a container of this machine.
+type runningContainer struct {
+	name, image string
+	main        int // the pid of its first process
+}
+
+// findContainer finds a running container by its name or the beginning of its id, nil if
+// there is none.
+func findContainer(ctx context.Context, word string) *runningContainer {
+	if word == "" {
+		return nil
+	}
+	for id, c := range runningContainers(ctx) {
+		if c.name == word || len(word) >= 6 && strings.HasPrefix(id, word) {
+			return &c
+		}
+	}
+	return nil
+}
+
+// runningContainers are the containers that run here, by id; what engines do not tell
+// within a second is left out, and the beginning of the id stands for the name.
+func runningContainers(ctx context.Context) map[string]runningContainer {
+	list, _, err := proc.List("/proc")
+	if err != nil {
+		return nil
+	}
+	found := make(map[string]runningContainer)
+	members := make(map[int]string) // pid → container
+	for i := range list {
+		members[list[i].PID] = list[i].Container
+	}
+	for i := range list {
+		p := &list[i]
+		// The first is the one whose parent is outside.
+		if _, known := found[p.Container]; p.Container != "" && !known && members[p.PPID] != p.Container {
+			found[p.Container] = runningContainer{name: p.Container[:min(12, len(p.Container))], main: p.PID}
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
+	defer cancel()
+	running, _ := cli.Describe(ctx, slices.Sorted(maps.Keys(found))) // what answered in time
+	for id, r := range running {
+		if c, ok := found[id]; ok && r.Name != "" {
+			c.name, c.image = r.Name, r.Image
+			found[id] = c
+		}
+	}
+	return found
 }
 
 // wordNames are the names that a word may be.

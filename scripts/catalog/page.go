@@ -191,7 +191,7 @@ func (p *printer) entry(e *catalog.Entry) {
 		fmt.Fprintf(p.w, "- *%s* it can %s. (%s)\n", text(shared(r.Shared)), text(r.What), r.Level)
 	}
 	fmt.Fprintf(p.w, "- *In a user namespace* it %s: %s.\n", text(e.UserNamespace.Effect.Means()), text(e.UserNamespace.Why))
-	root := "- *As root in general* (Spengler 2011): " + e.Root.Class.Means()
+	root := "- *On a host*, without containment (Spengler 2011): " + e.Root.Class.Means()
 	if e.Root.How != "" {
 		root += " - it " + text(e.Root.How)
 	}

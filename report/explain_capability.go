@@ -74,7 +74,7 @@ func (p *page) capabilityShort(e *catalog.Entry, n extent) {
 	p.row("on a host", rootText(e, n.root))
 	p.row("namespaced?", text("It "+e.Container.Confined+"."))
 	for _, r := range e.Container.Reaches {
-		p.row("", span{under(r.Shared), dangerInk(r.Level)}, text(" it can "+r.What+"."))
+		p.row("", span{r.Shared.Condition(), dangerInk(r.Level)}, text(" it can "+r.What+"."))
 	}
 	if n.userns {
 		p.row("in a userns", text(userEffect(e)))
@@ -133,21 +133,6 @@ func rootText(e *catalog.Entry, all bool) span {
 		t += ". Newer: " + e.Root.Newer
 	}
 	return text(t)
-}
-
-// under says what must be shared, at the head of a sentence.
-func under(s catalog.Sharing) string {
-	switch s {
-	case catalog.SharesNothing:
-		return "Even so"
-	case catalog.SharesBridge:
-		return "On a bridge with others"
-	case catalog.SharesMount:
-		return "With files of the host (--volume)"
-	case catalog.SharesDevice:
-		return "With a device of the host (--device)"
-	}
-	return "With " + s.Flag()
 }
 
 func userEffect(e *catalog.Entry) string {
@@ -214,7 +199,7 @@ func (p *page) capabilityLong(e *catalog.Entry) {
 	}
 	p.row("confined", text("It "+e.Container.Confined+"."))
 	for i, r := range e.Container.Reaches {
-		p.row(first(i, "not confined"), span{under(r.Shared), dangerInk(r.Level)}, text(" it can "+r.What+"."))
+		p.row(first(i, "not confined"), span{r.Shared.Condition(), dangerInk(r.Level)}, text(" it can "+r.What+"."))
 	}
 	if len(e.Container.Reaches) == 0 {
 		p.row("not confined", text("nothing is known"))

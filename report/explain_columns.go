@@ -49,7 +49,7 @@ func (p *page) columns(entries []catalog.Entry) bool {
 	row("but", func(e *catalog.Entry) string {
 		var all []string
 		for _, r := range e.Container.Reaches {
-			all = append(all, strings.ToLower(under(r.Shared)[:1])+under(r.Shared)[1:]+" it can "+r.What)
+			all = append(all, strings.ToLower(r.Shared.Condition()[:1])+r.Shared.Condition()[1:]+" it can "+r.What)
 		}
 		if all == nil {
 			return "-"

@@ -142,7 +142,7 @@ func (p *page) tableRow(c caps.Cap, danger span, s *ExplainedSet, long bool) {
 	}
 	for _, r := range e.Container.Reaches {
 		if s.Shared == nil || r.Shared == catalog.SharesNothing || slices.Contains(s.Shared, r.Shared) {
-			p.para(span{}, grantsCol, span{under(r.Shared), dangerInk(r.Level)}, text(" it can "+r.What+"."))
+			p.para(span{}, grantsCol, span{r.Shared.Condition(), dangerInk(r.Level)}, text(" it can "+r.What+"."))
 		}
 	}
 	if e.Verdict != "" {

@@ -88,6 +88,22 @@ func (s Sharing) Flag() string { return sharings[s].flag }
 // Means returns a clause that completes "a container that …".
 func (s Sharing) Means() string { return sharings[s].means }
 
+// Condition returns the head of a sentence that says what follows from it: "With
+// --pid=host", and then "it can …".
+func (s Sharing) Condition() string {
+	switch s {
+	case SharesNothing:
+		return "Even so"
+	case SharesBridge:
+		return "On a bridge with others"
+	case SharesMount:
+		return "With files of the host (--volume)"
+	case SharesDevice:
+		return "With a device of the host (--device)"
+	}
+	return "With " + s.Flag()
+}
+
 // MarshalText returns its name.
 func (s Sharing) MarshalText() ([]byte, error) {
 	if int(s) >= len(sharings) {

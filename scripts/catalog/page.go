@@ -188,7 +188,7 @@ func (p *printer) entry(e *catalog.Entry) {
 		p.line("%s", text(e.RankException))
 	}
 	for _, r := range e.Container.Reaches {
-		fmt.Fprintf(p.w, "- *%s* it can %s. (%s)\n", text(shared(r.Shared)), text(r.What), r.Level)
+		fmt.Fprintf(p.w, "- *%s* it can %s. (%s)\n", text(r.Shared.Condition()), text(r.What), r.Level)
 	}
 	fmt.Fprintf(p.w, "- *In a user namespace* it %s: %s.\n", text(e.UserNamespace.Effect.Means()), text(e.UserNamespace.Why))
 	root := "- *On a host*, without containment (Spengler 2011): " + e.Root.Class.Means()
@@ -264,18 +264,4 @@ func how(s string) string {
 		return ""
 	}
 	return ": " + code(s)
-}
-
-func shared(s catalog.Sharing) string {
-	switch s {
-	case catalog.SharesNothing:
-		return "Even so"
-	case catalog.SharesBridge:
-		return "On a bridge with others"
-	case catalog.SharesMount:
-		return "With files of the host (--volume)"
-	case catalog.SharesDevice:
-		return "With a device of the host (--device)"
-	}
-	return "With " + s.Flag()
 }

@@ -138,7 +138,7 @@ var entries = [...]Entry{
 	}}, Abuse: []Abuse{
 		{What: "malware makes its files immutable against removal", Reference: "https://attack.mitre.org/techniques/T1222/002/"},
 	}, AskedIn: []Namespace{"initial"}, UserNamespace: UserNamespace{Effect: "useless", Why: "asked in the initial user namespace"}, Checks: []Check{
-		{Operation: "set or clear the flags i and a of a file", Calls: []string{"ioctl"}, Errno: "EPERM", In: "initial", Site: "fs/ioctl.c:fileattr_set_prepare", Note: "FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR; fs/file_attr.c since 6.17"},
+		{Operation: "set or clear the flags i and a of a file", Calls: []string{"ioctl"}, Errno: "EPERM", In: "initial", Site: "fs/file_attr.c:fileattr_set_prepare", Note: "FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR"},
 	}, Needed: []Need{
 		{Programs: []string{"chattr", "systemd-tmpfiles"}, Why: "protect single files"},
 	}, Instead: []Alternative{
@@ -360,7 +360,7 @@ var entries = [...]Entry{
 		{Cap: 24 /* sys_resource */, For: "more processes than RLIMIT_NPROC, more pipe buffers than the user's limit", Source: "kernel/fork.c:copy_process, fs/pipe.c:pipe_is_unprivileged_user", Container: true},
 		{Cap: 38 /* perfmon */, For: "performance events and tracing (since Linux 5.8), reading maps and environ of another process in /proc (Linux 6.18, not yet 6.12)", Source: "include/linux/capability.h:perfmon_capable, kernel/fork.c:may_access_mm", Container: true},
 		{Cap: 19 /* sys_ptrace */, For: "reading maps and environ of another process in /proc, where Linux 6.18 asks for sys_ptrace, perfmon, sys_admin in turn", Source: "kernel/fork.c:may_access_mm", Container: true},
-		{Cap: 12 /* net_admin */, For: "BPF programs and maps of networking (since Linux 5.8)", Source: "kernel/bpf/syscall.c:bpf_net_capable", Container: true},
+		{Cap: 12 /* net_admin */, For: "BPF programs and maps of networking (since Linux 5.8)", Source: "include/linux/bpf.h:bpf_net_capable", Container: true},
 		{Cap: 39 /* bpf */, For: "BPF maps, programs and type information (since Linux 5.8)", Source: "include/linux/capability.h:bpf_capable, kernel/bpf/token.c:bpf_token_capable", Container: true},
 	}, Sources: []string{"capabilities(7)", "mount(2)", "namespaces(7)", "fs/namespace.c:may_mount", "kernel/nsproxy.c:unshare_nsproxy_namespaces"}},
 	{Cap: 22 /* sys_boot */, Number: 22, Since: "2.2", Grants: "reboot (in a container only the container), and load another kernel with kexec", Manual: "Calls reboot(2) and kexec_load(2).", Danger: 5, Rank: 6, Root: Root{Class: "equal", How: "boots a kernel of its own by kexec"}, Container: Container{Confined: "ends its own pid namespace by reboot(2); kexec is not confined", Reaches: []Reach{

@@ -3,8 +3,11 @@
 //	catalog data YAML GO    writes it as a Go file, so that looking something up
 //	                        costs a program no time at its start
 //	catalog doc FILE        writes docs/capabilities.md, of what is compiled in
+//	catalog sites DIR       looks for the places in the kernel that the catalog cites
+//	                        in a kernel's source, such as that of Debian's package
+//	                        linux-source; older and newer kernels lack some of them
 //
-// Both are run by go generate in caps/catalog.
+// The first two are run by go generate in caps/catalog.
 package main
 
 import (
@@ -40,6 +43,8 @@ func run(args []string) error {
 		var b bytes.Buffer
 		page(&b)
 		return os.WriteFile(args[1], b.Bytes(), 0o644)
+	case len(args) == 2 && args[0] == "sites":
+		return sites(os.Stdout, os.DirFS(args[1]))
 	}
-	return fmt.Errorf("usage: catalog data YAML GO, or catalog doc FILE")
+	return fmt.Errorf("usage: catalog data YAML GO, catalog doc FILE, or catalog sites DIR")
 }

@@ -9,7 +9,9 @@ import "github.com/leastcap/leastcap/caps"
 var entries = [...]Entry{
 	{Since: "2.2", Grants: "change any file's owner and group", Manual: "Gives any file any user and group id. Without it only the owner may change the group, to one of his own.", Danger: 4, Rank: 11, Root: Root{Class: "equal", How: "takes /etc/shadow, or a program that root runs, and changes it as its owner"}, Container: Container{Confined: "changes files in the container's own mounts only", Reaches: []Reach{
 		{Shared: 4, Level: 5, What: "take any file of a bind mount of the host: a unit, a cron job, a key"},
-	}}, AskedIn: []Namespace{"inode"}, UserNamespace: UserNamespace{Effect: "limited", Why: "works on files whose owner and group are mapped"}, Checks: []Check{
+	}}, Abuse: []Abuse{
+		{What: "takes /etc/shadow with an interpreter that has the capability", Reference: "https://book.hacktricks.wiki/en/linux-hardening/privilege-escalation/linux-capabilities.html"},
+	}, AskedIn: []Namespace{"inode"}, UserNamespace: UserNamespace{Effect: "limited", Why: "works on files whose owner and group are mapped"}, Checks: []Check{
 		{Operation: "change a file's owner", Calls: []string{"chown"}, Errno: "EPERM", In: "inode", Site: "fs/attr.c:chown_ok"},
 		{Operation: "change a file's group to one that is not the owner's own", Calls: []string{"chown"}, Errno: "EPERM", In: "inode", Site: "fs/attr.c:chgrp_ok", Note: "chown(-1, -1), and an owner who chooses among his groups, do not need it"},
 	}, Needed: []Need{
@@ -23,7 +25,9 @@ var entries = [...]Entry{
 	}, Verdict: "Drop it. Ownership belongs into the image and the volume; nothing should need it in production.", Sources: []string{"capabilities(7)", "chown(2)", "fs/attr.c:chown_ok", "fs/attr.c:chgrp_ok"}},
 	{Cap: 1 /* dac_override */, Number: 1, Since: "2.2", Grants: "read, write and search any file and directory, whatever its mode says", Manual: "Skips the permission checks for reading, writing and executing files. (DAC is discretionary access control, modes and ACLs.)", Danger: 4, Rank: 10, Root: Root{Class: "equal", How: "writes into a program, or a configuration, that root uses"}, Container: Container{Confined: "ignores modes in the container's own mounts only; read-only mounts, masked paths and LSMs still hold", Reaches: []Reach{
 		{Shared: 4, Level: 5, What: "write any file of a bind mount of the host, whoever owns it"},
-	}}, AskedIn: []Namespace{"inode"}, UserNamespace: UserNamespace{Effect: "limited", Why: "works on files whose owner and group are mapped"}, Checks: []Check{
+	}}, Abuse: []Abuse{
+		{What: "writes /etc/passwd with an editor that has the capability, or files of a host mount from a container", Reference: "https://book.hacktricks.wiki/en/linux-hardening/privilege-escalation/linux-capabilities.html"},
+	}, AskedIn: []Namespace{"inode"}, UserNamespace: UserNamespace{Effect: "limited", Why: "works on files whose owner and group are mapped"}, Checks: []Check{
 		{Operation: "write a file that its mode forbids", Calls: []string{"open"}, Errno: "EACCES", In: "inode", Site: "fs/namei.c:generic_permission"},
 		{Operation: "create, rename or remove in a directory that its mode forbids", Calls: []string{"open", "mkdir", "unlink", "rename", "link", "mknod"}, Errno: "EACCES", In: "inode", Site: "fs/namei.c:generic_permission"},
 		{Operation: "read a file, or list or search a directory, that its mode forbids", Calls: []string{"open", "stat", "execve", "readlink", "chmod", "chown"}, Errno: "EACCES", In: "inode", Site: "fs/namei.c:generic_permission", Or: []caps.Cap{2 /* dac_read_search */}, Note: "dac_read_search is asked first and is enough"},
@@ -56,7 +60,9 @@ var entries = [...]Entry{
 	}, Sources: []string{"capabilities(7)", "open_by_handle_at(2)", "fs/namei.c:generic_permission", "fs/fhandle.c:may_decode_fh"}},
 	{Cap: 3 /* fowner */, Number: 3, Since: "2.2", Grants: "do what only a file's owner may, such as changing its mode, times and ACL", Manual: "Skips the checks that the process's user must own the file - chmod, utime, inode flags, ACLs, O_NOATIME, and removing others' files from a sticky directory.", Danger: 4, Rank: 12, Root: Root{Class: "equal", How: "makes /etc/shadow writable for all"}, Container: Container{Confined: "changes modes, ACLs and times in the container's own mounts only", Reaches: []Reach{
 		{Shared: 4, Level: 5, What: "open any file of a bind mount of the host to itself by changing its mode"},
-	}}, AskedIn: []Namespace{"inode"}, UserNamespace: UserNamespace{Effect: "limited", Why: "works on files whose owner is mapped"}, Checks: []Check{
+	}}, Abuse: []Abuse{
+		{What: "makes /etc/shadow writable with an interpreter that has the capability", Reference: "https://book.hacktricks.wiki/en/linux-hardening/privilege-escalation/linux-capabilities.html"},
+	}, AskedIn: []Namespace{"inode"}, UserNamespace: UserNamespace{Effect: "limited", Why: "works on files whose owner is mapped"}, Checks: []Check{
 		{Operation: "change the mode or ACL of somebody else's file", Calls: []string{"chmod", "setxattr"}, Errno: "EPERM", In: "inode", Site: "fs/inode.c:inode_owner_or_capable"},
 		{Operation: "set the times of somebody else's file", Calls: []string{"utimensat"}, Errno: "EPERM", In: "inode", Site: "fs/inode.c:inode_owner_or_capable", Note: "setting them to now only needs write permission"},
 		{Operation: "remove or rename somebody else's file in a sticky directory such as /tmp", Calls: []string{"unlink", "rename"}, Errno: "EPERM", In: "inode", Site: "fs/namei.c:__check_sticky"},
@@ -84,7 +90,9 @@ var entries = [...]Entry{
 	}, Verdict: "Drop it. It never makes anything fail; at most a set-group-id bit is missing.", Sources: []string{"capabilities(7)", "chmod(2)", "fs/attr.c:setattr_prepare", "fs/attr.c:setattr_should_drop_suidgid"}},
 	{Cap: 5 /* kill */, Number: 5, Since: "2.2", Grants: "send signals to processes of other users", Manual: "Skips the permission checks for signals; also for ioctl KDSIGACCEPT of a console.", Danger: 4, Rank: 18, Root: Root{Class: "near", How: "ends a service and takes its port"}, Container: Container{Confined: "signals processes of its own pid namespace only, since it sees no others", Reaches: []Reach{
 		{Shared: 1, Level: 5, What: "stop any service of the host, and on its network take the port of one"},
-	}}, AskedIn: []Namespace{"target", "initial"}, UserNamespace: UserNamespace{Effect: "limited", Why: "works on processes of its own user namespace"}, Checks: []Check{
+	}}, Abuse: []Abuse{
+		{What: "signals a node.js process of root into its debugger, and runs code in it", Reference: "https://book.hacktricks.wiki/en/linux-hardening/privilege-escalation/linux-capabilities.html"},
+	}, AskedIn: []Namespace{"target", "initial"}, UserNamespace: UserNamespace{Effect: "limited", Why: "works on processes of its own user namespace"}, Checks: []Check{
 		{Operation: "signal a process whose real and saved user are not the sender's", Calls: []string{"kill"}, Errno: "EPERM", In: "target", Site: "kernel/signal.c:kill_ok_by_cred", Note: "SIGCONT within a session is free; a signal to many succeeds if it reaches one"},
 		{Operation: "take the console's request for an init (KDSIGACCEPT)", Calls: []string{"ioctl"}, Errno: "EPERM", In: "initial", Site: "drivers/tty/vt/vt_ioctl.c:vt_k_ioctl"},
 	}, Needed: []Need{
@@ -96,7 +104,9 @@ var entries = [...]Entry{
 	}, Verdict: "Drop it unless a root process has to stop workers of other users. It is at the low end of danger.", Sources: []string{"capabilities(7)", "kill(2)", "kernel/signal.c:kill_ok_by_cred"}},
 	{Cap: 6 /* setgid */, Number: 6, Since: "2.2", Grants: "take on any group id and any list of groups", Manual: "Sets any group ids and supplementary groups, sends any group id over a Unix socket, and maps group ids into a user namespace.", Danger: 1, Rank: 36, Root: Root{Class: "situation", How: "joins a group that may write what root runs (staff, disk, docker)"}, Container: Container{Confined: "takes on groups, whose rights end at the container's own mounts", Reaches: []Reach{
 		{Shared: 4, Level: 2, What: "act as any group of the host on the files of a bind mount"},
-	}}, AskedIn: []Namespace{"own", "parent"}, UserNamespace: UserNamespace{Effect: "limited", Why: "takes on the groups that are mapped"}, Checks: []Check{
+	}}, Abuse: []Abuse{
+		{What: "joins the group shadow, and reads the password hashes", Reference: "https://book.hacktricks.wiki/en/linux-hardening/privilege-escalation/linux-capabilities.html"},
+	}, AskedIn: []Namespace{"own", "parent"}, UserNamespace: UserNamespace{Effect: "limited", Why: "takes on the groups that are mapped"}, Checks: []Check{
 		{Operation: "take on another group", Calls: []string{"setgid"}, Errno: "EPERM", In: "own", Site: "kernel/sys.c:__sys_setgid"},
 		{Operation: "set the list of groups", Calls: []string{"setgroups"}, Errno: "EPERM", In: "own", Site: "kernel/groups.c:may_setgroups", Note: "always asked, also when the list stays the same"},
 		{Operation: "take on another group for files", Calls: []string{"setfsgid"}, Silent: "the group stays as it was", In: "own", Site: "kernel/sys.c:__sys_setfsgid"},
@@ -110,7 +120,10 @@ var entries = [...]Entry{
 	}, Verdict: "Drop it unless the program changes its own user at the start; then it needs setuid and setgid, or it stays root.", Sources: []string{"capabilities(7)", "setgid(2)", "setgroups(2)", "kernel/sys.c:__sys_setgid", "kernel/groups.c:may_setgroups"}},
 	{Cap: 7 /* setuid */, Number: 7, Since: "2.2", Grants: "take on any user id, that of root included", Manual: "Sets any user ids, sends any user id over a Unix socket, and maps user ids into a user namespace.", Danger: 1, Rank: 35, Root: Root{Class: "equal", How: "becomes user 0, and executes anything"}, Container: Container{Confined: "becomes root of the container at most, with no more than its bounding set", Reaches: []Reach{
 		{Shared: 4, Level: 2, What: "act as any user of the host on the files of a bind mount"},
-	}}, AskedIn: []Namespace{"own", "parent"}, UserNamespace: UserNamespace{Effect: "limited", Why: "takes on the users that are mapped"}, Checks: []Check{
+	}}, Abuse: []Abuse{
+		{What: "becomes root with an interpreter that has the capability as a file capability", Reference: "https://book.hacktricks.wiki/en/linux-hardening/privilege-escalation/linux-capabilities.html"},
+		{What: "programs that become root by this file capability", Reference: "https://gtfobins.github.io/#+capabilities"},
+	}, AskedIn: []Namespace{"own", "parent"}, UserNamespace: UserNamespace{Effect: "limited", Why: "takes on the users that are mapped"}, Checks: []Check{
 		{Operation: "take on another user", Calls: []string{"setuid"}, Errno: "EPERM", In: "own", Site: "kernel/sys.c:__sys_setuid"},
 		{Operation: "take on another user for files", Calls: []string{"setfsuid"}, Silent: "the user stays as it was", In: "own", Site: "kernel/sys.c:__sys_setfsuid"},
 		{Operation: "map user ids of the parent into a user namespace", Calls: []string{"write"}, Errno: "EPERM", In: "parent", Site: "kernel/user_namespace.c:new_idmap_permitted", Note: "/proc/PID/uid_map"},
@@ -257,7 +270,9 @@ var entries = [...]Entry{
 	{Cap: 17 /* sys_rawio */, Number: 17, Since: "2.2", Grants: "reach the hardware - I/O ports, /dev/mem, raw disk commands", Manual: "Uses I/O ports, /dev/mem, /proc/kcore, model-specific registers and raw SCSI commands, maps memory below mmap_min_addr, and does other operations of single drivers.", Danger: 5, Rank: 3, Root: Root{Class: "equal", How: "writes the kernel's memory, or disks, past every permission"}, Container: Container{Confined: "lacks the device nodes of the host, but I/O ports need none", Reaches: []Reach{
 		{Level: 5, What: "drive devices by I/O ports (x86), from which the kernel's memory and the disks can be reached"},
 		{Shared: 5, Level: 5, What: "read and write memory by /dev/mem, and disks by raw commands"},
-	}}, AskedIn: []Namespace{"initial"}, UserNamespace: UserNamespace{Effect: "useless", Why: "asked in the initial user namespace"}, Checks: []Check{
+	}}, Abuse: []Abuse{
+		{What: "what /dev/mem, /dev/kmem and I/O ports give away", Reference: "https://book.hacktricks.wiki/en/linux-hardening/privilege-escalation/linux-capabilities.html"},
+	}, AskedIn: []Namespace{"initial"}, UserNamespace: UserNamespace{Effect: "useless", Why: "asked in the initial user namespace"}, Checks: []Check{
 		{Operation: "use I/O ports", Calls: []string{"iopl"}, Errno: "EPERM", In: "initial", Site: "arch/x86/kernel/ioport.c:ksys_ioperm, arch/x86/kernel/ioport.c:iopl", Note: "x86 only"},
 		{Operation: "open /dev/mem or /dev/port", Calls: []string{"open"}, Errno: "EPERM", In: "initial", Site: "drivers/char/mem.c:open_port"},
 		{Operation: "open /proc/kcore", Calls: []string{"open"}, Errno: "EPERM", In: "initial", Site: "fs/proc/kcore.c:open_kcore"},
@@ -491,7 +506,9 @@ var entries = [...]Entry{
 	}, Sources: []string{"capabilities(7)", "auditctl(8)", "kernel/audit.c:audit_netlink_ok", "kernel/audit.c:audit_set_loginuid_perm"}},
 	{Cap: 31 /* setfcap */, Number: 31, Since: "2.6.24", History: "since Linux 5.12 also needed to map user 0 of the parent into a user namespace", Grants: "give capabilities to files and, since Linux 5.12, map user 0 into a user namespace", Manual: "Sets the capabilities of any file; since Linux 5.12 needed to map user 0 in a new user namespace.", Danger: 4, Rank: 15, Root: Root{Class: "equal", How: "gives all capabilities to a program and executes it"}, Container: Container{Confined: "gives files capabilities of which a process gains no more than its bounding set", Reaches: []Reach{
 		{Shared: 4, Level: 5, What: "put full capabilities on a program in a bind mount, which a user of the host then executes"},
-	}}, AskedIn: []Namespace{"inode", "parent"}, UserNamespace: UserNamespace{Effect: "limited", Why: "works on mapped files, for programs run within it or below"}, Checks: []Check{
+	}}, Abuse: []Abuse{
+		{What: "gives an interpreter cap_setuid, and becomes root with it", Reference: "https://book.hacktricks.wiki/en/linux-hardening/privilege-escalation/linux-capabilities.html"},
+	}, AskedIn: []Namespace{"inode", "parent"}, UserNamespace: UserNamespace{Effect: "limited", Why: "works on mapped files, for programs run within it or below"}, Checks: []Check{
 		{Operation: "set a file's capabilities", Calls: []string{"setxattr"}, Errno: "EPERM", In: "inode", Site: "security/commoncap.c:cap_convert_nscap"},
 		{Operation: "remove a file's capabilities", Calls: []string{"removexattr"}, Errno: "EPERM", In: "inode", Site: "security/commoncap.c:cap_inode_removexattr"},
 		{Operation: "map user 0 of the parent into a user namespace", Calls: []string{"write"}, Errno: "EPERM", In: "parent", Site: "kernel/user_namespace.c:verify_root_map", Note: "/proc/PID/uid_map; a self-made map needs it at the time of unshare, which is asked of nobody"},

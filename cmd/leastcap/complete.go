@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/elastic/go-seccomp-bpf/arch"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/caps/catalog"
@@ -57,12 +59,47 @@ func capWords() []string {
 	return words
 }
 
-// completeCaps completes a flag that takes capabilities.
-func completeCaps(cmd *cobra.Command, flag string) { completeFlag(cmd, flag, capWords) }
+// completeFlags completes the flags of a command, and of those below it: those that take
+// a capability or a container by their names, and those whose help lists what they take.
+func completeFlags(cmd *cobra.Command) {
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if _, done := cmd.GetFlagCompletionFunc(f.Name); done || f.Value.Type() == "bool" {
+			return
+		}
+		switch words := choices(f.Usage); {
+		case f.Name == "container":
+			completeFlag(cmd, f.Name, containerWords)
+		case f.Name == "having":
+			completeFlag(cmd, f.Name, capWords)
+		case words != nil:
+			completeFlag(cmd, f.Name, func() []string { return words })
+		}
+	})
+	for _, c := range cmd.Commands() {
+		completeFlags(c)
+	}
+}
 
-// completeContainer completes a flag that takes a container of this machine.
-func completeContainer(cmd *cobra.Command, flag string) {
-	completeFlag(cmd, flag, containerWords)
+var (
+	aside  = regexp.MustCompile(` \([^)]*\)`)
+	choice = regexp.MustCompile(`^([a-z0-9.-]+)((?:, [a-z0-9.-]+)*) or ([a-z0-9.-]+)$`)
+)
+
+// choices are the words that a help text such as "text, json (the profile) or flags"
+// lists; nil if it is of another kind.
+func choices(usage string) []string {
+	usage, _, _ = strings.Cut(aside.ReplaceAllString(usage, ""), ":")
+	m := choice.FindStringSubmatch(usage)
+	if m == nil {
+		return nil
+	}
+	words := []string{m[1]}
+	for word := range strings.SplitSeq(strings.TrimPrefix(m[2], ", "), ", ") {
+		if word != "" {
+			words = append(words, word)
+		}
+	}
+	return append(words, m[3])
 }
 
 // completeWords completes the words of explain: capabilities, default sets, containers.

@@ -94,7 +94,6 @@ Exit status:
 	fl.StringVarP(&f.output, "output", "o", "text", "text or json")
 	completeFlag(cmd, "syscall", func() []string { return catalog.Calls() })
 	completeFlag(cmd, "errno", errnoNames)
-	completeFlag(cmd, "output", func() []string { return []string{"text", "json"} })
 	return cmd
 }
 

@@ -42,5 +42,6 @@ take the rest away.
 	root.AddCommand(newImage(stdout, stderr))
 	root.AddCommand(newProfile(stdout, stderr))
 	root.AddCommand(newMan(stdout))
+	completeFlags(root)
 	return root
 }

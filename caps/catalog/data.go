@@ -87,7 +87,7 @@ var entries = [...]Entry{
 	}, Instead: []Alternative{
 		{Do: "set such bits when the image is built", How: "RUN chown … && chmod g+s …"},
 		{Do: "have the group among its own before chmod", How: "--group-add GID"},
-	}, Verdict: "Drop it. It never makes anything fail; at most a set-group-id bit is missing.", Sources: []string{"capabilities(7)", "chmod(2)", "fs/attr.c:setattr_prepare", "fs/attr.c:setattr_should_drop_suidgid"}},
+	}, Verdict: "Drop it. It never makes anything fail; at most a set-id bit is missing.", Sources: []string{"capabilities(7)", "chmod(2)", "fs/attr.c:setattr_prepare", "fs/attr.c:setattr_should_drop_suidgid"}},
 	{Cap: 5 /* kill */, Number: 5, Since: "2.2", Grants: "send signals to processes of other users", Manual: "Skips the permission checks for signals; also for ioctl KDSIGACCEPT of a console.", Danger: 4, Rank: 18, Root: Root{Class: "near", How: "ends a service and takes its port"}, Container: Container{Confined: "signals processes of its own pid namespace only, since it sees no others", Reaches: []Reach{
 		{Shared: 1, Level: 5, What: "stop any service of the host, and on its network take the port of one"},
 	}}, Abuse: []Abuse{
@@ -298,7 +298,7 @@ var entries = [...]Entry{
 		{Programs: []string{"sshd", "vsftpd", "postfix", "dovecot", "haproxy", "chronyd"}, Why: "lock parts of themselves into an empty directory"},
 		{Programs: []string{"debootstrap", "schroot"}, Why: "work in another system's root"},
 	}, Instead: []Alternative{
-		{Do: "switch the program's chroot off - the container is one", How: "haproxy and unbound: chroot \"\"; postfix: column chroot n in master.cf"},
+		{Do: "switch the program's chroot off - the container is one", How: "unbound: chroot: ''; haproxy: no chroot line; postfix: n in the column chroot of master.cf"},
 	}, Verdict: "Drop it unless the daemon locks itself into a chroot and cannot be told not to (sshd).", Sources: []string{"capabilities(7)", "chroot(2)", "fs/open.c:chroot", "fs/namespace.c:mntns_install"}},
 	{Cap: 19 /* sys_ptrace */, Number: 19, Since: "2.2", Grants: "trace, inspect and change processes of other users", Manual: "Traces any process, reads and writes the memory of any, and inspects them (kcmp, get_robust_list).", Danger: 4, Rank: 9, Root: Root{Class: "equal", How: "takes over a process that is root"}, Container: Container{Confined: "sees the processes of its own pid namespace only", Reaches: []Reach{
 		{Shared: 1, Level: 5, What: "take over any process of the host"},
@@ -445,7 +445,7 @@ var entries = [...]Entry{
 	}, Instead: []Alternative{
 		{Do: "keep the host's clock from the host"},
 		{Do: "serve time without setting it", How: "chronyd -x"},
-		{Do: "fake the time for tests", How: "libfaketime; unshare --time"},
+		{Do: "fake the time for tests", How: "libfaketime"},
 	}, Sources: []string{"capabilities(7)", "settimeofday(2)", "time_namespaces(7)", "security/commoncap.c:cap_settime", "kernel/time/timekeeping.c:timekeeping_validate_timex"}},
 	{Cap: 26 /* sys_tty_config */, Number: 26, Since: "2.2", Grants: "hang up terminals and configure virtual consoles", Manual: "Calls vhangup(2), and does privileged ioctls of virtual terminals.", Danger: 3, Rank: 26, Root: Root{Class: "equal", How: "remaps keys of the console so that root types its commands"}, Container: Container{Confined: "has no console of the host, as long as none is given to it", Reaches: []Reach{
 		{Shared: 5, Level: 3, What: "remap, lock and switch the host's consoles, and so type for whoever sits there"},
@@ -511,7 +511,7 @@ var entries = [...]Entry{
 	}, AskedIn: []Namespace{"inode", "parent"}, UserNamespace: UserNamespace{Effect: "limited", Why: "works on mapped files, for programs run within it or below"}, Checks: []Check{
 		{Operation: "set a file's capabilities", Calls: []string{"setxattr"}, Errno: "EPERM", In: "inode", Site: "security/commoncap.c:cap_convert_nscap"},
 		{Operation: "remove a file's capabilities", Calls: []string{"removexattr"}, Errno: "EPERM", In: "inode", Site: "security/commoncap.c:cap_inode_removexattr"},
-		{Operation: "map user 0 of the parent into a user namespace", Calls: []string{"write"}, Errno: "EPERM", In: "parent", Site: "kernel/user_namespace.c:verify_root_map", Note: "/proc/PID/uid_map; a self-made map needs it at the time of unshare, which is asked of nobody"},
+		{Operation: "map user 0 of the parent into a user namespace", Calls: []string{"write"}, Errno: "EPERM", In: "parent", Site: "kernel/user_namespace.c:verify_root_map", Note: "/proc/PID/uid_map; a map that the process makes itself needs it at unshare, where a bit is looked at and nothing is asked"},
 	}, Needed: []Need{
 		{Programs: []string{"setcap", "dpkg", "rpm", "tar --xattrs", "rsync -X"}, Why: "install programs with file capabilities (ping)"},
 		{Programs: []string{"container builders and engines in a container"}, Why: "unpack layers, map root"},

@@ -90,7 +90,7 @@ func TestKernelHasNoMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	if last > int(caps.Last) {
-		t.Errorf("this kernel's last capability is %d, the table ends at %d (%v)", last, caps.Last, caps.Last)
+		t.Errorf("this kernel's last capability is %d, the table ends at %d (%v): give it a name in caps/cap.go and an entry in caps/catalog/catalog.yaml", last, caps.Last, caps.Last)
 	}
 }
 

@@ -1,20 +1,21 @@
 // Package catalog is what leastcap knows about capabilities: what each grants,
-// how dangerous it is in a container, what could stand in for it, and which
-// ones container engines give by default.
+// where the kernel asks for it and what fails without, how dangerous it is, on
+// its own and in a container, who needs it and how not to, and which ones
+// container engines give by default.
 //
 // The knowledge is the commented file catalog.yaml, with the source of every
-// fact; this package is a typed view of it, read at first use. What the
-// functions return belongs to the caller.
+// fact. This package is a typed view of it, compiled in: go generate writes
+// data.go. What the functions return belongs to the caller.
+//
+// A text is a clause or a few short sentences without line breaks, made for
+// people; the JSON of an [Entry] has the same fields.
 package catalog
 
-import (
-	"bytes"
-	_ "embed"
-	"fmt"
-	"slices"
-	"sync"
+//go:generate go run -tags bootstrap ../../scripts/catalog data catalog.yaml data.go
+//go:generate go run ../../scripts/catalog doc ../../docs/capabilities.md
 
-	"go.yaml.in/yaml/v3"
+import (
+	"slices"
 
 	"github.com/leastcap/leastcap/caps"
 )
@@ -22,52 +23,115 @@ import (
 // Entry is the knowledge about one capability.
 type Entry struct {
 	// Cap is the capability.
-	Cap caps.Cap `yaml:"name"`
+	Cap caps.Cap `yaml:"name" json:"name"`
 	// Number is Cap's number; the file has both so that a test can compare.
-	Number int `yaml:"number"`
+	Number int `yaml:"number" json:"number"`
 	// Since is the first kernel that has it: "2.2" for the original ones,
 	// "5.8".
-	Since string `yaml:"since"`
+	Since string `yaml:"since" json:"since"`
+	// Before are the capabilities that held the power before Since, and which
+	// the kernel still takes in most places; mostly none.
+	Before []caps.Cap `yaml:"before" json:"before,omitempty"`
+	// History is how its meaning changed since; often empty.
+	History string `yaml:"history" json:"history,omitempty"`
+
+	// Grants is a clause that completes "it lets a process …".
+	Grants string `yaml:"grants" json:"grants"`
+	// Manual is what capabilities(7) says of it, in our words.
+	Manual string `yaml:"manual" json:"manual"`
+
 	// Danger is how dangerous it is in a container that has its own
 	// namespaces but no user namespace.
-	Danger Level `yaml:"danger"`
+	Danger Level `yaml:"danger" json:"danger"`
 	// Rank orders all capabilities by danger: 1 is the most dangerous, and
 	// every rank is there once.
-	Rank int `yaml:"rank"`
+	Rank int `yaml:"rank" json:"rank"`
 	// RankException says why the rank is not among those of its level; empty
 	// if it is.
-	RankException string `yaml:"rank_exception"`
-	// Grants is a clause that completes "it lets a process …".
-	Grants string `yaml:"grants"`
-	// Sources are manual pages, and kernel places as "file:function".
-	Sources []string `yaml:"sources"`
+	RankException string `yaml:"rank_exception" json:"rank_exception,omitempty"`
+	// Root is its danger for a process on a host, without any containment.
+	Root Root `yaml:"root" json:"root"`
+	// Container is its danger in a container.
+	Container Container `yaml:"container" json:"container"`
+	// Abuse are known techniques.
+	Abuse []Abuse `yaml:"abuse" json:"abuse,omitempty"`
+
+	// AskedIn are the namespaces in which the kernel asks for it, the most
+	// frequent first.
+	AskedIn []Namespace `yaml:"asked_in" json:"asked_in"`
+	// UserNamespace is what becomes of it in a container with a user
+	// namespace of its own (rootless, userns-remap, hostUsers: false).
+	UserNamespace UserNamespace `yaml:"user_namespace" json:"user_namespace"`
+	// Checks are the main places where the kernel asks for it; for sys_admin
+	// and net_admin, those that workloads meet.
+	Checks []Check `yaml:"checks" json:"checks"`
+	// Seccomp is what Docker's default seccomp profile makes of it.
+	Seccomp Seccomp `yaml:"seccomp" json:"seccomp,omitzero"`
+
+	// Needed are typical programs that need it.
+	Needed []Need `yaml:"needed" json:"needed,omitempty"`
+	// Instead are the ways to do without it, the best first.
+	Instead []Alternative `yaml:"instead" json:"instead,omitempty"`
 	// Narrower are the capabilities that can stand in for it in some
 	// operations, the weakest first.
-	Narrower []Narrower `yaml:"narrower"`
+	Narrower []Narrower `yaml:"narrower" json:"narrower,omitempty"`
+	// Verdict is what to do with it in production: a sentence that begins
+	// with "Drop it". All of Docker's fourteen have one.
+	Verdict string `yaml:"verdict" json:"verdict,omitempty"`
+
+	// NotShown says why no experiment of the test-suite shows it, on the
+	// machine that the tests are made for; empty if one does.
+	NotShown string `yaml:"not_shown" json:"not_shown,omitempty"`
+
+	// Sources are manual pages, and kernel places as "file:function".
+	Sources []string `yaml:"sources" json:"sources"`
+}
+
+// Abuse is a technique that is publicly known.
+type Abuse struct {
+	What string `yaml:"what" json:"what"`
+	// Reference is an address, or a work that can be found by its name.
+	Reference string `yaml:"reference" json:"reference"`
+}
+
+// Seccomp is how Docker's default seccomp profile depends on a capability.
+type Seccomp struct {
+	// Opens are the system calls that the profile allows with the capability
+	// and not without: there they fail before the kernel asks for anything.
+	Opens []string `yaml:"opens" json:"opens,omitempty"`
+	// Note is what is peculiar about it.
+	Note string `yaml:"note" json:"note,omitempty"`
+}
+
+// Need is a kind of program that needs a capability.
+type Need struct {
+	// Programs are their names, or a kind: "backup tools".
+	Programs []string `yaml:"programs" json:"programs"`
+	// Why completes "they …".
+	Why string `yaml:"why" json:"why"`
+}
+
+// Alternative is what to do instead of granting a capability.
+type Alternative struct {
+	// Do is an imperative clause: "run it as the owner of its files".
+	Do string `yaml:"do" json:"do"`
+	// How is what to write: a flag of docker run, a line of a Dockerfile, a
+	// field of Kubernetes. Empty if there is nothing to quote.
+	How string `yaml:"how" json:"how,omitempty"`
 }
 
 // Narrower is a capability that does instead of another one in some
 // operations.
 type Narrower struct {
-	Cap caps.Cap `yaml:"cap"`
+	Cap caps.Cap `yaml:"cap" json:"name"`
 	// For is the operations, as a noun clause.
-	For string `yaml:"for"`
+	For string `yaml:"for" json:"for"`
 	// Source is where the kernel takes either, as "file:function".
-	Source string `yaml:"source"`
+	Source string `yaml:"source" json:"source"`
 	// Container is whether the exchange is a reduction in a container too. If
 	// not, it is one only for a process on a host: dac_read_search is weaker
 	// than dac_override there, and a way out of a container.
-	Container bool `yaml:"container"`
-}
-
-// Default is the set of capabilities that an engine gives a container.
-type Default struct {
-	// Engine is the name that [DefaultSet] takes: "docker".
-	Engine string
-	// Caps is the set.
-	Caps caps.Set
-	// Source is the repository and file that defines it.
-	Source string
+	Container bool `yaml:"container" json:"container"`
 }
 
 // Get returns the entry of a capability. For one without a name it is the
@@ -76,17 +140,17 @@ func Get(c caps.Cap) Entry {
 	if !c.Known() {
 		return Entry{Cap: c, Number: int(c)}
 	}
-	return load().entries[c].clone()
+	return entries[c].clone()
 }
 
 // All returns the entries of all known capabilities in the order of their
 // numbers.
 func All() []Entry {
-	entries := slices.Clone(load().entries)
+	all := make([]Entry, len(entries))
 	for i := range entries {
-		entries[i] = entries[i].clone()
+		all[i] = entries[i].clone()
 	}
-	return entries
+	return all
 }
 
 // ByDanger returns the capabilities of a set, the most dangerous first.
@@ -102,85 +166,25 @@ func rank(c caps.Cap) int {
 	if !c.Known() {
 		return 0
 	}
-	return load().entries[c].Rank
+	return entries[c].Rank
 }
-
-// DefaultSet returns the capabilities that an engine gives a container by
-// default: "docker", "containerd", "podman", "crio", "runc". It reports false
-// for an engine that the catalog does not have.
-func DefaultSet(engine string) (caps.Set, bool) {
-	for _, d := range load().defaults {
-		if d.Engine == engine {
-			return d.Caps, true
-		}
-	}
-	return 0, false
-}
-
-// DefaultSets returns the default sets of all engines, in the file's order.
-func DefaultSets() []Default { return slices.Clone(load().defaults) }
 
 func (e Entry) clone() Entry {
-	e.Sources = slices.Clone(e.Sources)
+	e.Before = slices.Clone(e.Before)
+	e.Container.Reaches = slices.Clone(e.Container.Reaches)
+	e.Abuse = slices.Clone(e.Abuse)
+	e.AskedIn = slices.Clone(e.AskedIn)
+	e.Checks = slices.Clone(e.Checks)
+	for i := range e.Checks {
+		e.Checks[i] = e.Checks[i].clone()
+	}
+	e.Seccomp.Opens = slices.Clone(e.Seccomp.Opens)
+	e.Needed = slices.Clone(e.Needed)
+	for i := range e.Needed {
+		e.Needed[i].Programs = slices.Clone(e.Needed[i].Programs)
+	}
+	e.Instead = slices.Clone(e.Instead)
 	e.Narrower = slices.Clone(e.Narrower)
+	e.Sources = slices.Clone(e.Sources)
 	return e
-}
-
-//go:embed catalog.yaml
-var file []byte
-
-// contents is the parsed file.
-type contents struct {
-	entries  []Entry // by number
-	defaults []Default
-	means    map[Level]string
-}
-
-// load parses the file once. It is part of the program and held by tests, so a
-// mistake in it is a mistake in the program.
-var load = sync.OnceValue(func() contents {
-	c, err := parse(file)
-	if err != nil {
-		panic(fmt.Sprintf("catalog.yaml: %v", err))
-	}
-	return c
-})
-
-// parse reads a catalog that has an entry for every known capability, in the
-// order of their numbers. Keys that Entry does not have are errors.
-func parse(data []byte) (contents, error) {
-	var doc struct {
-		Levels []struct {
-			Name  Level  `yaml:"name"`
-			Means string `yaml:"means"`
-		} `yaml:"levels"`
-		DefaultSets []struct {
-			Name   string     `yaml:"name"`
-			Caps   []caps.Cap `yaml:"caps"`
-			Source string     `yaml:"source"`
-		} `yaml:"default_sets"`
-		Capabilities []Entry `yaml:"capabilities"`
-	}
-	decoder := yaml.NewDecoder(bytes.NewReader(data))
-	decoder.KnownFields(true)
-	if err := decoder.Decode(&doc); err != nil {
-		return contents{}, err
-	}
-
-	c := contents{entries: doc.Capabilities, means: make(map[Level]string)}
-	if got, want := len(c.entries), int(caps.Last)+1; got != want {
-		return contents{}, fmt.Errorf("%d capabilities, want %d", got, want)
-	}
-	for i, entry := range c.entries {
-		if int(entry.Cap) != i || entry.Number != i {
-			return contents{}, fmt.Errorf("entry %d is number %d, %v, which is number %d", i, entry.Number, entry.Cap, int(entry.Cap))
-		}
-	}
-	for _, d := range doc.DefaultSets {
-		c.defaults = append(c.defaults, Default{Engine: d.Name, Caps: caps.Of(d.Caps...), Source: d.Source})
-	}
-	for _, level := range doc.Levels {
-		c.means[level.Name] = level.Means
-	}
-	return c, nil
 }

@@ -37,8 +37,11 @@ take the rest away.
 	root.AddCommand(newRun(stdout, stderr))
 	root.AddCommand(newSpec(stdout, stderr))
 	root.AddCommand(newPs(stdout, stderr))
+	root.AddCommand(newExplain(stdout, stderr))
 	root.AddCommand(newAtomic(stdout, stderr))
 	root.AddCommand(newImage(stdout, stderr))
 	root.AddCommand(newProfile(stdout, stderr))
+	root.AddCommand(newMan(stdout))
+	completeFlags(root)
 	return root
 }

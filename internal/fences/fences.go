@@ -41,6 +41,7 @@ var testingPackages = []string{
 	"internal/testenv",
 	"caps/catalog/proof/testdata/operate",
 	"engine/embedded/testdata/regain",
+	"scripts/catalog",
 	"scripts/demo",
 	"scripts/testsum",
 	"scripts/truth",

@@ -78,6 +78,14 @@ func Command(name string) Requirement {
 // Feature is something that a kernel or a machine may lack. check says what is missing.
 func Feature(name string, check func() error) Requirement { return Requirement{name, check} }
 
+// File is a file of the system that is there, such as a kernel header.
+func File(name string) Requirement {
+	return Requirement{"file " + name, func() error {
+		_, err := os.Stat(name)
+		return err
+	}}
+}
+
 // Need skips or fails the test, as the package comment says, unless every
 // requirement is met.
 func Need(t testing.TB, what ...Requirement) {

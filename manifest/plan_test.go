@@ -43,7 +43,9 @@ func TestPlan(t *testing.T) {
 				continue
 			}
 			w := r.Word.V
-			if j := slices.IndexFunc(p.Respell, func(s Correction) bool { return s.Word == w || s.Word == "CHOWN" && w == "cap_chown" || s.Word == "ALL" && w == "all" }); j >= 0 {
+			if j := slices.IndexFunc(p.Respell, func(s Correction) bool {
+				return s.Word == w || s.Word == "CHOWN" && w == "cap_chown" || s.Word == "ALL" && w == "all"
+			}); j >= 0 {
 				w = p.Respell[j].Word
 			}
 			if r.Action == Add {

@@ -12,6 +12,7 @@ var order = [][]string{
 	{"usage"},
 	{"advise"},
 	{"manifest"},
+	{"manifest/yaml"},
 	{
 		"manifest/compose", "manifest/dockerfile", "manifest/kube",
 		"manifest/label", "manifest/oci", "manifest/shell", "manifest/systemd",

@@ -1,0 +1,116 @@
+package manifest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// A FileChange is what becomes of one file.
+type FileChange struct {
+	Name          string
+	Before, After []byte
+	Edits         []Edit // in the order of the file
+}
+
+// Rewrite makes the changes, in memory. The result is one element for each file that
+// changes, and the changes that were refused. An error means that the format's second
+// parser, or its first when it reads its own work again, does not see exactly what was
+// wanted: then nothing may be written.
+func Rewrite(f *Format, src Source, changes []Change) ([]FileChange, []*Refusal, error) {
+	if f.Edit == nil {
+		return nil, nil, fmt.Errorf("%s: %s cannot be edited", src.Name, f.Title)
+	}
+	edits, refusals := f.Edit(src, changes)
+	if len(edits) == 0 {
+		return nil, refusals, nil
+	}
+	byFile := map[string][]Edit{}
+	var names []string
+	for _, e := range edits {
+		if _, ok := byFile[e.File]; !ok {
+			names = append(names, e.File)
+		}
+		byFile[e.File] = append(byFile[e.File], e)
+	}
+	slices.Sort(names)
+	var files []FileChange
+	for _, name := range names {
+		before := src.Data
+		if name != src.Name {
+			if src.Open == nil {
+				return nil, refusals, fmt.Errorf("%s: an edit is in %s, which is not there", src.Name, name)
+			}
+			var err error
+			if before, err = src.Open(name); err != nil {
+				return nil, refusals, &Error{At: Pos{File: name}, Err: err}
+			}
+		}
+		sorted, err := order(len(before), byFile[name])
+		if err != nil {
+			return nil, refusals, err
+		}
+		after, err := Apply(before, sorted)
+		if err != nil {
+			return nil, refusals, err
+		}
+		files = append(files, FileChange{Name: name, Before: before, After: after, Edits: sorted})
+	}
+
+	after := Overlay(src, files)
+	made := slices.DeleteFunc(slices.Clone(changes), func(c Change) bool {
+		return slices.ContainsFunc(refusals, func(r *Refusal) bool { return r.Container == c.Container })
+	})
+	if err := f.Verify(src, after, made); err != nil {
+		return nil, refusals, fmt.Errorf("%s: the edit would not mean what it should, and is not made: %w", src.Name, err)
+	}
+	if err := settled(f, after, made); err != nil {
+		return nil, refusals, fmt.Errorf("%s: the edit would not be all, and is not made: %w", src.Name, err)
+	}
+	return files, refusals, nil
+}
+
+// Overlay is the source with the files changed.
+func Overlay(src Source, files []FileChange) Source {
+	after := src
+	changed := map[string][]byte{}
+	for _, f := range files {
+		if f.Name == src.Name {
+			after.Data = f.After
+		}
+		changed[f.Name] = f.After
+	}
+	after.Open = func(name string) ([]byte, error) {
+		if data, ok := changed[name]; ok {
+			return data, nil
+		}
+		if src.Open == nil {
+			return nil, errors.New("no other files can be read")
+		}
+		return src.Open(name)
+	}
+	return after
+}
+
+// settled says that the same wants find nothing left to edit.
+func settled(f *Format, after Source, made []Change) error {
+	containers, _ := f.Parse(after)
+	var again []Change
+	for _, c := range made {
+		i := slices.IndexFunc(containers, func(n *Container) bool { return n.Path == c.Container.Path })
+		if i < 0 {
+			return fmt.Errorf("%s is not there any more", c.Container.Path)
+		}
+		w := c.Want
+		w.Correct, w.Remove = nil, nil // they name places of the file as it was
+		again = append(again, Change{containers[i], w})
+	}
+	edits, refusals := f.Edit(after, again)
+	switch {
+	case len(refusals) > 0:
+		return refusals[0]
+	case len(edits) > 0:
+		return fmt.Errorf("a second run would change it again: %s", edits[0].Reason)
+	}
+	return nil
+}

@@ -189,7 +189,7 @@ func checkVoid(s *subject) {
 				Gain:    "What should be dropped is kept.", Mend: "Remove the ALL that is added.",
 				Want: &manifest.Want{Remove: []manifest.Pos{e.Word.At}},
 			})
-		case !e.all && holds.Has(e.cap):
+		case !e.all && holds.Has(e.cap) && !s.prefixIgnored(e):
 			f := Finding{
 				Severity: High, At: e.Word.At, Word: e.Word.Raw, Caps: caps.Of(e.cap),
 				Message: fmt.Sprintf("%s drops %s and adds it: %s gives it", s.c.Name, e.cap, engineTitle(s.engine.Name)),
@@ -310,19 +310,17 @@ func checkInert(s *subject) {
 		case ownUsers && entry.UserNamespace.Effect == catalog.UserUseless:
 			f.Message = fmt.Sprintf("%s adds %s, which counts in the initial user namespace only, and has one of its own", s.c.Name, e.cap)
 			f.Want = remove
-		case s.nonRoot() && s.given.Runtime.Ambient.Has(e.cap): // Podman
+		case s.nonRoot() && s.given.Runtime.Ambient.Has(e.cap):
+			continue // Podman
 		case s.nonRoot() && (manifest.Is(s.c.NoNewPrivs, true) || s.Image != nil && len(s.Image.Programs) == 0):
 			f.Message = fmt.Sprintf("%s adds %s and does not run as root: nothing in it can use that", s.c.Name, e.cap)
 			f.Want = remove
 		case s.nonRoot() && s.Image == nil:
 			f.Message = fmt.Sprintf("%s adds %s and does not run as root: only a set-uid program or one with file capabilities can use that", s.c.Name, e.cap)
-		case e.cap == caps.NetBindService && s.everyPort():
+		case e.cap == caps.NetBindService && s.dropsNetBind() && s.everyPort():
 			f.Severity = Note
 			f.Message = fmt.Sprintf("%s adds net_bind_service, and Docker lets everybody bind every port", s.c.Name)
 			f.Mend = "Remove it, if no engine but Docker (20.10 or later) and containerd (2.0 or later) runs this."
-			if !s.dropsNetBind() {
-				continue
-			}
 		default:
 			continue
 		}

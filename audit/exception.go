@@ -185,3 +185,17 @@ func parseAllow(text string) (*Exception, error) {
 	}
 	return e, e.check()
 }
+
+// Looked says whether files that it is about were looked at: only then does it say
+// something that it covers nothing.
+func (e *Exception) Looked(files map[string]bool) bool {
+	if e.line != 0 {
+		return true
+	}
+	for name := range files {
+		if matchFile(e.File, name) {
+			return true
+		}
+	}
+	return false
+}

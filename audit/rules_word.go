@@ -88,6 +88,9 @@ func checkSpelling(s *subject) {
 		}
 		prefixed := strings.HasPrefix(strings.ToUpper(e.Word.V), "CAP_")
 		switch {
+		case prefixed && e.Action == manifest.Drop && (e.all || s.err == nil && !s.holds().Has(e.cap)):
+			f.Message = fmt.Sprintf("%s drops %s, which containerd takes for CAP_%s and ignores", s.c.Name, e.Word.V, strings.ToUpper(e.Word.V))
+			f.Want = &manifest.Want{Correct: []manifest.Correction{{At: e.Word.At, Word: right}}}
 		case prefixed && e.Action == manifest.Drop:
 			f.Severity = High
 			f.Message = fmt.Sprintf("%s drops %s, which containerd takes for CAP_%s and ignores: it is kept there", s.c.Name, e.Word.V, strings.ToUpper(e.Word.V))

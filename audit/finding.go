@@ -81,6 +81,8 @@ type Finding struct {
 	Want *manifest.Want
 	// Proven says that the want rests on a proven profile.
 	Proven bool
+	// Edits make the want, if somebody worked them out.
+	Edits []manifest.Edit
 	// Exception is the one that covers it, nil if none does.
 	Exception *Exception
 }

@@ -136,7 +136,16 @@ var auditWriters = []struct {
 	write func(w io.Writer, r *audit.Report, o report.AuditOptions) error
 }{
 	{"text", report.AuditText},
-	{"json", func(w io.Writer, r *audit.Report, _ report.AuditOptions) error { return report.AuditJSON(w, r) }},
+	{"json", always(report.AuditJSON)},
+	{"sarif", always(func(w io.Writer, r *audit.Report) error { return report.AuditSARIF(w, r, version) })},
+	{"junit", always(report.AuditJUnit)},
+	{"github", report.AuditGitHub},
+	{"markdown", report.AuditMarkdown},
+}
+
+// always is a writer that leaves nothing out, as it is for programs.
+func always(write func(io.Writer, *audit.Report) error) func(io.Writer, *audit.Report, report.AuditOptions) error {
+	return func(w io.Writer, r *audit.Report, _ report.AuditOptions) error { return write(w, r) }
 }
 
 func auditOutputNames() []string {
@@ -194,6 +203,9 @@ func (f *auditFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io
 		all := len(r.Findings)
 		r.Findings = known.New(r.Findings)
 		r.Known = all - len(r.Findings)
+	}
+	if f.output == "sarif" {
+		in.edits(r)
 	}
 	for _, w := range auditWriters {
 		if w.name == f.output {
@@ -433,4 +445,27 @@ func (d *definitions) audit(now time.Time) *audit.Report {
 		return e.Looked(names)
 	})
 	return r
+}
+
+// edits works out what would mend each finding, for reports that carry it.
+func (d *definitions) edits(r *audit.Report) {
+	of := map[*manifest.Container]*definition{}
+	for i := range d.files {
+		for _, c := range d.files[i].containers {
+			of[c] = &d.files[i]
+		}
+	}
+	for _, f := range r.Findings {
+		file := of[f.Container]
+		if f.Want == nil || file == nil || file.format.Edit == nil {
+			continue
+		}
+		changes, refusals, err := manifest.Rewrite(file.format, file.source, []manifest.Change{{Container: f.Container, Want: *f.Want}})
+		if err != nil || len(refusals) > 0 {
+			continue // leastcap fix says why
+		}
+		for _, c := range changes {
+			f.Edits = append(f.Edits, c.Edits...)
+		}
+	}
 }

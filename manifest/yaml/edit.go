@@ -302,6 +302,44 @@ func (e *Editor) SetNothing(entry Entry, v Value) error {
 	return nil
 }
 
+// ReplaceAlias writes a value in the place of an alias, which only this entry loses.
+func (e *Editor) ReplaceAlias(entry Entry, v Value) error {
+	if !entry.Value.IsAlias() {
+		return errLayout
+	}
+	s := styleOf(entry.In, manifest.Newline(e.data(), e.doc.offset(entry.Key.n)))
+	start, end := entry.Value.span()
+	e.add(start, end, s.flow(v), 0)
+	return nil
+}
+
+// Empty makes an empty list of a list, tags and all that is before it left as it is.
+func (e *Editor) Empty(entry Entry) error {
+	n := entry.Value
+	if !n.IsSequence() || n.IsAlias() || n.n.Anchor != "" {
+		return errShared
+	}
+	start, end := n.span()
+	if n.IsFlow() {
+		if bytes.IndexByte(e.data()[start:end], '#') >= 0 {
+			return errLayout
+		}
+		e.add(start, end, "[]", 0)
+		return nil
+	}
+	at := entry.colon()
+	_, key := entry.Key.span()
+	between := bytes.TrimSpace(e.data()[at:start])
+	if at == key || e.explicit(entry) || bytes.IndexByte(between, '#') >= 0 {
+		return errLayout
+	}
+	if len(between) > 0 {
+		_, at = n.properties()
+	}
+	e.add(at, end, " []", 0)
+	return nil
+}
+
 // SetWord writes another word in the place of a scalar, in the same quotes.
 func (e *Editor) SetWord(n Node, word string) error {
 	if n.IsAlias() {

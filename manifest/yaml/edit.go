@@ -256,7 +256,7 @@ func (e *Editor) insertFlow(m Node, pairs []Pair) error {
 // an empty collection.
 func (e *Editor) SetNothing(entry Entry, v Value) error {
 	n := entry.Value
-	if n.IsAlias() || n.n.Anchor != "" {
+	if n.IsAlias() || n.isReferred() {
 		return errShared
 	}
 	s := styleOf(entry.In, manifest.Newline(e.data(), e.doc.offset(entry.Key.n)))
@@ -316,7 +316,7 @@ func (e *Editor) ReplaceAlias(entry Entry, v Value) error {
 // Empty makes an empty list of a list, tags and all that is before it left as it is.
 func (e *Editor) Empty(entry Entry) error {
 	n := entry.Value
-	if !n.IsSequence() || n.IsAlias() || n.n.Anchor != "" {
+	if !n.IsSequence() || n.IsAlias() {
 		return errShared
 	}
 	start, end := n.span()
@@ -330,8 +330,15 @@ func (e *Editor) Empty(entry Entry) error {
 	at := entry.colon()
 	_, key := entry.Key.span()
 	between := bytes.TrimSpace(e.data()[at:start])
-	if at == key || e.explicit(entry) || bytes.IndexByte(between, '#') >= 0 {
+	if at == key || e.explicit(entry) {
 		return errLayout
+	}
+	if bytes.IndexByte(between, '#') >= 0 {
+		if _, first := e.indentation(start); !first || n.n.Anchor != "" || n.n.Style&v3.TaggedStyle != 0 {
+			return errLayout
+		}
+		e.add(at, at, " []", 0)
+		return e.removeLines(start, end)
 	}
 	if len(between) > 0 {
 		_, at = n.properties()
@@ -366,7 +373,7 @@ func (e *Editor) SetPlain(n Node, word string) error {
 // Remove takes an entry out of its mapping. One that is alone in it cannot be taken:
 // what is left would be another type.
 func (e *Editor) Remove(entry Entry) error {
-	if n := entry.Value; n.n.Anchor != "" {
+	if entry.Value.isReferred() {
 		return errShared
 	}
 	i := 0
@@ -401,7 +408,7 @@ func (e *Editor) Remove(entry Entry) error {
 
 // Replace puts entries in the place of one.
 func (e *Editor) Replace(entry Entry, pairs ...Pair) error {
-	if entry.Value.n.Anchor != "" {
+	if entry.Value.isReferred() {
 		return errShared
 	}
 	s := styleOf(entry.In, manifest.Newline(e.data(), e.doc.offset(entry.Key.n)))
@@ -489,7 +496,7 @@ func (e *Editor) SetItems(list Node, remove []int, add []string) error {
 		return errLayout
 	}
 	for _, i := range remove {
-		if n := list.Item(i); n.n.Anchor != "" {
+		if list.Item(i).isReferred() {
 			return errShared
 		}
 	}

@@ -103,7 +103,7 @@ func randomProject(r *rand.Rand) tree {
 // shared.
 func TestLayouts(t *testing.T) {
 	edits, made, refusedAll := 0, 0, 0
-	for seed := range uint64(1500) {
+	for seed := range uint64(250) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		text := testenv.Layout(r, randomProject(r))
 		f := files{"compose.yaml": text}

@@ -85,7 +85,7 @@ func randomPod(r *rand.Rand) tree {
 // must be made, but those that Kubernetes would not take.
 func TestLayouts(t *testing.T) {
 	edits := 0
-	for seed := range uint64(1500) {
+	for seed := range uint64(800) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		text := testenv.Layout(r, randomPod(r))
 		src := manifest.Source{Name: "f.yaml", Data: []byte(text)}

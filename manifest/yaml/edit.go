@@ -101,6 +101,7 @@ func (e *Editor) indentation(at int) (string, bool) {
 
 var (
 	errShared  = errors.New("it is written elsewhere, and only referred to here")
+	errRefer   = errors.New("its anchor is referred to elsewhere")
 	errLayout  = errors.New("the lines are laid out in a way that this does not know how to edit")
 	errComplex = errors.New("its key is written with a question mark")
 )
@@ -256,8 +257,11 @@ func (e *Editor) insertFlow(m Node, pairs []Pair) error {
 // an empty collection.
 func (e *Editor) SetNothing(entry Entry, v Value) error {
 	n := entry.Value
-	if n.IsAlias() || n.isReferred() {
+	if n.IsAlias() {
 		return errShared
+	}
+	if n.isReferred() {
+		return errRefer
 	}
 	s := styleOf(entry.In, manifest.Newline(e.data(), e.doc.offset(entry.Key.n)))
 	start, end := n.span()
@@ -374,7 +378,7 @@ func (e *Editor) SetPlain(n Node, word string) error {
 // what is left would be another type.
 func (e *Editor) Remove(entry Entry) error {
 	if entry.Value.isReferred() {
-		return errShared
+		return errRefer
 	}
 	i := 0
 	for ; i < entry.In.Len() && !entry.In.Entry(i).Key.Same(entry.Key); i++ {
@@ -409,7 +413,7 @@ func (e *Editor) Remove(entry Entry) error {
 // Replace puts entries in the place of one.
 func (e *Editor) Replace(entry Entry, pairs ...Pair) error {
 	if entry.Value.isReferred() {
-		return errShared
+		return errRefer
 	}
 	s := styleOf(entry.In, manifest.Newline(e.data(), e.doc.offset(entry.Key.n)))
 	start, end := e.doc.offset(entry.Key.n), entry.end()
@@ -497,7 +501,7 @@ func (e *Editor) SetItems(list Node, remove []int, add []string) error {
 	}
 	for _, i := range remove {
 		if list.Item(i).isReferred() {
-			return errShared
+			return errRefer
 		}
 	}
 	if list.IsFlow() {

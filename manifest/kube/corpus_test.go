@@ -2,8 +2,6 @@ package kube
 
 import (
 	"bytes"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -11,30 +9,11 @@ import (
 	sigs "sigs.k8s.io/yaml"
 
 	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/internal/testenv"
 	"github.com/leastcap/leastcap/manifest"
 )
 
-// corpus are real manifests; they are no part of the project. It is where the
-// environment says, or beside the repository.
-func corpus(t testing.TB) map[string][]byte {
-	dir := os.Getenv("LEASTCAP_CORPUS")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "corpus")
-	}
-	names, _ := filepath.Glob(filepath.Join(dir, "kubernetes", "*.y*ml"))
-	if len(names) == 0 {
-		t.Skipf("no corpus of manifests in %s: set LEASTCAP_CORPUS", dir)
-	}
-	files := map[string][]byte{}
-	for _, name := range names {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[filepath.Base(name)] = data
-	}
-	return files
-}
+func corpus(t testing.TB) map[string][]byte { return testenv.Corpus(t, "kubernetes/*.y*ml") }
 
 // count counts containers in what a parser of another family reads: every list under a
 // key that ends in ontainers, of every document.

@@ -53,3 +53,6 @@ func Shares(d *Document, path []string, owner func(path []string) string) []mani
 func within(path, p []string) bool {
 	return len(path) >= len(p) && slices.Equal(path[:len(p)], p)
 }
+
+// PathOf is the way to a node that has an anchor; nil for any other.
+func (d *Document) PathOf(n Node) []string { return d.paths[n.n] }

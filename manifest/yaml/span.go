@@ -132,9 +132,14 @@ func (n Node) properties() (content, end int) {
 	if n.n.Kind == v3.MappingNode && !n.IsFlow() && n.n.Anchor == "" && n.n.Style&v3.TaggedStyle == 0 {
 		return at, at // what stands there is the first key's
 	}
+	nothing := n.n.Kind == v3.ScalarNode && n.n.Value == "" && n.IsPlain()
 	for at < len(data) && (data[at] == '&' || data[at] == '!') {
-		for at < len(data) && !isSpace(data[at]) && !(n.n.Kind != v3.MappingNode && n.n.Kind != v3.SequenceNode && isFlowEnd(data[at])) {
-			at++
+		if data[at] == '&' {
+			at += 1 + len(n.n.Anchor)
+		} else {
+			for at < len(data) && !isSpace(data[at]) && !(nothing && isFlowEnd(data[at])) {
+				at++
+			}
 		}
 		end = at
 		at = skipBlank(data, at)
@@ -249,7 +254,10 @@ func (n Node) blockScalar(data []byte, at int) int {
 	if i := bytes.IndexByte(header, '#'); i >= 0 {
 		header = bytes.TrimRight(header[:i], " \t")
 	}
-	indent := n.parentIndent()
+	indent, first := n.parentIndent(), -1
+	if i := bytes.IndexAny(header, "123456789"); i > 0 {
+		first = max(indent, 0) + int(header[i]-'0')
+	}
 	end = at + len(header)
 	for line := nextLine(data, end); line < len(data); line = nextLine(data, line) {
 		text := line
@@ -259,7 +267,10 @@ func (n Node) blockScalar(data []byte, at int) int {
 		if text == len(data) || isBreak(data[text]) {
 			continue
 		}
-		if text-line <= indent || indent < 0 && (isMarker(data[line:], "---") || isMarker(data[line:], "...")) {
+		if first < 0 && text-line > indent {
+			first = text - line // without an indicator, the first line with content says
+		}
+		if text-line <= indent || text-line < first || indent < 0 && (isMarker(data[line:], "---") || isMarker(data[line:], "...")) {
 			break
 		}
 		end = text

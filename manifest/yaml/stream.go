@@ -124,12 +124,11 @@ func (f *File) split() {
 			content = true
 		case isMarker(line, "..."):
 			closed = true
-		case len(line) > 0 && line[0] == '%' && closed:
+		case blank(line):
+		case closed:
 			cut(at)
-		case !content && !blank(line) && !(len(line) > 0 && line[0] == '%'):
-			if closed {
-				cut(at)
-			}
+			content = line[0] != '%'
+		case !content && line[0] != '%':
 			content = true
 		}
 		at = next

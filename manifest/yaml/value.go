@@ -144,6 +144,8 @@ func (s style) scalar(w string) string {
 		return `"` + w + `"`
 	case !s.json && s.quote != "":
 		return s.quote + w + s.quote
+	case strings.Contains(w, ":"):
+		return `"` + w + `"` // older parsers take a colon in brackets for a key's
 	}
 	return w
 }

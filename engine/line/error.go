@@ -11,6 +11,10 @@ import (
 // flag. The installed engine may be newer than the table: see [ParseHelp].
 var ErrUnknownFlag = errors.New("unknown flag")
 
+// ErrOtherVerb is what a [*Error] wraps when the line is an engine's and neither run
+// nor create.
+var ErrOtherVerb = errors.New("neither run nor create")
+
 // Error says what is wrong with a command line.
 type Error struct {
 	Word   string // the word that is wrong, as typed; "" if one is missing

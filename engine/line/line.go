@@ -58,6 +58,28 @@ type group struct {
 	count int // number of flags: more than one in -itd
 }
 
+// VerbAt is the index of the verb in the words that were parsed.
+func (l *Line) VerbAt() int { return len(l.Prefix) + 1 + len(l.Global) + len(l.command) - 1 }
+
+// ImageAt is the index of the image in the words that were parsed.
+func (l *Line) ImageAt() int {
+	at := l.VerbAt() + 1
+	for _, g := range l.groups {
+		at += len(g.words)
+	}
+	if l.dash {
+		at++
+	}
+	return at
+}
+
+// Splits says that the engine splits the values of a flag of the verb at commas.
+func (l *Line) Splits(name string) bool {
+	own, _ := l.table.verbFlags(l.Verb)
+	i := slices.IndexFunc(own, func(f FlagSpec) bool { return f.Name == name })
+	return i >= 0 && own[i].Type == "strings"
+}
+
 // Has reports whether the flag was given to the verb, in whatever spelling.
 func (l *Line) Has(name string) bool { return len(l.Values(name)) > 0 }
 

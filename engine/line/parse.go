@@ -144,6 +144,7 @@ func (p *parser) verb() error {
 	if p.at == len(p.words) {
 		return &Error{
 			At:     p.at,
+			Err:    ErrOtherVerb,
 			Reason: fmt.Sprintf("%s: there is no command", Quote(p.words)),
 			Hint:   fmt.Sprintf("give a whole %s run line, with its image", p.line.Engine),
 		}
@@ -163,6 +164,7 @@ func wrongVerb(engine string, command []string, at int) error {
 	e := &Error{
 		Word:   command[len(command)-1],
 		At:     at,
+		Err:    ErrOtherVerb,
 		Reason: fmt.Sprintf("%q is not understood, only %s run, %[2]s container run and %[2]s create", typed, engine),
 		Hint:   fmt.Sprintf("give the %s run line that starts the container", engine),
 	}

@@ -12,7 +12,8 @@ var order = [][]string{
 	{"usage"},
 	{"advise"},
 	{"manifest"},
-	{"manifest/yaml"},
+	{"manifest/verify", "manifest/words", "manifest/yaml"},
+	{"manifest/flags"},
 	{
 		"manifest/compose", "manifest/dockerfile", "manifest/kube",
 		"manifest/label", "manifest/oci", "manifest/shell", "manifest/systemd",

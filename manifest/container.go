@@ -187,8 +187,11 @@ func (c *Container) Sensitive() []SensitiveMount {
 }
 
 // Shares says whether the container shares a namespace with the host.
-func (c *Container) Shares(kind string) bool {
-	for _, n := range c.Namespaces {
+func (c *Container) Shares(kind string) bool { return Shares(c.Namespaces, kind) }
+
+// Shares says whether the host's namespace of that kind is among them.
+func Shares(list []Namespace, kind string) bool {
+	for _, n := range list {
 		if n.Kind == kind && Is(n.With, "host") {
 			return true
 		}

@@ -25,38 +25,10 @@ func Rewrite(f *Format, src Source, changes []Change) ([]FileChange, []*Refusal,
 	if len(edits) == 0 {
 		return nil, refusals, nil
 	}
-	byFile := map[string][]Edit{}
-	var names []string
-	for _, e := range edits {
-		if _, ok := byFile[e.File]; !ok {
-			names = append(names, e.File)
-		}
-		byFile[e.File] = append(byFile[e.File], e)
+	files, err := edited(src, edits)
+	if err != nil {
+		return nil, refusals, err
 	}
-	slices.Sort(names)
-	var files []FileChange
-	for _, name := range names {
-		before := src.Data
-		if name != src.Name {
-			if src.Open == nil {
-				return nil, refusals, fmt.Errorf("%s: an edit is in %s, which is not there", src.Name, name)
-			}
-			var err error
-			if before, err = src.Open(name); err != nil {
-				return nil, refusals, &Error{At: Pos{File: name}, Err: err}
-			}
-		}
-		sorted, err := order(len(before), byFile[name])
-		if err != nil {
-			return nil, refusals, err
-		}
-		after, err := Apply(before, sorted)
-		if err != nil {
-			return nil, refusals, err
-		}
-		files = append(files, FileChange{Name: name, Before: before, After: after, Edits: sorted})
-	}
-
 	after := Overlay(src, files)
 	made := slices.DeleteFunc(slices.Clone(changes), func(c Change) bool {
 		return slices.ContainsFunc(refusals, func(r *Refusal) bool { return r.Container == c.Container })

@@ -12,7 +12,7 @@ var order = [][]string{
 	{"usage"},
 	{"advise"},
 	{"manifest"},
-	{"manifest/verify", "manifest/words", "manifest/yaml"},
+	{"manifest/words", "manifest/yaml"},
 	{"manifest/flags"},
 	{
 		"manifest/compose", "manifest/dockerfile", "manifest/kube",

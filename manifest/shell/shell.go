@@ -16,7 +16,6 @@ import (
 
 	"github.com/leastcap/leastcap/manifest"
 	"github.com/leastcap/leastcap/manifest/flags"
-	"github.com/leastcap/leastcap/manifest/verify"
 	"github.com/leastcap/leastcap/manifest/words"
 )
 
@@ -122,7 +121,7 @@ func (h host) edit(src manifest.Source, changes []manifest.Change) (edits []mani
 func (h host) verify(before, after manifest.Source, changes []manifest.Change) error {
 	a, _ := h.parse(before)
 	b, _ := h.parse(after)
-	if err := verify.Containers(a, b, changes); err != nil {
+	if err := manifest.Compare(a, b, changes); err != nil {
 		return err
 	}
 	fromA, fromB := 0, 0

@@ -8,11 +8,12 @@ package fences
 // is not here is a mistake, in the layout or in this table.
 var order = [][]string{
 	{"caps"},
-	{"caps/catalog", "engine/rules"},
+	{"caps/catalog", "engine/line", "engine/rules"},
 	{"usage"},
 	{"advise"},
 	{"manifest"},
-	{"manifest/yaml"},
+	{"manifest/words", "manifest/yaml"},
+	{"manifest/flags"},
 	{
 		"manifest/compose", "manifest/dockerfile", "manifest/kube",
 		"manifest/label", "manifest/oci", "manifest/shell", "manifest/systemd",
@@ -48,7 +49,7 @@ var testingPackages = []string{
 
 // pure lists the packages whose functions have no effects; what is below such
 // a directory is pure too.
-var pure = []string{"caps", "engine/bundle", "engine/rules", "usage", "advise", "manifest", "audit", "report"}
+var pure = []string{"caps", "engine/bundle", "engine/line", "engine/rules", "usage", "advise", "manifest", "audit", "report"}
 
 // impure lists the imports, with what is below them, that a pure package does
 // without.

@@ -1,4 +1,4 @@
-package cli
+package line
 
 import (
 	"errors"
@@ -172,9 +172,9 @@ func TestParseErrors(t *testing.T) {
 		{"env -S 'docker run x'", "env", "cannot follow env", "give the docker line itself"},
 	} {
 		_, err := Parse(words(t, tc.line))
-		var e *LineError
+		var e *Error
 		if !errors.As(err, &e) {
-			t.Errorf("%s: error %v, want a LineError", tc.line, err)
+			t.Errorf("%s: error %v, want a Error", tc.line, err)
 			continue
 		}
 		if e.Word != tc.word || !strings.Contains(e.Reason, tc.reason) || !strings.Contains(e.Hint, tc.hint) {

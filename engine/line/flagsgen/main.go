@@ -1,10 +1,10 @@
-// Flagsgen writes engine/cli/flags_docker.json: what docker's command line
+// Flagsgen writes engine/line/flags_docker.json: what docker's command line
 // accepts, read from the real command tree of github.com/docker/cli.
 //
 // It is a Go module of its own because docker/cli brings some seventy modules
 // that leastcap does not need at run time. Run it with
 //
-//	go generate ./engine/cli
+//	go generate ./engine/line
 //
 // docker/cli has no go.mod, so this module's go.mod has the versions of its
 // vendor.mod (copied, then "go mod tidy"), with one change: swarmkit/v2 is
@@ -27,7 +27,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// flagSpec and table have the JSON shape of cli.FlagSpec and cli.Table.
+// flagSpec and table have the JSON shape of line.FlagSpec and line.Table.
 type flagSpec struct {
 	Name    string `json:"name"`
 	Short   string `json:"short,omitempty"`

@@ -1,4 +1,4 @@
-package cli
+package line
 
 import (
 	"encoding/csv"
@@ -169,19 +169,19 @@ const volumeOptions = "options of a volume, which can mount any directory of the
 
 // askVolume looks at SOURCE:TARGET:OPTIONS.
 func askVolume(value string) string {
-	v := shortVolume(value)
+	v := ShortVolume(value)
 	var options string
 	if parts := strings.SplitN(value, ":", 3); len(parts) == 3 {
 		options = parts[2]
 	}
 	list := strings.Split(options, ",")
-	if v.kind != "bind" {
+	if v.Kind != "bind" {
 		if strings.Contains(options, "=") {
 			return volumeOptions
 		}
 		return ""
 	}
-	return askBind(v.source, slices.Contains(list, "ro"))
+	return askBind(v.Source, slices.Contains(list, "ro"))
 }
 
 func askMount(value string) string {
@@ -203,13 +203,13 @@ func askMount(value string) string {
 			readOnly = !given || val == "true" || val == "1"
 		}
 	}
-	switch v.kind {
+	switch v.Kind {
 	case "volume", "tmpfs", "ramfs", "image":
 		return ""
 	case "bind":
-		return askBind(v.source, readOnly)
+		return askBind(v.Source, readOnly)
 	}
-	return "a mount of kind " + v.kind
+	return "a mount of kind " + v.Kind
 }
 
 // askBind says what a path of the host gives.

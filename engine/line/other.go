@@ -1,4 +1,4 @@
-package cli
+package line
 
 import (
 	"fmt"
@@ -32,7 +32,7 @@ var otherVerbs = map[string][]FlagSpec{
 	"unpause": nil,
 }
 
-// ParseOther takes a line about existing containers apart. Errors are [*LineError].
+// ParseOther takes a line about existing containers apart. Errors are [*Error].
 func ParseOther(argv []string) (*Other, error) {
 	at, engine, err := locate(argv)
 	if err != nil {
@@ -59,7 +59,7 @@ func ParseOther(argv []string) (*Other, error) {
 	specs, ok := otherVerbs[o.Verb]
 	if !ok {
 		known := slices.Sorted(maps.Keys(otherVerbs))
-		return nil, &LineError{
+		return nil, &Error{
 			Word: o.Verb, At: p.at,
 			Reason: fmt.Sprintf("%s %q is not understood, only run, create, %s", engine, o.Verb, strings.Join(known, ", ")),
 			Hint:   "look at what it does, and run it by hand",
@@ -89,7 +89,7 @@ func ParseOther(argv []string) (*Other, error) {
 	}
 	o.Flags = p.line.Flags
 	if len(o.Containers) == 0 {
-		return nil, &LineError{At: p.at, Reason: command + ": no container", Hint: "name one"}
+		return nil, &Error{At: p.at, Reason: command + ": no container", Hint: "name one"}
 	}
 	return o, nil
 }

@@ -1,4 +1,4 @@
-package cli
+package line
 
 import (
 	"errors"
@@ -7,12 +7,16 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// ErrUnknownFlag is what a [*LineError] wraps when the table does not have the
+// ErrUnknownFlag is what a [*Error] wraps when the table does not have the
 // flag. The installed engine may be newer than the table: see [ParseHelp].
 var ErrUnknownFlag = errors.New("unknown flag")
 
-// LineError says what is wrong with a command line.
-type LineError struct {
+// ErrOtherVerb is what a [*Error] wraps when the line is an engine's and neither run
+// nor create.
+var ErrOtherVerb = errors.New("neither run nor create")
+
+// Error says what is wrong with a command line.
+type Error struct {
 	Word   string // the word that is wrong, as typed; "" if one is missing
 	At     int    // its index in the command line
 	Reason string // what is wrong with it, complete in itself
@@ -20,13 +24,13 @@ type LineError struct {
 	Err    error  // ErrUnknownFlag, caps.UnknownError, …; may be nil
 }
 
-func (e *LineError) Error() string { return e.Reason }
+func (e *Error) Error() string { return e.Reason }
 
-func (e *LineError) Unwrap() error { return e.Err }
+func (e *Error) Unwrap() error { return e.Err }
 
 // flagError puts pflag's error about the word at index at into words.
-func flagError(err error, command string, fs *pflag.FlagSet, words []string, at int) *LineError {
-	e := &LineError{Word: words[at], At: at, Err: err}
+func flagError(err error, command string, fs *pflag.FlagSet, words []string, at int) *Error {
+	e := &Error{Word: words[at], At: at, Err: err}
 	var (
 		unknown *pflag.NotExistError
 		missing *pflag.ValueRequiredError
@@ -61,8 +65,8 @@ func flagError(err error, command string, fs *pflag.FlagSet, words []string, at 
 	return e
 }
 
-func helpError(command, typed string, at int) *LineError {
-	return &LineError{
+func helpError(command, typed string, at int) *Error {
+	return &Error{
 		Word: typed, At: at,
 		Reason: fmt.Sprintf("%s %s only prints; it starts no container", command, typed),
 		Hint:   fmt.Sprintf("leave %s out", typed),

@@ -1,4 +1,4 @@
-package cli
+package line
 
 import (
 	"errors"
@@ -9,7 +9,7 @@ import (
 	"github.com/leastcap/leastcap/caps"
 )
 
-// FuzzParse: no words make it panic, errors are LineErrors with a reason, and
+// FuzzParse: no words make it panic, errors are Errors with a reason, and
 // what parses is put together again to the same words, is a line again when
 // rewritten, and then asks for exactly the set. Words are separated by newlines.
 func FuzzParse(f *testing.F) {
@@ -27,7 +27,7 @@ func FuzzParse(f *testing.F) {
 		engine, ok := Recognise(argv)
 		l, err := Parse(argv)
 		if err != nil {
-			var e *LineError
+			var e *Error
 			if !errors.As(err, &e) || e.Reason == "" || e.At < 0 || e.At > len(argv) {
 				t.Fatalf("%q: error %#v", argv, err)
 			}

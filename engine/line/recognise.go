@@ -1,4 +1,4 @@
-package cli
+package line
 
 import (
 	"fmt"
@@ -45,7 +45,7 @@ func locate(argv []string) (at int, engine string, err error) {
 			if engine == "" {
 				return at, "", nil
 			}
-			return at, engine, &LineError{
+			return at, engine, &Error{
 				Word: argv[at], At: at, Err: err,
 				Reason: fmt.Sprintf("cannot follow %s to the command it runs: %v", argv[at], err),
 				Hint:   fmt.Sprintf("give the %s line itself, or only simple flags of %s", engine, base),

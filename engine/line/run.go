@@ -1,7 +1,6 @@
-package cli
+package line
 
 import (
-	"errors"
 	"regexp"
 	"slices"
 	"strings"
@@ -31,26 +30,6 @@ func UnderstandAs(engine string, argv []string, own []FlagSpec) (*Line, error) {
 		return nil, err
 	}
 	return ParseWith(argv, t.With(nil, own, own))
-}
-
-// Understand parses a line whose verb may also have the caller's own flags. Flags
-// newer than leastcap's tables are looked up in the installed command's own help.
-func Understand(argv []string, own []FlagSpec) (*Line, error) {
-	name, ok := Recognise(argv)
-	if !ok {
-		return Parse(argv) // says what is wrong
-	}
-	t, err := TableFor(name)
-	if err != nil {
-		return nil, err
-	}
-	line, err := ParseWith(argv, t.With(nil, own, own))
-	if errors.Is(err, ErrUnknownFlag) {
-		if newer, ok := installedTable(argv); ok {
-			return ParseWith(argv, newer.With(nil, own, own))
-		}
-	}
-	return line, err
 }
 
 // Engines are the commands that are understood, the first choice first.

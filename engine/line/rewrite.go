@@ -1,11 +1,10 @@
-package cli
+package line
 
 import (
 	"slices"
 	"strings"
 
 	"github.com/leastcap/leastcap/caps"
-	"github.com/leastcap/leastcap/report"
 )
 
 // Rewrite says how [Line.Create] changes a line. The zero value changes only
@@ -54,8 +53,8 @@ func (l *Line) Create(o Rewrite) []string {
 	}
 	if o.Fresh || o.VolumesFrom != "" {
 		r.leaveOut = func(f *Flag) bool {
-			v, ok := f.volume()
-			return ok && v.named()
+			v, ok := f.Volume()
+			return ok && v.Named()
 		}
 	}
 	switch {
@@ -63,7 +62,7 @@ func (l *Line) Create(o Rewrite) []string {
 		r.afterVerb = append(r.afterVerb, "--volumes-from", o.VolumesFrom)
 	case o.Fresh:
 		for i := range l.Flags {
-			if v, ok := l.Flags[i].volume(); ok && v.named() {
+			if v, ok := l.Flags[i].Volume(); ok && v.Named() {
 				r.afterVerb = append(r.afterVerb, "--mount", v.anonymous())
 			}
 		}
@@ -191,11 +190,4 @@ func (g *group) without(keep []bool) []string {
 		words = append(words, g.words[1:]...)
 	}
 	return words
-}
-
-// Quote writes words as a line for a POSIX shell. What POSIX cannot write
-// (control characters) is written for Bash. A NUL byte, which no argument can
-// hold, is left out.
-func Quote(argv []string) string {
-	return strings.Join(report.Quote(argv, true), " ")
 }

@@ -1,4 +1,4 @@
-package cli
+package line
 
 import (
 	"errors"
@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/spf13/pflag"
 
@@ -13,7 +14,7 @@ import (
 )
 
 // Parse takes a run or create line of docker, podman or nerdctl apart, as the
-// engine itself would, with the built-in flag table. Errors are [*LineError].
+// engine itself would, with the built-in flag table. Errors are [*Error].
 func Parse(argv []string) (*Line, error) {
 	at, engine, err := locate(argv)
 	if err != nil {
@@ -31,7 +32,34 @@ func Parse(argv []string) (*Line, error) {
 
 // ParseWith is [Parse] with a table of the caller's, for an engine that is
 // newer than the built-in one.
-func ParseWith(argv []string, t *Table) (*Line, error) {
+func ParseWith(argv []string, t *Table) (*Line, error) { return parse(argv, t, false) }
+
+// Read is [Parse] for looking at lines and not for running them: values are not
+// checked, so that a misspelt capability, or a word that stands for a variable, can be
+// talked about.
+func Read(argv []string) (*Line, error) {
+	_, engine, err := locate(argv)
+	if err != nil {
+		return nil, err
+	}
+	if engine == "" {
+		return nil, notALine(argv, 0)
+	}
+	t, err := tableOnce[engine]()
+	if err != nil {
+		return nil, err
+	}
+	return parse(argv, t, true)
+}
+
+// tableOnce are the built-in tables, each read when it is first needed.
+var tableOnce = map[string]func() (*Table, error){
+	"docker":  sync.OnceValues(func() (*Table, error) { return TableFor("docker") }),
+	"podman":  sync.OnceValues(func() (*Table, error) { return TableFor("podman") }),
+	"nerdctl": sync.OnceValues(func() (*Table, error) { return TableFor("nerdctl") }),
+}
+
+func parse(argv []string, t *Table, unchecked bool) (*Line, error) {
 	at, engine, err := locate(argv)
 	if err != nil {
 		return nil, err
@@ -40,8 +68,9 @@ func ParseWith(argv []string, t *Table) (*Line, error) {
 		return nil, notALine(argv, at)
 	}
 	p := &parser{
-		words: argv,
-		at:    at + 1,
+		words:     argv,
+		at:        at + 1,
+		unchecked: unchecked,
 		line: &Line{
 			Engine:  engine,
 			Prefix:  slices.Clone(argv[:at]),
@@ -58,7 +87,7 @@ func ParseWith(argv []string, t *Table) (*Line, error) {
 }
 
 func notALine(argv []string, at int) error {
-	e := &LineError{
+	e := &Error{
 		At:     at,
 		Reason: "not a container command line",
 		Hint:   "give a line that starts with " + strings.Join(engines, ", ") + ", such as: docker run nginx",
@@ -77,6 +106,8 @@ type parser struct {
 	words []string
 	at    int
 	line  *Line
+
+	unchecked bool
 }
 
 // global reads the engine's own flags.
@@ -87,7 +118,7 @@ func (p *parser) global() error {
 		return err
 	}
 	if dash {
-		return &LineError{
+		return &Error{
 			Word: "--", At: p.at - 1,
 			Reason: fmt.Sprintf("%s: -- stands before the command", p.line.Engine),
 			Hint:   "leave it out",
@@ -111,8 +142,9 @@ func (p *parser) verb() error {
 		}
 	}
 	if p.at == len(p.words) {
-		return &LineError{
+		return &Error{
 			At:     p.at,
+			Err:    ErrOtherVerb,
 			Reason: fmt.Sprintf("%s: there is no command", Quote(p.words)),
 			Hint:   fmt.Sprintf("give a whole %s run line, with its image", p.line.Engine),
 		}
@@ -129,9 +161,10 @@ func (p *parser) verb() error {
 // wrongVerb says what to type instead of a command that is not understood.
 func wrongVerb(engine string, command []string, at int) error {
 	typed := engine + " " + strings.Join(command, " ")
-	e := &LineError{
+	e := &Error{
 		Word:   command[len(command)-1],
 		At:     at,
+		Err:    ErrOtherVerb,
 		Reason: fmt.Sprintf("%q is not understood, only %s run, %[2]s container run and %[2]s create", typed, engine),
 		Hint:   fmt.Sprintf("give the %s run line that starts the container", engine),
 	}
@@ -217,7 +250,11 @@ func (p *parser) group(fs *pflag.FlagSet, command string) (group, error) {
 		if i == len(list)-1 {
 			flag.Words = n
 		}
-		if err := checkValue(&flag, spec, command); err != nil {
+		if p.unchecked {
+			if (flag.Name == "help" || flag.Name == "version" && flag.Global) && flag.Value == "true" {
+				return group{}, helpError(command, flag.Typed, flag.Word)
+			}
+		} else if err := checkValue(&flag, spec, command); err != nil {
 			return group{}, err
 		}
 		p.line.Flags = append(p.line.Flags, flag)
@@ -239,7 +276,7 @@ func typed(word string, i int) string {
 // only print something.
 func checkValue(f *Flag, spec *specValue, command string) error {
 	bad := func(reason, hint string, err error) error {
-		return &LineError{
+		return &Error{
 			Word: f.Value, At: f.Word + f.Words - 1, Hint: hint, Err: err,
 			Reason: fmt.Sprintf("%s: %s %s: %s", command, f.Typed, Quote([]string{f.Value}), reason),
 		}
@@ -289,7 +326,7 @@ func (p *parser) image() error {
 	l := p.line
 	command := l.Engine + " " + l.Verb
 	if p.at == len(p.words) || p.words[p.at] == "" {
-		e := &LineError{
+		e := &Error{
 			At:     p.at,
 			Reason: command + ": no image",
 			Hint:   fmt.Sprintf("give the whole line, as: %s [its flags] IMAGE", command),

@@ -1,0 +1,107 @@
+// Package words finds the words of the commands in shell text, with the place of every
+// byte of them in the file that the text stands in: a script, a recipe of a Makefile, an
+// instruction of a Dockerfile, a string of a YAML file. Nothing is run. What depends on
+// a run (a variable that is not set in the text, the output of a command) is marked as
+// unknown.
+package words
+
+import "slices"
+
+// A Text is shell text that was taken out of a file.
+type Text struct {
+	Bytes []byte
+	// places are the offsets in the file of each byte, and of the end. Nil means that the
+	// text is the file's from base on.
+	places []int
+	base   int
+}
+
+// Whole is a text that stands in the file as it is, from an offset on.
+func Whole(data []byte, base int) Text { return Text{Bytes: data, base: base} }
+
+// Place is the offset in the file of a byte of the text, or of its end.
+func (t Text) Place(i int) int {
+	if t.places == nil {
+		return t.base + i
+	}
+	return t.places[min(max(i, 0), len(t.places)-1)]
+}
+
+// A Builder makes a text out of pieces of a file: without what the host's own syntax
+// puts between them.
+type Builder struct {
+	text []byte
+	at   []int
+	end  int
+}
+
+// Add appends bytes of a file that stand at the offset.
+func (b *Builder) Add(data []byte, offset int) {
+	for i := range data {
+		b.at = append(b.at, offset+i)
+	}
+	b.text = append(b.text, data...)
+	b.end = offset + len(data)
+}
+
+// Put appends a byte that stands for what is at the offset, such as $ for a Makefile's
+// $$; width is how many bytes of the file it takes.
+func (b *Builder) Put(c byte, offset, width int) {
+	b.text = append(b.text, c)
+	b.at = append(b.at, offset)
+	b.end = offset + width
+}
+
+// Len is how many bytes there are so far.
+func (b *Builder) Len() int { return len(b.text) }
+
+// Text is what was put together.
+func (b *Builder) Text() Text {
+	return Text{Bytes: b.text, places: append(slices.Clip(b.at), b.end)}
+}
+
+// A Word is one of a command, with its quotes taken away.
+type Word struct {
+	// Text is what it means. Where it is not known it is as written.
+	Text string
+	// Raw is the word as written, quotes and all.
+	Raw string
+	// Why says why the word is not known, "" if it is.
+	Why string
+	// Many says of an unknown word that it can be several words, or none.
+	Many bool
+	// From is the variable or array that the word is a part of, "" if it is written here.
+	// Start and End are then where the variable is used.
+	From       string
+	Start, End int // offsets in the file
+	// places are the offsets of each byte of Text, nil if From is.
+	places []int
+}
+
+// New makes a word for hosts that have words of their own: places are the offsets of
+// each byte of text.
+func New(text, raw string, start, end int, places []int) Word {
+	return Word{Text: text, Raw: raw, Start: start, End: end, places: places}
+}
+
+// Written says that the word stands in the file byte for byte where Range says, so that
+// a part of it can be replaced there.
+func (w *Word) Written() bool { return w.From == "" && len(w.places) == len(w.Text) }
+
+// Range is where a part of Text stands in the file. For a word that comes from a
+// variable it is where that is used.
+func (w *Word) Range(from, to int) (start, end int) {
+	if !w.Written() || from >= to || to > len(w.places) {
+		return w.Start, w.End
+	}
+	return w.places[from], w.places[to-1] + 1
+}
+
+// Text makes shell text of a part of a word: sh -c 'docker run x'. ok is false if it
+// does not stand in the file byte for byte.
+func (w *Word) Script() (Text, bool) {
+	if !w.Written() || w.Why != "" || len(w.places) == 0 {
+		return Text{}, false
+	}
+	return Text{Bytes: []byte(w.Text), places: append(slices.Clip(w.places), w.places[len(w.places)-1]+1)}, true
+}

@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench truth bench-truth generate lint setup clean
+.PHONY: help build install demo test bench truth bench-truth generate lint setup clean
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
@@ -25,6 +25,16 @@ help: ## list the targets
 build: ## build bin/leastcap
 	CGO_ENABLED=$(CGO) go build -trimpath -buildvcs=false -tags 'netgo osusergo $(TAGS)' -ldflags '$(LDFLAGS) $(STATIC)' -o bin/leastcap ./cmd/leastcap
 
+PREFIX ?= /usr/local
+# The manual and the completions are made by what is installed, and so are its own.
+install: build ## install leastcap, its manual and completions (PREFIX, DESTDIR)
+	install -D -m 755 bin/leastcap $(DESTDIR)$(PREFIX)/bin/leastcap
+	bin/leastcap man --dir $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
+	bin/leastcap completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/leastcap
+	bin/leastcap completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_leastcap
+	bin/leastcap completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/leastcap.fish
+
 setup: ## install what the tests need (Debian, root), start Docker, build the test images
 	@scripts/setup.sh
 	@scripts/docker-up.sh
@@ -43,6 +53,7 @@ demo: ## learn what a small service needs, on the embedded runtime (Go and root 
 test: setup ## run all tests; nothing may be skipped
 	go build ./...
 	LEASTCAP_TEST=1 go test -tags '$(TAGS)' -count=1 -p 1 -timeout 15m $(TESTFLAGS) $(PKGS)
+	$(if $(filter ./...,$(PKGS)),LEASTCAP_TEST=1 go test -C caps/catalog/engines -count=1 $(TESTFLAGS) ./...)
 
 bench: setup ## run the benchmarks
 	go test -tags '$(TAGS)' -run '^$$' -bench . -benchmem -p 1 -timeout 30m $(TESTFLAGS) $(PKGS)

@@ -1,14 +1,16 @@
 package caps
 
-// suggest returns the name nearest to s, or "" if none is near: at most one
-// slip (a letter missing, added, wrong, or two exchanged) for every three
-// letters of the name, and never more than three. Of two that are equally near
-// the lower number wins.
-func suggest(s string) string {
-	bare := bareName(s)
+// suggest returns the capability's name nearest to s, or "" if none is near.
+func suggest(s string) string { return Nearest(bareName(s), names[:]) }
+
+// Nearest returns the one of names that s was most likely meant to be, or "" if
+// none is near: at most one slip (a letter missing, added, wrong, or two
+// exchanged) for every three letters of the name, and never more than three. Of
+// two that are equally near the first wins. Case matters.
+func Nearest(s string, names []string) string {
 	best, bestDistance := "", 4
 	for _, name := range names {
-		if d := distance(bare, name); d < bestDistance && d <= len(name)/3 {
+		if d := distance(s, name); d < bestDistance && d <= len(name)/3 {
 			best, bestDistance = name, d
 		}
 	}

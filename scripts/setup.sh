@@ -45,6 +45,10 @@ ps procps
 pscap libcap-ng-utils
 git git
 flock util-linux
+script bsdutils
+groff groff-base
+col bsdextrautils
+/usr/share/bash-completion/bash_completion bash-completion
 '
 
 [ "${1:-}" != build ] || needs=$build_needs

@@ -4,12 +4,15 @@
 // container engines give by default.
 //
 // The knowledge is the commented file catalog.yaml, with the source of every
-// fact; this package is a typed view of it, read at first use. What the
-// functions return belongs to the caller.
+// fact. This package is a typed view of it, compiled in: go generate writes
+// data.go. What the functions return belongs to the caller.
 //
 // A text is a clause or a few short sentences without line breaks, made for
 // people; the JSON of an [Entry] has the same fields.
 package catalog
+
+//go:generate go run -tags bootstrap ../../scripts/catalog data catalog.yaml data.go
+//go:generate go run ../../scripts/catalog doc ../../docs/capabilities.md
 
 import (
 	"slices"
@@ -26,9 +29,9 @@ type Entry struct {
 	// Since is the first kernel that has it: "2.2" for the original ones,
 	// "5.8".
 	Since string `yaml:"since" json:"since"`
-	// Before is the capability that held the power before Since, which the
-	// kernel still takes in most places; nil if none did.
-	Before *caps.Cap `yaml:"before" json:"before,omitempty"`
+	// Before are the capabilities that held the power before Since, and which
+	// the kernel still takes in most places; mostly none.
+	Before []caps.Cap `yaml:"before" json:"before,omitempty"`
 	// History is how its meaning changed since; often empty.
 	History string `yaml:"history" json:"history,omitempty"`
 
@@ -137,17 +140,17 @@ func Get(c caps.Cap) Entry {
 	if !c.Known() {
 		return Entry{Cap: c, Number: int(c)}
 	}
-	return load().entries[c].clone()
+	return entries[c].clone()
 }
 
 // All returns the entries of all known capabilities in the order of their
 // numbers.
 func All() []Entry {
-	entries := slices.Clone(load().entries)
+	all := make([]Entry, len(entries))
 	for i := range entries {
-		entries[i] = entries[i].clone()
+		all[i] = entries[i].clone()
 	}
-	return entries
+	return all
 }
 
 // ByDanger returns the capabilities of a set, the most dangerous first.
@@ -163,14 +166,11 @@ func rank(c caps.Cap) int {
 	if !c.Known() {
 		return 0
 	}
-	return load().entries[c].Rank
+	return entries[c].Rank
 }
 
 func (e Entry) clone() Entry {
-	if e.Before != nil {
-		before := *e.Before
-		e.Before = &before
-	}
+	e.Before = slices.Clone(e.Before)
 	e.Container.Reaches = slices.Clone(e.Container.Reaches)
 	e.Abuse = slices.Clone(e.Abuse)
 	e.AskedIn = slices.Clone(e.AskedIn)

@@ -53,7 +53,7 @@ func Find(call, errno string) []Asked {
 	var found []Asked
 	call = Family(call)
 	for _, c := range ByDanger(caps.All()) {
-		for _, check := range load().entries[c].Checks {
+		for _, check := range entries[c].Checks {
 			if (call == "" || slices.Contains(check.Calls, call)) && (errno == "" || check.Errno == errno) {
 				found = append(found, Asked{c, check.clone()})
 			}
@@ -65,8 +65,10 @@ func Find(call, errno string) []Asked {
 // Family returns the system call that stands for others of its kind in the
 // catalog: "open" for "openat2". Other names are returned as they are.
 func Family(call string) string {
-	if first, ok := load().families[call]; ok {
-		return first
+	for _, family := range families {
+		if slices.Contains(family, call) {
+			return family[0]
+		}
 	}
 	return call
 }
@@ -74,20 +76,20 @@ func Family(call string) string {
 // Calls returns the names of all system calls that [Find] knows something of,
 // sorted, with the members of their families.
 func Calls() []string {
-	c := load()
 	set := make(map[string]bool)
-	for _, e := range c.entries {
-		for _, check := range e.Checks {
+	for i := range entries {
+		for _, check := range entries[i].Checks {
 			for _, call := range check.Calls {
 				set[call] = true
 			}
 		}
 	}
-	for member, first := range c.families {
-		if set[first] {
-			set[member] = true
+	for _, family := range families {
+		for _, member := range family {
+			set[member] = set[family[0]]
 		}
 	}
+	maps.DeleteFunc(set, func(_ string, known bool) bool { return !known })
 	return slices.Sorted(maps.Keys(set))
 }
 
@@ -96,9 +98,9 @@ func Calls() []string {
 // profile does not make it depend on one.
 func Opened(call string) caps.Set {
 	var set caps.Set
-	for _, e := range load().entries {
-		if slices.Contains(e.Seccomp.Opens, call) {
-			set = set.With(e.Cap)
+	for i := range entries {
+		if slices.Contains(entries[i].Seccomp.Opens, call) {
+			set = set.With(entries[i].Cap)
 		}
 	}
 	return set
@@ -113,12 +115,12 @@ type Errno struct {
 
 // Errnos returns the error numbers with which something fails that needs a
 // capability, the most frequent first.
-func Errnos() []Errno { return slices.Clone(load().errnos) }
+func Errnos() []Errno { return slices.Clone(errnos) }
 
 // FindErrno finds one by its name, its number or its text, in any case.
 func FindErrno(s string) (Errno, bool) {
 	s = strings.TrimSpace(s)
-	for _, e := range load().errnos {
+	for _, e := range errnos {
 		if strings.EqualFold(s, e.Name) || strings.EqualFold(s, e.Text) || s == fmt.Sprint(e.Number) {
 			return e, true
 		}
@@ -191,10 +193,23 @@ const (
 	UserPartly  UserEffect = "partly"  // some of it works, on what belongs to the namespace
 )
 
-// UnmarshalText reads an effect.
+// Means returns a clause that completes "it …"; empty for no effect.
+func (e UserEffect) Means() string {
+	switch e {
+	case UserUseless:
+		return "grants nothing, as the kernel asks in the initial user namespace"
+	case UserLimited:
+		return "works, on what belongs to the user namespace"
+	case UserPartly:
+		return "works in part, on what belongs to the user namespace"
+	}
+	return ""
+}
+
+// UnmarshalText reads an effect; the empty one is that of a capability without a name.
 func (e *UserEffect) UnmarshalText(text []byte) error {
 	switch effect := UserEffect(text); effect {
-	case UserUseless, UserLimited, UserPartly:
+	case "", UserUseless, UserLimited, UserPartly:
 		*e = effect
 		return nil
 	}

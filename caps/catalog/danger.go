@@ -143,9 +143,9 @@ var rootClasses = map[RootClass]string{
 // Means returns a clause that completes "Spengler 2011: …".
 func (c RootClass) Means() string { return rootClasses[c] }
 
-// UnmarshalText reads a class.
+// UnmarshalText reads a class; the empty one is that of a capability without a name.
 func (c *RootClass) UnmarshalText(text []byte) error {
-	if _, ok := rootClasses[RootClass(text)]; !ok {
+	if _, ok := rootClasses[RootClass(text)]; !ok && len(text) > 0 {
 		return fmt.Errorf("unknown class %q", text)
 	}
 	*c = RootClass(text)

@@ -1,10 +1,7 @@
 package catalog
 
 import (
-	"fmt"
 	"slices"
-
-	"go.yaml.in/yaml/v3"
 
 	"github.com/leastcap/leastcap/caps"
 )
@@ -53,7 +50,7 @@ func DefaultSet(engine string) (caps.Set, bool) {
 
 // FindDefault returns the default set of a name or alias.
 func FindDefault(name string) (Default, bool) {
-	for _, d := range load().defaults {
+	for _, d := range defaults {
 		if d.Engine == name || slices.Contains(d.Aliases, name) {
 			return d.clone(), true
 		}
@@ -64,7 +61,7 @@ func FindDefault(name string) (Default, bool) {
 // DefaultSets returns the default sets of all engines and policies, in the
 // file's order.
 func DefaultSets() []Default {
-	sets := slices.Clone(load().defaults)
+	sets := slices.Clone(defaults)
 	for i := range sets {
 		sets[i] = sets[i].clone()
 	}
@@ -74,7 +71,7 @@ func DefaultSets() []Default {
 // GivenBy returns the names of the engines whose default set has a capability.
 func GivenBy(c caps.Cap) []string {
 	var names []string
-	for _, d := range load().defaults {
+	for _, d := range defaults {
 		if !d.Allows && d.Caps.Has(c) {
 			names = append(names, d.Engine)
 		}
@@ -86,30 +83,4 @@ func (d Default) clone() Default {
 	d.Aliases = slices.Clone(d.Aliases)
 	d.History = slices.Clone(d.History)
 	return d
-}
-
-// members is a set in the file: a list of names, or "but: […]" for all but
-// those.
-type members caps.Set
-
-func (m *members) UnmarshalYAML(n *yaml.Node) error {
-	var list []caps.Cap
-	if n.Kind == yaml.SequenceNode {
-		if err := n.Decode(&list); err != nil {
-			return err
-		}
-		*m = members(caps.Of(list...))
-		if caps.Set(*m).Len() != len(list) {
-			return fmt.Errorf("line %d: a capability is there twice", n.Line)
-		}
-		return nil
-	}
-	var all struct {
-		But []caps.Cap `yaml:"but"`
-	}
-	if err := n.Decode(&all); err != nil {
-		return err
-	}
-	*m = members(caps.All().Without(all.But...))
-	return nil
 }

@@ -35,7 +35,12 @@ func (l Level) String() string {
 
 // Means returns a clause that completes "it …": "takes over the host even if
 // the container shares nothing with it". It is empty for [Unknown].
-func (l Level) Means() string { return load().means[l] }
+func (l Level) Means() string {
+	if int(l) >= len(levelMeans) {
+		return ""
+	}
+	return levelMeans[l]
+}
 
 // MarshalText returns the level's name.
 func (l Level) MarshalText() ([]byte, error) {

@@ -20,8 +20,8 @@ import (
 
 // What the catalog says is compared here with what it is about, so that it
 // cannot grow old unnoticed. Every failure says what to update. The default
-// sets of engines that burden a build are compared in testdata/engines, a
-// module of its own; the running kernel is asked in package caps.
+// sets of engines that burden a build are compared in engines, a module of
+// its own; the running kernel is asked in package caps.
 
 const update = "give it a name in caps/cap.go and an entry in caps/catalog/catalog.yaml"
 

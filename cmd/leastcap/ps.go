@@ -84,6 +84,11 @@ Exit status:
 	fl.BoolVarP(&f.wide, "wide", "w", false, "the image, the command line, and what else confines it")
 	fl.StringVar(&f.format, "format", "", "pscap or pscap-0.9: as libcap-ng's pscap prints it")
 	fl.StringVarP(&f.output, "output", "o", "text", "text or json")
+	completeCaps(cmd, "having")
+	completeContainer(cmd, "container")
+	completeFlag(cmd, "sort", func() []string { return []string{"pid", "risk"} })
+	completeFlag(cmd, "format", func() []string { return []string{"pscap", "pscap-0.9"} })
+	completeFlag(cmd, "output", func() []string { return []string{"text", "json"} })
 	return cmd
 }
 

@@ -40,8 +40,10 @@ take the rest away.
 	root.AddCommand(newPs(stdout, stderr))
 	root.AddCommand(newAudit(os.Stdin, stdout, stderr))
 	root.AddCommand(newFix(os.Stdin, stdout, stderr))
+	root.AddCommand(newExplain(stdout, stderr))
 	root.AddCommand(newAtomic(stdout, stderr))
 	root.AddCommand(newImage(stdout, stderr))
 	root.AddCommand(newProfile(stdout, stderr))
+	root.AddCommand(newMan(stdout))
 	return root
 }

@@ -100,6 +100,7 @@ Exit status:
 			}
 			return runContainer(cmd.Context(), stdout, stderr, args)
 		},
+		ValidArgsFunction: completeRun,
 	}
 }
 

@@ -129,10 +129,11 @@ func (r *request) refuse(format string, args ...any) error {
 	return &Error{r.rules.Name, fmt.Sprintf(format, args...)}
 }
 
-// root says whether the container's user is root. Engines compare the words, and look
-// a name up in the container; only Podman does not treat an empty one as special.
-func (r *request) root() bool {
-	name, _, _ := strings.Cut(r.User, ":")
+// IsRoot says whether a container's user, as [Request] has it, is root. Engines compare
+// the words, and look a name up in the container; only Podman does not treat an empty
+// one as special.
+func IsRoot(user string) bool {
+	name, _, _ := strings.Cut(user, ":")
 	return name == "" || name == "0" || name == "root"
 }
 
@@ -160,6 +161,7 @@ func (r *request) within(set caps.Set) (caps.Set, error) {
 	}
 	return set.Intersect(r.available), nil
 }
+func (r *request) root() bool { return IsRoot(r.User) }
 
 // Apply says what the engine makes of a request. An [*Error] means that it refuses it.
 func (e *Rules) Apply(in Request) (Result, error) {

@@ -42,6 +42,7 @@ var testingPackages = []string{
 	"internal/kerneltest",
 	"internal/testenv",
 	"engine/embedded/testdata/regain",
+	"scripts/catalog",
 	"scripts/demo",
 	"scripts/testsum",
 	"scripts/truth",

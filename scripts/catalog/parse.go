@@ -1,43 +1,20 @@
-package catalog
+package main
 
 import (
 	"bytes"
-	_ "embed"
 	"fmt"
-	"sync"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/caps/catalog"
 )
-
-//go:embed catalog.yaml
-var file []byte
-
-// contents is the parsed file.
-type contents struct {
-	entries  []Entry // by number
-	defaults []Default
-	means    map[Level]string
-	families map[string]string // a system call → the one that stands for it
-	errnos   []Errno
-}
-
-// load parses the file once. It is part of the program and held by tests, so a
-// mistake in it is a mistake in the program.
-var load = sync.OnceValue(func() contents {
-	c, err := parse(file)
-	if err != nil {
-		panic(fmt.Sprintf("catalog.yaml: %v", err))
-	}
-	return c
-})
 
 // document is the file's shape.
 type document struct {
 	Levels []struct {
-		Name  Level  `yaml:"name"`
-		Means string `yaml:"means"`
+		Name  catalog.Level `yaml:"name"`
+		Means string        `yaml:"means"`
 	} `yaml:"levels"`
 	DefaultSets []struct {
 		Name    string   `yaml:"name"`
@@ -55,13 +32,22 @@ type document struct {
 			Why   string  `yaml:"why"`
 		} `yaml:"history"`
 	} `yaml:"default_sets"`
-	Errnos       []Errno    `yaml:"errnos"`
-	Families     [][]string `yaml:"call_families"`
-	Capabilities []Entry    `yaml:"capabilities"`
+	Errnos       []catalog.Errno `yaml:"errnos"`
+	Families     [][]string      `yaml:"call_families"`
+	Capabilities []catalog.Entry `yaml:"capabilities"`
+}
+
+// contents is what is compiled: the values of package catalog's tables.
+type contents struct {
+	entries  []catalog.Entry // by number
+	defaults []catalog.Default
+	means    []string // by level
+	families [][]string
+	errnos   []catalog.Errno
 }
 
 // parse reads a catalog that has an entry for every known capability, in the
-// order of their numbers. Keys that Entry does not have are errors.
+// order of their numbers. Keys that the types do not have are errors.
 func parse(data []byte) (contents, error) {
 	var doc document
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
@@ -70,10 +56,7 @@ func parse(data []byte) (contents, error) {
 		return contents{}, err
 	}
 
-	c := contents{
-		entries: doc.Capabilities, errnos: doc.Errnos,
-		means: make(map[Level]string), families: make(map[string]string),
-	}
+	c := contents{entries: doc.Capabilities, errnos: doc.Errnos, families: doc.Families, means: make([]string, catalog.Host+1)}
 	if got, want := len(c.entries), int(caps.Last)+1; got != want {
 		return contents{}, fmt.Errorf("%d capabilities, want %d", got, want)
 	}
@@ -83,25 +66,53 @@ func parse(data []byte) (contents, error) {
 		}
 	}
 	for _, d := range doc.DefaultSets {
-		set := Default{
+		set := catalog.Default{
 			Engine: d.Name, Aliases: d.Aliases, Title: d.Title, Allows: d.Allows, Caps: caps.Set(d.Caps),
 			Since: d.Since, Checked: d.Checked, Source: d.Source, Note: d.Note,
 		}
 		for _, h := range d.History {
-			set.History = append(set.History, Former{Since: h.Since, Caps: caps.Set(h.Caps), Why: h.Why})
+			set.History = append(set.History, catalog.Former{Since: h.Since, Caps: caps.Set(h.Caps), Why: h.Why})
 		}
 		c.defaults = append(c.defaults, set)
 	}
 	for _, level := range doc.Levels {
 		c.means[level.Name] = level.Means
 	}
-	for _, family := range doc.Families {
-		for _, member := range family[1:] {
-			if other, ok := c.families[member]; ok {
+	in := map[string]string{}
+	for _, family := range c.families {
+		for _, member := range family {
+			if other, ok := in[member]; ok {
 				return contents{}, fmt.Errorf("%s is in the families of %s and %s", member, other, family[0])
 			}
-			c.families[member] = family[0]
+			in[member] = family[0]
 		}
 	}
 	return c, nil
+}
+
+// members is a set in the file: a list of names, or "but: […]" for all but
+// those.
+type members caps.Set
+
+func (m *members) UnmarshalYAML(n *yaml.Node) error {
+	list := []caps.Cap{}
+	if n.Kind == yaml.SequenceNode {
+		if err := n.Decode(&list); err != nil {
+			return err
+		}
+		*m = members(caps.Of(list...))
+	} else {
+		var all struct {
+			But []caps.Cap `yaml:"but"`
+		}
+		if err := n.Decode(&all); err != nil {
+			return err
+		}
+		list = all.But
+		*m = members(caps.All().Without(list...))
+	}
+	if caps.Of(list...).Len() != len(list) {
+		return fmt.Errorf("line %d: a capability is there twice", n.Line)
+	}
+	return nil
 }

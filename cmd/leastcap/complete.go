@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/elastic/go-seccomp-bpf/arch"
+	"github.com/spf13/cobra"
+
+	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/caps/catalog"
+	"github.com/leastcap/leastcap/engine/cli"
+	"github.com/leastcap/leastcap/engine/rules"
+	"github.com/leastcap/leastcap/proc"
+)
+
+// What a shell offers when Tab is pressed. Descriptions stand behind a tab.
+
+// completeTimeout is how long a person waits for Tab.
+const completeTimeout = time.Second
+
+const noFiles = cobra.ShellCompDirectiveNoFileComp
+
+// completeFlag completes a flag with the words of a list, or, where they have commas
+// between them, the last of the words.
+func completeFlag(cmd *cobra.Command, flag string, words func() []string) {
+	err := cmd.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+		return completeLast(typed, words()), noFiles
+	})
+	if err != nil {
+		panic(err) // a flag that the command does not have
+	}
+}
+
+// completeLast puts what stands before the last comma in front of each word that fits.
+func completeLast(typed string, words []string) []string {
+	before, last := "", typed
+	if i := strings.LastIndexByte(typed, ','); i >= 0 {
+		before, last = typed[:i+1], typed[i+1:]
+	}
+	var fit []string
+	for _, w := range words {
+		if strings.HasPrefix(w, strings.ToLower(last)) || strings.HasPrefix(w, last) {
+			fit = append(fit, before+w)
+		}
+	}
+	return fit
+}
+
+// capWords are the names of all capabilities, with what they grant.
+func capWords() []string {
+	var words []string
+	for _, e := range catalog.All() {
+		words = append(words, e.Cap.String()+"\t"+e.Grants)
+	}
+	return words
+}
+
+// completeCaps completes a flag that takes capabilities.
+func completeCaps(cmd *cobra.Command, flag string) { completeFlag(cmd, flag, capWords) }
+
+// completeContainer completes a flag that takes a container of this machine.
+func completeContainer(cmd *cobra.Command, flag string) {
+	completeFlag(cmd, flag, containerWords)
+}
+
+// completeWords completes the words of explain: capabilities and default sets.
+func completeWords(_ *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	var words []string
+	for _, w := range capWords() {
+		if name, _, _ := strings.Cut(w, "\t"); !slices.Contains(args, name) {
+			words = append(words, w)
+		}
+	}
+	for _, d := range catalog.DefaultSets() {
+		words = append(words, d.Engine+"\t"+defaultTitle(&d))
+	}
+	// In the kernel's spelling for who begins so.
+	if strings.HasPrefix(typed, "CAP_") {
+		words = nil
+		for c := range caps.All().Values() {
+			words = append(words, c.Name())
+		}
+	}
+	return completeLast(typed, words), noFiles
+}
+
+// completeRun completes what leastcap adds to the engine's flags, and capabilities; the
+// parsing of flags is off there, so that the word before says what is wanted.
+func completeRun(_ *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	flag, value, joined := strings.Cut(typed, "=")
+	if !joined && len(args) > 0 {
+		flag, value = args[len(args)-1], typed
+	}
+	var words []string
+	switch flag {
+	case "--cap-add", "--cap-drop":
+		words = append(capWords(), "all")
+	case "--engine":
+		words = append(cli.Engines(), engineEmbedded)
+	case "--rules":
+		words = rules.Names()
+	case "--profile":
+		return nil, cobra.ShellCompDirectiveDefault
+	default:
+		if !strings.HasPrefix(typed, "-") {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		for _, f := range append([]string{"cap-add", "cap-drop"}, names(runFlags)...) {
+			words = append(words, "--"+f)
+		}
+		return completeLast(typed, words), noFiles
+	}
+	fit := completeLast(value, words)
+	if joined {
+		for i := range fit {
+			fit[i] = flag + "=" + fit[i]
+		}
+	}
+	return fit, noFiles
+}
+
+// containerWords are the containers that run here, with their images: by name where an
+// engine tells it in time, else by the beginning of the id.
+func containerWords() []string {
+	list, _, err := proc.List("/proc")
+	if err != nil {
+		return nil
+	}
+	var ids []string
+	for i := range list {
+		if id := list[i].Container; id != "" && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), completeTimeout)
+	defer cancel()
+	running, _ := cli.Describe(ctx, ids) // what answered in time
+	var words []string
+	for _, id := range ids {
+		word := id[:min(12, len(id))]
+		if r := running[id]; r.Name != "" {
+			word = r.Name
+			if r.Image != "" {
+				word += "\t" + r.Image
+			}
+		}
+		words = append(words, word)
+	}
+	slices.Sort(words)
+	return words
+}
+
+// isSyscall reports whether Linux has a system call of that name, on any architecture
+// that is known.
+func isSyscall(name string) bool {
+	for _, a := range []string{"x86_64", "i386", "arm64", "arm"} {
+		info, err := arch.GetInfo(a)
+		if err != nil {
+			continue
+		}
+		if _, ok := info.SyscallNames[name]; ok {
+			return true
+		}
+	}
+	return false
+}

@@ -18,12 +18,14 @@ import (
 	"github.com/leastcap/leastcap/audit"
 	"github.com/leastcap/leastcap/engine/rules"
 	"github.com/leastcap/leastcap/manifest"
+	"github.com/leastcap/leastcap/manifest/compose"
 	"github.com/leastcap/leastcap/manifest/kube"
+	"github.com/leastcap/leastcap/manifest/shell"
 	"github.com/leastcap/leastcap/report"
 )
 
 // formats are those that are recognised; of two that are equally sure the first wins.
-var formats = []*manifest.Format{&kube.Format}
+var formats = []*manifest.Format{&kube.Format, &compose.Format, &shell.Format}
 
 func formatNames() []string {
 	var names []string

@@ -44,6 +44,7 @@ var testingPackages = []string{
 	"engine/embedded/testdata/regain",
 	"scripts/catalog",
 	"scripts/demo",
+	"scripts/rules",
 	"scripts/testsum",
 	"scripts/truth",
 }

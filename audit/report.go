@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/caps/catalog"
 	"github.com/leastcap/leastcap/manifest"
 )
 
@@ -66,6 +67,11 @@ func (r *Report) Count() map[Severity]int {
 func (s *Subject) Holds() (set caps.Set, known bool) {
 	sub := newSubject(s)
 	return sub.holds(), sub.err == nil
+}
+
+// Danger is how dangerous a capability is in the container, with what it shares.
+func (s *Subject) Danger(c caps.Cap) catalog.Level {
+	return catalog.Get(c).DangerUnder(sharing(s.Container)...)
 }
 
 // Changes are the wants of findings, one change a container: what is proven goes before

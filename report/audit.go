@@ -88,14 +88,7 @@ func AuditText(w io.Writer, r *audit.Report, o AuditOptions) error {
 
 func auditContainer(p *page, s *audit.Subject) {
 	c := s.Container
-	about := c.Kind
-	if c.Owner != nil && c.Owner.Name != "" {
-		about += fmt.Sprintf(" of %s %s", c.Owner.Kind, c.Owner.Name)
-	}
-	if image := c.Image.Raw; image != "" {
-		about += ", image " + image
-	}
-	p.para(text(""), 0, span{c.At.String(), faint}, text(" "), span{c.Name, strong}, text(" ("+about+")"))
+	p.para(text(""), 0, span{c.At.String(), faint}, text(" "), span{c.Name, strong}, text(" ("+aboutContainer(c)+")"))
 	if set, known := s.Holds(); known {
 		engine := ""
 		if len(c.Target.Engines) > 0 && c.Stated == nil {
@@ -103,6 +96,18 @@ func auditContainer(p *page, s *audit.Subject) {
 		}
 		p.para(text("  has"), findingColumn, text(setInWords(set)+engine))
 	}
+}
+
+// aboutContainer says what it is.
+func aboutContainer(c *manifest.Container) string {
+	about := c.Kind
+	if c.Owner != nil && c.Owner.Name != "" {
+		about += fmt.Sprintf(" of %s %s", c.Owner.Kind, c.Owner.Name)
+	}
+	if image := c.Image.Raw; image != "" {
+		about += ", image " + image
+	}
+	return about
 }
 
 // setInWords is a set for people.

@@ -143,6 +143,7 @@ var auditWriters = []struct {
 	{"junit", always(report.AuditJUnit)},
 	{"github", report.AuditGitHub},
 	{"markdown", report.AuditMarkdown},
+	{"html", always(report.AuditHTML)},
 }
 
 // always is a writer that leaves nothing out, as it is for programs.

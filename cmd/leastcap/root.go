@@ -39,6 +39,7 @@ take the rest away.
 	root.AddCommand(newSpec(stdout, stderr))
 	root.AddCommand(newPs(stdout, stderr))
 	root.AddCommand(newAudit(os.Stdin, stdout, stderr))
+	root.AddCommand(newConvert(os.Stdin, stdout, stderr))
 	root.AddCommand(newFix(os.Stdin, stdout, stderr))
 	root.AddCommand(newExplain(stdout, stderr))
 	root.AddCommand(newAtomic(stdout, stderr))

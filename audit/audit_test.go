@@ -96,6 +96,8 @@ func brief(list []*audit.Finding) []string {
 		case f.Want == nil:
 		case f.Want.Exactly != nil:
 			s += " exactly:" + f.Want.Exactly.String()
+		case f.Want.NoNewPrivs:
+			s += " nnp"
 		case len(f.Want.Remove) > 0:
 			s += " remove"
 		case len(f.Want.Correct) > 0:
@@ -145,7 +147,7 @@ func TestRules(t *testing.T) {
 		{"twice", audit.Subject{Container: container("-ALL", "kill", "CAP_KILL", "-chown")},
 			[]string{"note duplicate-entry CAP_KILL remove", "note duplicate-entry chown remove"}},
 		{"inert", audit.Subject{Container: container("-ALL", "chown", "user=1000", "nnp")}, []string{"low inert-add chown remove"}},
-		{"inert, by the image", audit.Subject{Container: container("-ALL", "chown", "user=1000"), Image: plain}, []string{"low inert-add chown remove"}},
+		{"inert, by the image", audit.Subject{Container: container("-ALL", "chown", "user=1000"), Image: plain}, []string{"low inert-add chown remove", "note no-new-privileges nnp"}},
 		{"ambient in Podman", audit.Subject{Container: container("-ALL", "chown", "user=1000", "nnp", "engine=podman")}, nil},
 		{"low ports in Docker", audit.Subject{Container: container("-ALL", "net_bind_service")}, []string{"note inert-add net_bind_service"}},
 		{"low ports in Docker, the host's network", audit.Subject{Container: container("-ALL", "net_bind_service", "net=host")}, []string{"medium adds-capability net_bind_service"}},

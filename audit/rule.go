@@ -169,6 +169,14 @@ func init() {
 			check: checkSetID,
 		},
 		{
+			ID: "no-new-privileges", Title: "no_new_privs could be set",
+			What:     "The image has no set-uid or set-gid program and no file capabilities, so that nothing in it relies on gaining privilege by executing a file, and no_new_privs is not set.",
+			Gain:     "A file that an attacker brings, on a volume say, could give privilege.",
+			Mend:     "Set no-new-privileges (in Kubernetes allowPrivilegeEscalation: false).",
+			Severity: "note", Sources: []string{"prctl(2), PR_SET_NO_NEW_PRIVS"},
+			check: checkNoNewPrivs,
+		},
+		{
 			ID: "label-asks", Title: "Label that asks for privilege",
 			What:     "A label RUN, INSTALL, UNINSTALL or STOP is a command for a container engine that asks for more than a container has by default. Whoever runs what an image's label says trusts the image with it.",
 			Mend:     "Ask for the capabilities that are needed by name: leastcap image label writes them.",

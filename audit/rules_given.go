@@ -30,7 +30,22 @@ func checkPrivileged(s *subject) {
 	s.report(f)
 }
 
+// nearlyAll is how few may be missing so that it is "all but".
+const nearlyAll = 6
+
 func checkAddsAll(s *subject) {
+	if s.holdsAll() {
+		f := Finding{Severity: Critical, At: s.statedAt(caps.SysAdmin), Caps: s.holds(), Message: s.c.Name + " has all capabilities"}
+		if missing := caps.All().Minus(s.holds()); !missing.Empty() {
+			f.Message += " but " + names(missing)
+		}
+		if s.host() {
+			f.Severity, f.Gain = Medium, "Whoever takes it over has the machine."
+			f.Mend = "Limit it with CapabilityBoundingSet=; leastcap learn -- COMMAND finds what it needs."
+		}
+		s.report(f)
+		return
+	}
 	if s.addAll == nil || s.privileged {
 		return
 	}
@@ -56,6 +71,9 @@ func checkAdds(s *subject) {
 	if s.privileged {
 		return
 	}
+	if s.holdsAll() {
+		return
+	}
 	if s.c.Stated != nil {
 		for c := range s.c.Stated.Bounding.Union(s.c.Stated.Permitted).Union(s.c.Stated.Ambient).Values() {
 			s.grade(c, s.statedAt(c), "")
@@ -70,6 +88,16 @@ func checkAdds(s *subject) {
 		seen = seen.With(e.cap)
 		s.grade(e.cap, e.Word.At, e.Word.Raw)
 	}
+}
+
+// holdsAll: a format that states the sets states nearly all.
+func (s *subject) holdsAll() bool {
+	return s.c.Stated != nil && caps.All().Minus(s.holds()).Len() <= nearlyAll
+}
+
+// host says that it is no container: a unit or a process of the machine.
+func (s *subject) host() bool {
+	return len(s.c.Target.Engines) > 0 && s.c.Target.Engines[0] == "systemd"
 }
 
 // statedAt is where a format that states sets names a capability first.
@@ -94,6 +122,9 @@ func (s *subject) grade(c caps.Cap, at manifest.Pos, word string) {
 		f.Message = fmt.Sprintf("%s has %s, which %s", s.c.Name, c, levelMeans(level))
 	}
 	f.Gain = gain(s.sharing, c)
+	if s.host() { // where there is nothing to get out of
+		f.Severity = min(f.Severity, Medium)
+	}
 	if instead := catalog.Get(c).Instead; len(instead) > 0 {
 		f.Mend = "Instead: " + alternative(instead[0])
 	}

@@ -45,6 +45,18 @@ func checkSetID(s *subject) {
 	s.report(f)
 }
 
+func checkNoNewPrivs(s *subject) {
+	if s.Image == nil || len(s.Image.Programs) > 0 || s.privileged || s.c.NoNewPrivs.State != manifest.Unset {
+		return
+	}
+	f := Finding{Severity: Note, At: s.c.At, Message: s.c.Name + " does not set no_new_privs, and nothing in its image needs it unset"}
+	// Whoever has sys_admin is allowed privilege escalation by Kubernetes, which refuses both.
+	if s.err == nil && !s.holds().Has(caps.SysAdmin) {
+		f.Want = &manifest.Want{NoNewPrivs: true}
+	}
+	s.report(f)
+}
+
 // labelNames are those of the atomic command, in any of its spellings.
 var labelNames = []string{"run", "install", "uninstall", "stop"}
 

@@ -118,6 +118,8 @@ func setInWords(set caps.Set) string {
 		return "no capability"
 	case set.Minus(caps.All()) == 0 && caps.All().Minus(set).Empty():
 		return "all capabilities"
+	case caps.All().Minus(set).Len() <= 6:
+		return "all capabilities but " + spaced(caps.All().Minus(set))
 	case set == d:
 		return "Docker's default 14"
 	case set.Minus(d) != 0 && d.Minus(set).Empty():

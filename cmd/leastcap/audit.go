@@ -41,6 +41,7 @@ type sourceFlags struct {
 	profiles      []string
 	config        string
 	noStore       bool
+	images        bool
 }
 
 type auditFlags struct {
@@ -52,7 +53,7 @@ type auditFlags struct {
 func newAudit(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	var f auditFlags
 	cmd := &cobra.Command{
-		Use:   "audit [flags] [FILE|DIR...]",
+		Use:   "audit [flags] [FILE|DIR|IMAGE...]\n  leastcap audit [flags] docker|podman|proc|image|bundle [NAME...]",
 		Short: "Find containers that are given more than they need",
 		Long: `Find every container that is given more than it needs, and definitions that do not mean
 what they say, in files of these formats, recognised by their content:
@@ -61,6 +62,8 @@ what they say, in files of these formats, recognised by their content:
 Directories are searched; what .gitignore names and vendored directories (node_modules,
 vendor, third_party …) are left out unless they are named. - is standard input. Without
 an argument the current directory is searched.
+
+` + liveHelp + `
 
 What a container would be given is worked out by the rules of the engine that will run
 it, which is inferred from the format; --rules names another. If a container's needs were
@@ -119,6 +122,7 @@ func (f *sourceFlags) add(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringArrayVar(&f.profiles, "profile", nil, "what was learned of containers with the profile's image, or CONTAINER=FILE (repeatable)")
 	fl.BoolVar(&f.noStore, "no-store", false, "do not look into the profiles that leastcap learn keeps")
+	fl.BoolVar(&f.images, "images", false, "also look into the containers' images, for set-uid programs and file capabilities, where the engine has them")
 	fl.StringVar(&f.rules, "rules", "", "the engine that runs them: "+strings.Join(rules.Names(), ", ")+" (default: by the format)")
 	fl.StringVar(&f.format, "format", "", "take every file for this: "+strings.Join(formatNames(), ", ")+" (default: by its content)")
 	fl.StringVar(&f.config, "config", "", "the configuration (default: "+audit.ConfigName+" in the directory or above)")
@@ -180,7 +184,10 @@ func (f *auditFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io
 			return &usageError{fmt.Errorf("--baseline %s: %w", f.baseline, err), "make one with leastcap audit --output json >" + f.baseline}
 		}
 	}
-	in, err := f.load(ctx, stdin, args)
+	in, live, err := f.loadLive(ctx, args)
+	if !live {
+		in, err = f.load(ctx, stdin, args)
+	}
 	if err != nil {
 		return err
 	}
@@ -290,6 +297,13 @@ func (f *sourceFlags) load(ctx context.Context, stdin io.Reader, args []string) 
 	if err != nil {
 		return nil, err
 	}
+	args, refs := imageRefs(args)
+	for _, ref := range refs {
+		if err := d.loadImage(ctx, ref); err != nil {
+			return nil, err
+		}
+		profiles.find(&d.subjects[len(d.subjects)-1])
+	}
 	files, errs := findFiles(args, d.config.Ignore)
 	d.errs = errs
 	d.files = make([]definition, len(files))
@@ -313,7 +327,10 @@ func (f *sourceFlags) load(ctx context.Context, stdin io.Reader, args []string) 
 		}
 	}
 	d.unused = profiles.unused(d.subjects)
-	return d, nil
+	if f.images {
+		err = d.lookIntoImages(ctx)
+	}
+	return d, err
 }
 
 // parallel calls do for 0 to n-1 on all processors.

@@ -15,7 +15,7 @@ var order = [][]string{
 	{"manifest/words", "manifest/yaml"},
 	{"manifest/flags"},
 	{
-		"manifest/compose", "manifest/dockerfile", "manifest/kube",
+		"manifest/compose", "manifest/inspect", "manifest/dockerfile", "manifest/kube",
 		"manifest/label", "manifest/oci", "manifest/shell", "manifest/systemd",
 	},
 	{"audit"},

@@ -19,13 +19,14 @@ import (
 	"github.com/leastcap/leastcap/engine/rules"
 	"github.com/leastcap/leastcap/manifest"
 	"github.com/leastcap/leastcap/manifest/compose"
+	inspected "github.com/leastcap/leastcap/manifest/inspect"
 	"github.com/leastcap/leastcap/manifest/kube"
 	"github.com/leastcap/leastcap/manifest/shell"
 	"github.com/leastcap/leastcap/report"
 )
 
 // formats are those that are recognised; of two that are equally sure the first wins.
-var formats = []*manifest.Format{&kube.Format, &compose.Format, &shell.Format}
+var formats = []*manifest.Format{&kube.Format, &compose.Format, &shell.Format, &inspected.Format}
 
 func formatNames() []string {
 	var names []string

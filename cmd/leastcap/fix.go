@@ -8,18 +8,21 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
 
 	"github.com/leastcap/leastcap/audit"
+	"github.com/leastcap/leastcap/engine/cli"
 	"github.com/leastcap/leastcap/manifest"
 )
 
 type fixFlags struct {
 	sourceFlags
-	write, list, grant, quiet bool
+	write, list, grant, quiet, learn bool
+	checks                           []string
 }
 
 func newFix(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
@@ -36,6 +39,11 @@ required. What an application needs is never guessed: without a profile only tha
 which changes nothing for it. Names are corrected that Pod Security or containerd would
 not take; entries that have no effect, or stand there twice, are removed. What else could
 be done, and by which command, is said.
+
+--learn first learns what the images need that nothing is known of, one after the other, with
+docker run and what the definition says of user, sysctls and published ports; --check
+says when one works, as for leastcap learn. A workload that needs more than that to run
+(variables, other containers) is better learned by hand: the result is kept, and found.
 
 A container is never given a capability that it does not have, unless --grant says so and
 a proven profile that it is required.
@@ -67,6 +75,8 @@ Exit status:
 	fl.BoolVarP(&f.write, "write", "w", false, "change the files")
 	fl.BoolVarP(&f.list, "list", "l", false, "only list the files that would change")
 	fl.BoolVar(&f.grant, "grant", false, "also give what a proven profile requires and the container does not have")
+	fl.BoolVar(&f.learn, "learn", false, "learn first what the images need that nothing is known of")
+	fl.StringArrayVar(&f.checks, "check", nil, "with --learn: CONTAINER=COMMAND, or COMMAND for all, tells whether it works (repeatable)")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "do not say what else could be done")
 	f.sourceFlags.add(cmd)
 	return cmd
@@ -79,9 +89,23 @@ func (f *fixFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io.W
 	if f.write && slices.Contains(args, stdinArg) {
 		return &usageError{errors.New("standard input cannot be changed"), "leave --write out: the diff goes to standard output"}
 	}
+	if len(f.checks) > 0 && !f.learn {
+		return &usageError{errors.New("--check is for --learn"), "add --learn"}
+	}
+	if f.learn && slices.Contains(args, stdinArg) {
+		return &usageError{errors.New("standard input is read once, and --learn reads twice"), "name a file"}
+	}
 	in, err := f.load(ctx, stdin, args)
 	if err != nil {
 		return err
+	}
+	if f.learn {
+		if err := f.learnImages(ctx, stderr, in); err != nil {
+			return err
+		}
+		if in, err = f.load(ctx, stdin, args); err != nil { // and now the store has them
+			return err
+		}
 	}
 	for _, name := range in.unused {
 		say(stderr, "warning: %s is of no container that was found: --profile CONTAINER=FILE says whose it is", name)
@@ -226,7 +250,8 @@ func (f *fixFlags) replace(c manifest.FileChange) error {
 
 // unified is a diff as patch(1) and git apply take it.
 func unified(c manifest.FileChange) []byte {
-	out := diff.Diff("a/"+c.Name, c.Before, "b/"+c.Name, c.After)
+	name := strings.TrimPrefix(c.Name, "/")
+	out := diff.Diff("a/"+name, c.Before, "b/"+name, c.After)
 	// Its first line, "diff A B", is no part of the format.
 	if i := bytes.IndexByte(out, '\n'); bytes.HasPrefix(out, []byte("diff ")) && i >= 0 {
 		out = out[i+1:]
@@ -271,4 +296,87 @@ func cutList(list []string, most int) string {
 		text += fmt.Sprintf(" and %d more", more)
 	}
 	return text
+}
+
+// learnImages learns what is needed by containers of which nothing is known. One that
+// cannot be learned is said, and stops no other.
+func (f *fixFlags) learnImages(ctx context.Context, stderr io.Writer, in *definitions) error {
+	done := map[string]bool{}
+	for i := range in.subjects {
+		s := &in.subjects[i]
+		image, ok := s.Container.Image.Get()
+		if s.Profile != nil || !ok || done[image] {
+			continue
+		}
+		done[image] = true
+		var args []string
+		for _, check := range f.checksOf(s.Container) {
+			args = append(args, "--check", check)
+		}
+		args = append(args, "--")
+		args = append(args, learnLine(s.Container, image)...)
+		say(stderr, "learning %s: leastcap learn %s", s.Container.Name, cli.Quote(args))
+		learn := newLearn(io.Discard, stderr)
+		learn.SilenceErrors, learn.SilenceUsage = true, true
+		learn.SetArgs(args)
+		if err := learn.ExecuteContext(ctx); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			var s2 status
+			if !errors.As(err, &s2) { // which has said so itself
+				text, hint, _ := explain(err)
+				say(stderr, "error: %s", text)
+				if hint != "" {
+					say(stderr, "hint: %s", hint)
+				}
+			}
+			say(stderr, "%s was not learned, and stays as it is", s.Container.Name)
+		}
+	}
+	return nil
+}
+
+// checksOf are the checks for a container.
+func (f *fixFlags) checksOf(c *manifest.Container) []string {
+	var list []string
+	for _, check := range f.checks {
+		if name, command, ok := strings.Cut(check, "="); ok && name == c.Name {
+			list = append(list, command)
+		} else if !ok || strings.ContainsAny(name, " /") {
+			list = append(list, check)
+		}
+	}
+	return list
+}
+
+// learnLine is a line of docker for what a definition says of a container.
+func learnLine(c *manifest.Container, image string) []string {
+	line := []string{"docker", "run"}
+	add := func(flag string, v manifest.Text) {
+		if s, ok := v.Get(); ok && s != "" {
+			line = append(line, flag+"="+s)
+		}
+	}
+	add("--user", c.User)
+	if manifest.Is(c.ReadOnlyRoot, true) {
+		line = append(line, "--read-only")
+	}
+	if manifest.Is(c.NoNewPrivs, true) {
+		line = append(line, "--security-opt=no-new-privileges")
+	}
+	for _, s := range c.Sysctls {
+		if v, ok := s.Value.Get(); ok {
+			line = append(line, "--sysctl="+s.Key+"="+v)
+		}
+	}
+	for _, m := range c.Mounts { // a volume of its own, in the place of each
+		if target, ok := m.Target.Get(); ok && (m.Type == "volume" || m.Type == "emptyDir" || m.Type == "persistentVolumeClaim") {
+			line = append(line, "--volume="+target)
+		}
+	}
+	if c.Shares("net") {
+		line = append(line, "--network=host")
+	}
+	return append(line, image)
 }

@@ -104,7 +104,7 @@ func aboutContainer(c *manifest.Container) string {
 	if c.Owner != nil && c.Owner.Name != "" {
 		about += fmt.Sprintf(" of %s %s", c.Owner.Kind, c.Owner.Name)
 	}
-	if image := c.Image.Raw; image != "" {
+	if image := c.Image.Raw; image != "" && image != c.Name {
 		about += ", image " + image
 	}
 	return about

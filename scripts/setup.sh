@@ -44,6 +44,7 @@ skopeo skopeo
 ps procps
 pscap libcap-ng-utils
 git git
+chromium chromium
 flock util-linux
 script bsdutils
 groff groff-base

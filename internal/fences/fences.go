@@ -13,10 +13,10 @@ var order = [][]string{
 	{"advise"},
 	{"manifest"},
 	{"manifest/words", "manifest/yaml"},
-	{"manifest/flags"},
+	{"manifest/flags", "manifest/label"},
 	{
 		"manifest/compose", "manifest/dockerfile", "manifest/kube",
-		"manifest/label", "manifest/oci", "manifest/shell", "manifest/systemd",
+		"manifest/oci", "manifest/shell", "manifest/systemd",
 	},
 	{"audit"},
 	{"report"},

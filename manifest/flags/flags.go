@@ -163,7 +163,7 @@ func (v *Invocation) value(f *line.Flag, from, to int) manifest.Text {
 		start, end = w.Start, w.End // with its quotes
 	}
 	at := v.lines.Pos(start, end)
-	if w.Why != "" && (!w.Written() || strings.ContainsAny(text, "$`{*?")) {
+	if w.Why != "" && (!w.Written() || strings.ContainsAny(text, "$`{*?%")) {
 		return manifest.NotKnown[string](text, w.Why, at)
 	}
 	return manifest.Of(text, text, at)

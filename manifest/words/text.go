@@ -97,11 +97,18 @@ func (w *Word) Range(from, to int) (start, end int) {
 	return w.places[from], w.places[to-1] + 1
 }
 
-// Text makes shell text of a part of a word: sh -c 'docker run x'. ok is false if it
+// Script makes shell text of a part of a word: sh -c 'docker run x'. ok is false if it
 // does not stand in the file byte for byte.
 func (w *Word) Script() (Text, bool) {
 	if !w.Written() || w.Why != "" || len(w.places) == 0 {
 		return Text{}, false
 	}
 	return Text{Bytes: []byte(w.Text), places: append(slices.Clip(w.places), w.places[len(w.places)-1]+1)}, true
+}
+
+// Cut is the word without its first n bytes.
+func (w *Word) Cut(n int) Word {
+	c := *w
+	c.Text, c.Start, c.places = w.Text[n:], w.places[n-1]+1, w.places[n:]
+	return c
 }

@@ -124,21 +124,14 @@ func (e *editor) capabilities() error {
 	if e.want.Exactly != nil {
 		return e.exactly(*e.want.Exactly)
 	}
+	correct := map[int]string{}
 	for _, c := range e.want.Correct {
-		e.reason = "write " + c.Word
 		i, err := e.find(c.At)
 		if err != nil {
 			return err
 		}
-		r := e.s.refs[i]
-		if err := e.in(e.file(r)).SetWord(r.entry.Value.Item(r.index), c.Word); err != nil {
-			return err
-		}
+		correct[i] = c.Word
 	}
-	if len(e.want.Remove) == 0 {
-		return nil
-	}
-	e.reason = "remove"
 	var remove []int
 	for _, at := range e.want.Remove {
 		i, err := e.find(at)
@@ -146,10 +139,19 @@ func (e *editor) capabilities() error {
 			return err
 		}
 		remove = append(remove, i)
+		delete(correct, i)
 	}
 	slices.Sort(remove)
+	e.reason = "remove"
 	for _, key := range []string{"cap_drop", "cap_add"} {
-		if err := e.list(key, remove, nil); err != nil {
+		if err := e.list(key, remove, nil, correct); err != nil {
+			return err
+		}
+	}
+	for _, i := range slices.Sorted(maps.Keys(correct)) {
+		e.reason = "write " + correct[i]
+		r := e.s.refs[i]
+		if err := e.in(e.file(r)).SetWord(r.entry.Value.Item(r.index), correct[i]); err != nil {
 			return err
 		}
 	}
@@ -186,7 +188,7 @@ func (e *editor) exactly(set caps.Set) error {
 		add["cap_add"] = append(add["cap_add"], spell(c))
 	}
 	for _, key := range []string{"cap_drop", "cap_add"} {
-		if err := e.list(key, plan.Remove, add[key]); err != nil {
+		if err := e.list(key, plan.Remove, add[key], nil); err != nil {
 			return err
 		}
 	}
@@ -223,8 +225,9 @@ func (e *editor) spelling(remove []int) func(caps.Cap) string {
 }
 
 // list takes requests out of a key's lists, by their index among the service's, and puts
-// words into home's.
-func (e *editor) list(key string, remove []int, add []string) error {
+// words into home's. correct are words that are to be others, by their index; those that
+// are written here are deleted from it.
+func (e *editor) list(key string, remove []int, add []string, correct map[int]string) error {
 	action := manifest.Add
 	if key == "cap_drop" {
 		action = manifest.Drop
@@ -246,9 +249,15 @@ func (e *editor) list(key string, remove []int, add []string) error {
 		// A merge key's or an anchor's list is written out in its place.
 		var words []string
 		for i, r := range e.s.refs {
-			if r.layer == home && e.s.Caps[i].Action == action && !slices.Contains(remove, i) {
-				words = append(words, e.s.Caps[i].Word.Raw)
+			if r.layer != home || e.s.Caps[i].Action != action || slices.Contains(remove, i) {
+				continue
 			}
+			word := e.s.Caps[i].Word.Raw
+			if w, ok := correct[i]; ok {
+				word = w
+				delete(correct, i)
+			}
+			words = append(words, word)
 		}
 		words = append(words, add...)
 		if slices.ContainsFunc(words, func(w string) bool { return !plainWord.MatchString(w) }) {
@@ -395,20 +404,26 @@ func Verify(before, after manifest.Source, changes []manifest.Change) error {
 		return err
 	}
 	allowed := map[string]map[string]bool{} // by file
+	allow := func(f *file, path []string, more ...string) {
+		if path == nil {
+			return
+		}
+		if allowed[f.name] == nil {
+			allowed[f.name] = map[string]bool{}
+		}
+		allowed[f.name][strings.Join(append(slices.Clone(path), more...), "\x00")] = true
+	}
 	for _, s := range was.services {
 		if !slices.ContainsFunc(changes, func(c manifest.Change) bool { return c.Container.Path == s.Path }) {
 			continue
 		}
 		for _, l := range s.def.layers {
-			paths := allowed[l.file.name]
-			if paths == nil {
-				paths = map[string]bool{}
-				allowed[l.file.name] = paths
-			}
 			for _, key := range []string{"cap_add", "cap_drop", "security_opt", "privileged"} {
-				paths[strings.Join(append(slices.Clone(l.path), key), "\x00")] = true
-				if at := l.file.doc.PathOf(l.node.Deref()); at != nil {
-					paths[strings.Join(append(slices.Clone(at), key), "\x00")] = true
+				allow(l.file, l.path, key)
+				allow(l.file, l.file.doc.PathOf(l.node.Deref()), key)
+				if e := l.node.Get(key); e.Exists() {
+					allow(l.file, l.file.doc.PathOf(e.In), key)
+					allow(l.file, l.file.doc.PathOf(e.Value.Deref()))
 				}
 			}
 		}

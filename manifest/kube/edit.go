@@ -237,7 +237,11 @@ func (e *editor) lists(remove map[string][]int, add map[string][]string) error {
 
 // removeUp removes an entry, or the one around it if it is alone there.
 func (e *editor) removeUp(entry yaml.Entry) error {
-	if e.sc.Len() == 1 {
+	switch pairs := e.pairs; {
+	case e.sc.Len() == 1 && len(pairs) > 0:
+		e.pairs = nil
+		return e.Replace(entry, pairs...)
+	case e.sc.Len() == 1:
 		return e.Remove(e.f.node.Get("securityContext"))
 	}
 	return e.Remove(entry)

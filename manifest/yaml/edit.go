@@ -101,6 +101,7 @@ func (e *Editor) indentation(at int) (string, bool) {
 
 var (
 	errShared  = errors.New("it is written elsewhere, and only referred to here")
+	errRefer   = errors.New("its anchor is referred to elsewhere")
 	errLayout  = errors.New("the lines are laid out in a way that this does not know how to edit")
 	errComplex = errors.New("its key is written with a question mark")
 )
@@ -256,8 +257,11 @@ func (e *Editor) insertFlow(m Node, pairs []Pair) error {
 // an empty collection.
 func (e *Editor) SetNothing(entry Entry, v Value) error {
 	n := entry.Value
-	if n.IsAlias() || n.n.Anchor != "" {
+	if n.IsAlias() {
 		return errShared
+	}
+	if n.isReferred() {
+		return errRefer
 	}
 	s := styleOf(entry.In, manifest.Newline(e.data(), e.doc.offset(entry.Key.n)))
 	start, end := n.span()
@@ -316,7 +320,7 @@ func (e *Editor) ReplaceAlias(entry Entry, v Value) error {
 // Empty makes an empty list of a list, tags and all that is before it left as it is.
 func (e *Editor) Empty(entry Entry) error {
 	n := entry.Value
-	if !n.IsSequence() || n.IsAlias() || n.n.Anchor != "" {
+	if !n.IsSequence() || n.IsAlias() {
 		return errShared
 	}
 	start, end := n.span()
@@ -330,8 +334,15 @@ func (e *Editor) Empty(entry Entry) error {
 	at := entry.colon()
 	_, key := entry.Key.span()
 	between := bytes.TrimSpace(e.data()[at:start])
-	if at == key || e.explicit(entry) || bytes.IndexByte(between, '#') >= 0 {
+	if at == key || e.explicit(entry) {
 		return errLayout
+	}
+	if bytes.IndexByte(between, '#') >= 0 {
+		if _, first := e.indentation(start); !first || n.n.Anchor != "" || n.n.Style&v3.TaggedStyle != 0 {
+			return errLayout
+		}
+		e.add(at, at, " []", 0)
+		return e.removeLines(start, end)
 	}
 	if len(between) > 0 {
 		_, at = n.properties()
@@ -366,8 +377,8 @@ func (e *Editor) SetPlain(n Node, word string) error {
 // Remove takes an entry out of its mapping. One that is alone in it cannot be taken:
 // what is left would be another type.
 func (e *Editor) Remove(entry Entry) error {
-	if n := entry.Value; n.n.Anchor != "" {
-		return errShared
+	if entry.Value.isReferred() {
+		return errRefer
 	}
 	i := 0
 	for ; i < entry.In.Len() && !entry.In.Entry(i).Key.Same(entry.Key); i++ {
@@ -401,8 +412,8 @@ func (e *Editor) Remove(entry Entry) error {
 
 // Replace puts entries in the place of one.
 func (e *Editor) Replace(entry Entry, pairs ...Pair) error {
-	if entry.Value.n.Anchor != "" {
-		return errShared
+	if entry.Value.isReferred() {
+		return errRefer
 	}
 	s := styleOf(entry.In, manifest.Newline(e.data(), e.doc.offset(entry.Key.n)))
 	start, end := e.doc.offset(entry.Key.n), entry.end()
@@ -489,8 +500,8 @@ func (e *Editor) SetItems(list Node, remove []int, add []string) error {
 		return errLayout
 	}
 	for _, i := range remove {
-		if n := list.Item(i); n.n.Anchor != "" {
-			return errShared
+		if list.Item(i).isReferred() {
+			return errRefer
 		}
 	}
 	if list.IsFlow() {

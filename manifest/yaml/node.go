@@ -63,6 +63,19 @@ func (n Node) Anchor() string {
 	return n.n.Anchor
 }
 
+// isReferred says that the node has an anchor which something refers to.
+func (n Node) isReferred() bool {
+	if n.n.Anchor == "" || n.n.Kind == v3.AliasNode {
+		return false
+	}
+	for _, a := range n.doc.aliases {
+		if a.Node.n.Alias == n.n {
+			return true
+		}
+	}
+	return false
+}
+
 // IsMapping, IsSequence, IsScalar and IsNull look through aliases.
 func (n Node) IsMapping() bool  { return n.kind() == v3.MappingNode }
 func (n Node) IsSequence() bool { return n.kind() == v3.SequenceNode }

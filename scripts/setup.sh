@@ -45,6 +45,8 @@ ps procps
 pscap libcap-ng-utils
 git git
 flock util-linux
+systemd-analyze systemd
+busybox busybox-static
 '
 
 [ "${1:-}" != build ] || needs=$build_needs

@@ -15,7 +15,8 @@ var order = [][]string{
 	{"manifest/words", "manifest/yaml"},
 	{"manifest/flags", "manifest/label"},
 	{
-		"manifest/compose", "manifest/dockerfile", "manifest/kube",
+		"manifest/actions", "manifest/compose", "manifest/devcontainer", "manifest/dockerfile",
+		"manifest/ecs", "manifest/kube",
 		"manifest/oci", "manifest/shell", "manifest/systemd",
 	},
 	{"audit"},

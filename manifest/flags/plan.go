@@ -311,6 +311,9 @@ func (p *planner) anchor() {
 		if !p.v.breaks(at) {
 			at = p.v.index[l.VerbAt()]
 		}
+		if p.v.bare {
+			at = len(p.v.all) - 2 // the last of the options
+		}
 	}
 	for p.v.all[at].From != "" && at+1 < len(p.v.all) && p.v.all[at+1].Start == p.v.all[at].Start {
 		at++

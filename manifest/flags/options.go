@@ -42,3 +42,33 @@ func (p *Plan) NewOptions() string {
 	}
 	return strings.Join(list, " ")
 }
+
+// Onto adds what flags say to a container that its host defines in other ways, too.
+func (v *Invocation) Onto(c *manifest.Container) {
+	f := v.Container
+	if f.CapsWhy != "" {
+		c.CapsWhy = f.CapsWhy
+	}
+	c.Caps = append(c.Caps, f.Caps...)
+	c.Namespaces = append(c.Namespaces, f.Namespaces...)
+	c.Mounts = append(c.Mounts, f.Mounts...)
+	c.Devices = append(c.Devices, f.Devices...)
+	c.Ports = append(c.Ports, f.Ports...)
+	c.Labels = append(c.Labels, f.Labels...)
+	c.Sysctls = append(c.Sysctls, f.Sysctls...)
+	c.Facts = append(c.Facts, f.Facts...)
+	for _, p := range []struct{ to, from *manifest.Text }{
+		{&c.User, &f.User}, {&c.Seccomp, &f.Seccomp}, {&c.AppArmor, &f.AppArmor}, {&c.SELinux, &f.SELinux}, {&c.ProcMount, &f.ProcMount},
+	} {
+		if p.from.State != manifest.Unset {
+			*p.to = *p.from
+		}
+	}
+	for _, p := range []struct{ to, from *manifest.Bool }{
+		{&c.Privileged, &f.Privileged}, {&c.NoNewPrivs, &f.NoNewPrivs}, {&c.ReadOnlyRoot, &f.ReadOnlyRoot},
+	} {
+		if p.from.State != manifest.Unset {
+			*p.to = *p.from
+		}
+	}
+}

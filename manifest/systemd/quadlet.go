@@ -185,29 +185,8 @@ func (q *quadlet) merge(args []words.Word, podman bool) {
 		}
 		return
 	}
-	f, c := v.Container, q.c
-	if f.CapsWhy != "" {
-		c.CapsWhy = f.CapsWhy
-	}
-	c.Caps = append(c.Caps, f.Caps...)
-	q.args = len(f.Caps)
-	c.Namespaces = append(c.Namespaces, f.Namespaces...)
-	c.Mounts = append(c.Mounts, f.Mounts...)
-	c.Devices = append(c.Devices, f.Devices...)
-	c.Ports = append(c.Ports, f.Ports...)
-	c.Labels = append(c.Labels, f.Labels...)
-	c.Sysctls = append(c.Sysctls, f.Sysctls...)
-	c.Facts = append(c.Facts, f.Facts...)
-	for _, p := range []struct{ to, from *manifest.Text }{{&c.User, &f.User}, {&c.Seccomp, &f.Seccomp}, {&c.AppArmor, &f.AppArmor}, {&c.SELinux, &f.SELinux}, {&c.ProcMount, &f.ProcMount}} {
-		if p.from.State != manifest.Unset {
-			*p.to = *p.from
-		}
-	}
-	for _, p := range []struct{ to, from *manifest.Bool }{{&c.Privileged, &f.Privileged}, {&c.NoNewPrivs, &f.NoNewPrivs}, {&c.ReadOnlyRoot, &f.ReadOnlyRoot}} {
-		if p.from.State != manifest.Unset {
-			*p.to = *p.from
-		}
-	}
+	q.args = len(v.Container.Caps)
+	v.Onto(q.c)
 }
 
 func editQuadlet(src manifest.Source, changes []manifest.Change) (edits []manifest.Edit, refusals []*manifest.Refusal) {

@@ -50,6 +50,8 @@ script bsdutils
 groff groff-base
 col bsdextrautils
 /usr/share/bash-completion/bash_completion bash-completion
+systemd-analyze systemd
+busybox busybox-static
 '
 
 [ "${1:-}" != build ] || needs=$build_needs

@@ -250,6 +250,12 @@ func (p *project) add(name string, data []byte, env func(string) (string, bool))
 	return p.files[name]
 }
 
+// maxErrors is how much of what is wrong with a project is said.
+const maxErrors = 100
+
 func (p *project) fail(n yaml.Node, format string, args ...any) {
+	if len(p.errs) >= maxErrors {
+		return
+	}
 	p.errs = append(p.errs, &manifest.Error{At: n.Pos(), Reason: fmt.Sprintf(format, args...)})
 }

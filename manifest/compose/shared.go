@@ -18,10 +18,14 @@ func (p *project) share() {
 			}
 		}
 	}
+	sharing := map[*file]*yaml.Sharing{}
 	for _, s := range p.services {
 		for i := range s.def.layers {
 			l := &s.def.layers[i]
-			for _, sh := range yaml.Shares(l.file.doc, l.path, ownerPath) {
+			if sharing[l.file] == nil {
+				sharing[l.file] = l.file.doc.Sharing(ownerPath)
+			}
+			for _, sh := range sharing[l.file].Of(l.path, ownerPath(l.path)) {
 				if !slices.ContainsFunc(s.Shared, func(o manifest.Shared) bool { return o.At == sh.At }) {
 					s.Shared = append(s.Shared, sh)
 				}

@@ -19,8 +19,14 @@ func (v *Invocation) Edits(file string, data []byte, p *Plan) []manifest.Edit {
 			i++
 		}
 		last := p.Remove[i]
-		start := v.gap(data, first)
-		edits = append(edits, manifest.Edit{File: file, Start: start, End: v.all[last].End, Reason: "remove " + v.text(first, last)})
+		start, end := v.gap(data, first), v.all[last].End
+		if v.bare && first == 2 { // nothing is before it
+			start = v.all[first].Start
+			if last+1 < len(v.all)-1 {
+				end = v.all[last+1].Start
+			}
+		}
+		edits = append(edits, manifest.Edit{File: file, Start: start, End: end, Reason: "remove " + v.text(first, last)})
 	}
 	for _, r := range p.Replace {
 		start, end := v.all[r.Word].Range(r.From, r.To)
@@ -37,6 +43,10 @@ func (v *Invocation) Edits(file string, data []byte, p *Plan) []manifest.Edit {
 		names = append(names, strings.Join(flag, " "))
 	}
 	at := v.all[p.After].End
+	if v.bare && len(p.Remove) == len(v.all)-3 { // nothing of the options stays
+		edits[0].New, edits[0].Reason = strings.TrimPrefix(text.String(), sep), edits[0].Reason+", add "+strings.Join(names, " ")
+		return edits
+	}
 	e := manifest.Edit{File: file, Start: at, End: at, New: text.String(), Reason: "add " + strings.Join(names, " ")}
 	// Something that goes may begin where the new flags go: then they take its place.
 	if i := slices.IndexFunc(edits, func(x manifest.Edit) bool { return x.Start == at && x.New == "" }); i >= 0 {

@@ -23,6 +23,7 @@ type Invocation struct {
 	all   []words.Word // as they stand there
 	index []int        // which of all each word of the line is
 	lines *manifest.Lines
+	bare  bool     // made by [Options]: the engine, the verb and the image are not there
 	from  []source // where each of Container.Caps stands
 }
 
@@ -137,7 +138,7 @@ func isImage(text string) bool {
 	return strings.ContainsAny(rest, "/:@") || rest != "" && !strings.ContainsAny(rest, "$`-= ")
 }
 
-var expansion = regexp.MustCompile(`\$(\w+|\{[^}]*\}|\([^)]*\))`)
+var expansion = regexp.MustCompile(`\$(\{\{.*?\}\}|\w+|\{[^}]*\}|\([^)]*\))`)
 
 // pos is where the words from one to another stand.
 func (v *Invocation) pos(from, to int) manifest.Pos {
@@ -163,7 +164,7 @@ func (v *Invocation) value(f *line.Flag, from, to int) manifest.Text {
 		start, end = w.Start, w.End // with its quotes
 	}
 	at := v.lines.Pos(start, end)
-	if w.Why != "" && (!w.Written() || strings.ContainsAny(text, "$`{*?")) {
+	if w.Why != "" && (!w.Written() || strings.ContainsAny(text, "$`{<*?%")) {
 		return manifest.NotKnown[string](text, w.Why, at)
 	}
 	return manifest.Of(text, text, at)

@@ -1,6 +1,7 @@
 package flags
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -259,7 +260,7 @@ func (p *planner) finish() {
 		}
 	}
 	slices.Sort(p.plan.Remove)
-	slices.SortFunc(p.plan.Replace, func(a, b Part) int { return a.Word - b.Word })
+	slices.SortFunc(p.plan.Replace, func(a, b Part) int { return cmp.Or(a.Word-b.Word, a.From-b.From) })
 	if len(p.plan.Insert) > 0 {
 		p.anchor()
 	}
@@ -310,8 +311,11 @@ func (p *planner) anchor() {
 		if !p.v.breaks(at) {
 			at = p.v.index[l.VerbAt()]
 		}
+		if p.v.bare {
+			at = len(p.v.all) - 2 // the last of the options
+		}
 	}
-	for at+1 < len(p.v.all) && p.v.all[at+1].Start == p.v.all[at].Start {
+	for p.v.all[at].From != "" && at+1 < len(p.v.all) && p.v.all[at+1].Start == p.v.all[at].Start {
 		at++
 	}
 	p.plan.After = at
@@ -321,4 +325,26 @@ func (p *planner) anchor() {
 // on another.
 func (v *Invocation) breaks(i int) bool {
 	return i+1 < len(v.all) && v.lines.Pos(v.all[i].End, v.all[i].End).Line < v.lines.Pos(v.all[i+1].Start, v.all[i+1].Start).Line
+}
+
+// Changed are the words as they are after a plan, for hosts that write all of them.
+func (v *Invocation) Changed(p *Plan) []string {
+	var out []string
+	for i := range v.all {
+		text := v.all[i].Text
+		for _, r := range slices.Backward(p.Replace) { // the later parts first
+			if r.Word == i {
+				text = text[:r.From] + r.New + text[r.To:]
+			}
+		}
+		if !slices.Contains(p.Remove, i) {
+			out = append(out, text)
+		}
+		if i == p.After {
+			for _, flag := range p.Insert {
+				out = append(out, flag...)
+			}
+		}
+	}
+	return out
 }

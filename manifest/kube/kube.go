@@ -99,9 +99,17 @@ type reader struct {
 
 	doc    *yaml.Document
 	prefix string // of paths: which document
+
+	sharing *yaml.Sharing // of doc, once it is needed
 }
 
+// maxErrors is how much of what is wrong with a file is said.
+const maxErrors = 100
+
 func (r *reader) fail(n yaml.Node, format string, args ...any) {
+	if len(r.errs) >= maxErrors {
+		return
+	}
 	r.errs = append(r.errs, &manifest.Error{At: n.Pos(), Reason: fmt.Sprintf(format, args...)})
 }
 
@@ -121,7 +129,7 @@ func (r *reader) document(d *yaml.Document, many bool) {
 		r.errs = append(r.errs, err)
 		return
 	}
-	r.doc, r.prefix = d, ""
+	r.doc, r.prefix, r.sharing = d, "", nil
 	if many {
 		r.prefix = "#" + strconv.Itoa(d.Number) + " "
 	}

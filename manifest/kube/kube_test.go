@@ -176,6 +176,49 @@ func TestBombs(t *testing.T) {
 	}
 }
 
+// TestHostile: files that are made to break a parser, or to keep it busy, get an error of
+// their own or are read, and no container of theirs is made up.
+func TestHostile(t *testing.T) {
+	const head = "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n"
+	fill := func(head, s string) string { return head + strings.Repeat(s, (200<<10)/len(s)) }
+	var steps strings.Builder
+	steps.WriteString(head)
+	for i := 4; i < 600; i++ {
+		steps.WriteString(strings.Repeat(" ", i) + "a:\n")
+	}
+	for _, tt := range []struct {
+		name, text string
+		containers int
+		err        string
+	}{
+		{"huge", strings.Repeat("a", 100<<20), 0, "100 MiB: a file of container definitions has at most"},
+		{"a huge document", fill(head, " ") + strings.Repeat("#", 4<<20), 0, "f:1:1: a document of 4 MiB"},
+		{"very many documents", strings.Repeat("---\n", 100000), 0, "f:50001:1: more than"},
+		{"brackets", fill(head, "["), 0, "f:5:1:"},
+		{"braces", fill(head, "{"), 0, "f:5:1:"},
+		{"dashes", fill(head, "- "), 0, "f:4:1:"},
+		{"question marks", fill(head, "? "), 0, "max depth"},
+		{"steps", steps.String(), 0, "f:1:1: nested more than 200 deep"},
+		{"quotes", fill(head, "'"), 0, "f:5:1:"},
+		{"anchors", fill(head, "&a "), 0, "f:5:1:"},
+		{"nothing", fill(head, "  -\n"), 0, ""},
+		{"carriage returns", fill(head, "\r"), 0, ""},
+		{"the same key", fill(head, "  a: b\n"), 0, ""},
+		{"a mapping", fill(head, "    a: b\n"), 0, "containers: a list is needed"},
+		{"aliases of nothing good", fill("x: &x 1\n"+head, "  - *x\n"), 0, "containers: a mapping is needed"},
+		{"many of them", fill(head, "  - {name: a, image: b}\n"), (200 << 10) / len("  - {name: a, image: b}\n"), ""},
+		{"UTF-16", "\xff\xfea\x00", 0, "UTF-16"},
+	} {
+		list, err := Parse(manifest.Source{Name: "f", Data: []byte(tt.text)})
+		if len(list) != tt.containers || tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) {
+			t.Errorf("%s: %d containers, %.200v", tt.name, len(list), err)
+		}
+		if n := len(manifest.Errors(err)); n > 2*maxErrors {
+			t.Errorf("%s: %d errors", tt.name, n)
+		}
+	}
+}
+
 // An anchor that ties containers together is edited when all of them want the same, and
 // not otherwise.
 func TestAnchors(t *testing.T) {

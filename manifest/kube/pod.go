@@ -193,7 +193,7 @@ func (r *reader) container(p *pod, n yaml.Node, kind string, path []string) {
 		}
 	}
 	r.ports(c, n.At("ports"))
-	c.Shared = shared(r.doc, path, r.prefix)
+	c.Shared = r.shared(path, c.Path)
 }
 
 // capabilities reads the two lists. The API server knows no other type than a list.
@@ -312,12 +312,15 @@ func pairs(n yaml.Node) []manifest.Pair {
 
 // shared are the anchors around or in a container that something outside of it refers
 // to, and those of others that it refers to.
-func shared(d *yaml.Document, path []string, prefix string) []manifest.Shared {
-	aliases := d.Aliases()
-	if len(aliases) == 0 {
+func (r *reader) shared(path []string, own string) []manifest.Shared {
+	if len(r.doc.Aliases()) == 0 {
 		return nil
 	}
-	return yaml.Shares(d, path, func(p []string) string { return containerPath(prefix, p) })
+	if r.sharing == nil {
+		prefix := r.prefix
+		r.sharing = r.doc.Sharing(func(p []string) string { return containerPath(prefix, p) })
+	}
+	return r.sharing.Of(path, own)
 }
 
 // containerPath is that of the container which a path in the document leads into.

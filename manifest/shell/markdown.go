@@ -152,26 +152,15 @@ func isPrompt(line []byte) bool {
 // shell would take for a redirection.
 var placeholder = regexp.MustCompile(`<[A-Za-z][A-Za-z0-9 _./:-]*>`)
 
-// joined makes one text of lines. The < and > of a placeholder become bytes that mean
-// nothing to a shell.
+// joined makes one text of lines, in which placeholders are put out of the shell's sight.
 func joined(data []byte, lines []mdLine) words.Text {
 	var b words.Builder
 	for _, l := range lines {
-		text := data[l.start:l.end]
-		at := 0
-		for _, m := range placeholder.FindAllIndex(text, -1) {
-			b.Add(text[at:m[0]], l.start+at)
-			for i := m[0]; i < m[1]; i++ {
-				c := text[i]
-				if c == '<' || c == '>' || c == ' ' {
-					c = words.Placeholder
-				}
-				b.Add([]byte{c}, l.start+i)
-			}
-			at = m[1]
-		}
-		b.Add(text[at:], l.start+at)
-		b.Add(data[l.end:l.next], l.end)
+		b.Add(data[l.start:l.next], l.start)
 	}
-	return b.Text()
+	t := b.Text()
+	for _, m := range placeholder.FindAllIndex(t.Bytes, -1) {
+		t = t.Mask(m[0], m[1])
+	}
+	return t
 }

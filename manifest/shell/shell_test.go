@@ -96,7 +96,7 @@ var readings = []struct {
 
 	{"Markdown", Markdown, "# Use\n\n```sh\ndocker run -d \\\n  --privileged web\n```\n\nText docker run no.\n\n```console\n$ docker run --cap-add=all a\ndocker run output\n# podman run b\n```\n\n    $ docker run c\n\n1. Step\n   ```bash\n   docker run --network host <your image>\n   ```\n\n```yaml\ncommand: docker run y\n```\n",
 		[]string{"4:1 #1 web image=web privileged=true", "11:3 #2 a image=a add=all", "13:3 #3 b image=b", "16:7 #4 c image=c",
-			"20:4 #5 container image=??your?image?(a placeholder) net=host"}},
+			"20:4 #5 container image=?<your image>(something else is to be filled in here) net=host"}},
 }
 
 func TestParse(t *testing.T) {

@@ -6,10 +6,6 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// Placeholder is a byte that hosts put in the place of what stands for a word that the
-// reader is to choose: <image>. A word with it is not known.
-const Placeholder = 0x01
-
 // builder puts the words together that one written word becomes.
 type builder struct {
 	r     *reader
@@ -31,9 +27,12 @@ func (r *reader) word(w *syntax.Word, level int) []Word {
 	start, end := int(w.Pos().Offset()), int(w.End().Offset())
 	end = min(end, len(r.text.Bytes))
 	start = min(start, end)
-	b := &builder{r: r, raw: string(r.text.Bytes[start:end]), start: r.text.Place(start), end: r.text.Place(end)}
-	if end > 0 {
+	b := &builder{r: r, raw: string(r.text.show(start, end)), start: r.text.Place(start), end: r.text.Place(end)}
+	if end > 0 && !r.text.opaque {
 		b.end = r.text.Place(end-1) + 1
+	}
+	if r.text.opaque {
+		b.start, b.end = r.text.Place(0), r.text.Place(len(r.text.Bytes))
 	}
 	for _, p := range w.Parts {
 		if lit, ok := p.(*syntax.Lit); ok && braces(lit.Value) {
@@ -61,7 +60,7 @@ func (b *builder) flush() {
 		return
 	}
 	w := Word{Text: string(b.text), Raw: b.raw, Why: b.why, Many: b.many, From: b.from, Start: b.start, End: b.end}
-	if b.from == "" && len(b.at) == len(b.text) {
+	if b.from == "" && len(b.at) == len(b.text) && !b.r.text.opaque {
 		w.places = b.at // also of what is not known: parts of it may be
 	}
 	b.done = append(b.done, w)
@@ -100,8 +99,9 @@ func (b *builder) part(p syntax.WordPart, quoted bool, level int) {
 				continue
 			}
 			if c == Placeholder {
-				b.unknown("a placeholder", false)
-				c = '?'
+				b.unknown("something else is to be filled in here", false)
+				b.literal(b.r.text.show(i, i+1)[0], i)
+				continue
 			}
 			if c != '\\' || i+1 >= len(src) {
 				b.literal(c, i)

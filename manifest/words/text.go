@@ -14,6 +14,31 @@ type Text struct {
 	// text is the file's from base on.
 	places []int
 	base   int
+	opaque bool
+	shown  []byte // what stands there, if Bytes has placeholders
+}
+
+// Placeholder is a byte that stands for one of an expression that the host fills in, or
+// that the reader is to: ${{ x }}, <image>. A word with it is not known.
+const Placeholder = 0x01
+
+// Mask is the text with placeholders from one byte to another.
+func (t Text) Mask(from, to int) Text {
+	if t.shown == nil {
+		t.shown, t.Bytes = t.Bytes, slices.Clone(t.Bytes)
+	}
+	for i := from; i < to; i++ {
+		t.Bytes[i] = Placeholder
+	}
+	return t
+}
+
+// show is what is written in a part of the text.
+func (t Text) show(from, to int) []byte {
+	if t.shown != nil {
+		return t.shown[from:to]
+	}
+	return t.Bytes[from:to]
 }
 
 // Whole is a text that stands in the file as it is, from an offset on.
@@ -97,11 +122,29 @@ func (w *Word) Range(from, to int) (start, end int) {
 	return w.places[from], w.places[to-1] + 1
 }
 
-// Text makes shell text of a part of a word: sh -c 'docker run x'. ok is false if it
+// Script makes shell text of a part of a word: sh -c 'docker run x'. ok is false if it
 // does not stand in the file byte for byte.
 func (w *Word) Script() (Text, bool) {
 	if !w.Written() || w.Why != "" || len(w.places) == 0 {
 		return Text{}, false
 	}
 	return Text{Bytes: []byte(w.Text), places: append(slices.Clip(w.places), w.places[len(w.places)-1]+1)}, true
+}
+
+// Cut is the word without its first n bytes.
+func (w *Word) Cut(n int) Word {
+	c := *w
+	c.Text, c.Start, c.places = w.Text[n:], w.places[n-1]+1, w.places[n:]
+	return c
+}
+
+// Opaque is a text that does not stand in the file byte for byte: all of it is from start
+// to end, and no part of a word has a place of its own.
+func Opaque(text string, start, end int) Text {
+	t := Text{Bytes: []byte(text), places: make([]int, len(text)+1), opaque: true}
+	for i := range t.places {
+		t.places[i] = start
+	}
+	t.places[len(text)] = end
+	return t
 }

@@ -60,6 +60,13 @@ type Alias struct {
 	Merge bool     // it is the value of a merge key, or among them
 }
 
+// What is read of one file. A Kubernetes object has at most 1.5 MiB (etcd's limit of a
+// request), and a rendered chart some thousands of them.
+const (
+	maxDocument  = 4 << 20
+	maxDocuments = 50_000
+)
+
 // Read splits a file. The error is about all of it: its size, its encoding.
 func Read(src manifest.Source) (*File, error) {
 	if err := manifest.CheckSize(src); err != nil {
@@ -70,6 +77,10 @@ func Read(src manifest.Source) (*File, error) {
 		return nil, err
 	}
 	f.split()
+	if len(f.docs) > maxDocuments {
+		at := f.docs[maxDocuments].Start
+		return nil, &manifest.Error{At: f.Lines().Pos(at, at), Reason: fmt.Sprintf("more than %d documents", maxDocuments)}
+	}
 	return f, nil
 }
 
@@ -110,7 +121,7 @@ func (f *File) split() {
 		f.docs = append(f.docs, Document{Number: len(f.docs) + 1, Start: start, End: at, file: f, line: -1})
 		start, content, closed = at, false, false
 	}
-	for at := bom; at < len(f.Data); {
+	for at := bom; at < len(f.Data) && len(f.docs) <= maxDocuments; {
 		line := f.Data[at:]
 		next := len(f.Data)
 		if i := bytes.IndexByte(line, '\n'); i >= 0 {
@@ -183,6 +194,9 @@ func (d *Document) parse() (root *v3.Node, err error) {
 			root, err = nil, d.errorAt(d.Start, fmt.Sprintf("the YAML parser failed: %v", p))
 		}
 	}()
+	if len(d.Bytes()) > maxDocument {
+		return nil, d.errorAt(d.Start, fmt.Sprintf("a document of %d MiB: a definition has at most %d MiB", len(d.Bytes())>>20, maxDocument>>20))
+	}
 	root = &v3.Node{}
 	if err := v3.Unmarshal(d.Bytes(), root); err != nil {
 		return nil, d.parserError(err)

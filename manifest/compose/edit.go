@@ -14,22 +14,41 @@ import (
 )
 
 // Edit writes cap_drop, cap_add, security_opt and privileged. What a service has from an
-// anchor, a merge key or an extended service gets an entry of its own, where that takes
-// the other's place; lists of extended services cannot be taken back so, and are edited
-// where they are if nobody else has them.
+// anchor or a merge key gets an entry of its own, which takes the other's place. The lists
+// of an extended service are joined with its own; where they must not be, its own are
+// tagged !override (docker compose 2.24.4 of 2024; compose-spec 13-merge.md).
 func Edit(src manifest.Source, changes []manifest.Change) ([]manifest.Edit, []*manifest.Refusal) {
 	p := load(src)
 	byPath := map[string]*service{}
+	extends := false
 	for _, s := range p.services {
 		byPath[s.Path] = s
+		extends = extends || s.def.extends()
 	}
-	return manifest.Guard(src, changes, Parse, func(c manifest.Change) ([]manifest.Edit, *manifest.Refusal) {
-		s := byPath[c.Container.Path]
-		if s == nil {
-			return nil, &manifest.Refusal{Container: c.Container, Reason: "it is not in the file any more"}
-		}
-		return s.edit(c)
-	})
+	edit := func(isolate bool) ([]manifest.Edit, []*manifest.Refusal) {
+		return manifest.Guard(src, changes, Parse, func(c manifest.Change) ([]manifest.Edit, *manifest.Refusal) {
+			s := byPath[c.Container.Path]
+			if s == nil {
+				return nil, &manifest.Refusal{Container: c.Container, Reason: "it is not in the file any more"}
+			}
+			return s.edit(c, isolate)
+		})
+	}
+	edits, refusals := edit(false)
+	if len(refusals) == 0 || !extends {
+		return edits, refusals
+	}
+	// A change of a service is one of all that extend it, unless those are made
+	// independent of it.
+	if apart, fewer := edit(true); len(fewer) < len(refusals) {
+		return apart, fewer
+	}
+	return edits, refusals
+}
+
+// extends says that a service has something of one that it extends.
+func (d *definition) extends() bool {
+	return slices.ContainsFunc(d.layers, func(l layer) bool { return l.kind == "extends" })
 }
 
 // editor edits one service, in as many files as it has layers.
@@ -38,11 +57,12 @@ type editor struct {
 	want    manifest.Want
 	home    *layer // where new entries go: the strongest of its own
 	editors map[*yaml.Document]*yaml.Editor
+	isolate bool // its lists are to have nothing of the services that it extends
 	reason  string
 	pairs   []yaml.Pair // to be put into home
 }
 
-func (s *service) edit(c manifest.Change) ([]manifest.Edit, *manifest.Refusal) {
+func (s *service) edit(c manifest.Change, isolate bool) ([]manifest.Edit, *manifest.Refusal) {
 	refuse := func(at manifest.Pos, reason string) *manifest.Refusal {
 		return &manifest.Refusal{Container: c.Container, At: at, Reason: reason}
 	}
@@ -53,7 +73,7 @@ func (s *service) edit(c manifest.Change) ([]manifest.Edit, *manifest.Refusal) {
 	if w.Exactly != nil && !w.Unprivileged && s.Privileged.State != manifest.Unset && !manifest.Is(s.Privileged, false) {
 		return nil, refuse(s.Privileged.At, "it is privileged, where capabilities mean nothing")
 	}
-	e := &editor{s: s, want: w, editors: map[*yaml.Document]*yaml.Editor{}}
+	e := &editor{s: s, want: w, isolate: isolate && s.def.extends(), editors: map[*yaml.Document]*yaml.Editor{}}
 	for i := range s.def.layers {
 		l := &s.def.layers[i]
 		if err := l.file.doc.Doubtful(l.path); err != nil {
@@ -239,11 +259,15 @@ func (e *editor) list(key string, remove []int, add []string, correct map[int]st
 			gone[r.layer] = append(gone[r.layer], r.index)
 		}
 	}
+	home := e.homeIndex()
+	entry := e.home.node.Get(key)
+	isolated := entry.Exists() && entry.Value.Deref().Tag() == "!override"
+	if e.want.Exactly != nil && !isolated && (e.isolate || e.takesExtended(gone)) {
+		return e.override(key, action, remove, gone[home], add)
+	}
 	if len(gone) == 0 && len(add) == 0 {
 		return nil
 	}
-	home := e.homeIndex()
-	entry := e.home.node.Get(key)
 	foreign := entry.Exists() && !entry.Value.IsNull() && (entry.Merged || entry.Value.IsAlias())
 	if foreign && (len(gone[home]) > 0 || len(add) > 0) {
 		// A merge key's or an anchor's list is written out in its place.
@@ -289,6 +313,57 @@ func (e *editor) list(key string, remove []int, add []string, correct map[int]st
 		return e.take(e.home, key, gone[home], add)
 	}
 	return nil
+}
+
+// takesExtended says that something has to go that an extended service has.
+func (e *editor) takesExtended(gone map[int][]int) bool {
+	for l := range gone {
+		if e.s.def.layers[l].kind == "extends" {
+			return true
+		}
+	}
+	return false
+}
+
+// override makes home's list the only one: what stays of the others' is written into it.
+func (e *editor) override(key string, action manifest.Action, remove, gone []int, add []string) error {
+	const tag = "!override"
+	home := e.homeIndex()
+	var others, own []string
+	for i, r := range e.s.refs {
+		if e.s.Caps[i].Action != action || slices.Contains(remove, i) {
+			continue
+		}
+		if word := e.s.Caps[i].Word.Raw; r.layer == home {
+			own = append(own, word)
+		} else {
+			others = append(others, word)
+		}
+	}
+	more := slices.Concat(others, add)
+	all := slices.Concat(own, more)
+	if slices.ContainsFunc(all, func(w string) bool { return !plainWord.MatchString(w) }) {
+		return errors.New(key + " has words that would need quotes")
+	}
+	entry := e.home.node.Get(key)
+	ed := e.in(e.home.file)
+	whole := yaml.List(all...).Tagged(tag)
+	switch {
+	case !entry.Exists(), entry.Merged:
+		e.pairs = append(e.pairs, yaml.Pair{Key: key, Value: whole})
+		return nil
+	case entry.Value.IsAlias():
+		return ed.ReplaceAlias(entry, whole)
+	case len(own) == 0:
+		return ed.Replace(entry, yaml.Pair{Key: key, Value: whole})
+	}
+	if err := ed.Tag(entry, tag); err != nil {
+		return err
+	}
+	if len(gone) == 0 && len(more) == 0 {
+		return nil
+	}
+	return ed.SetItems(entry.Value, gone, more)
 }
 
 func (e *editor) homeIndex() int {

@@ -113,7 +113,12 @@ func TestEdit(t *testing.T) {
 		{"it extends, and adds", two, "other",
 			"services:\n  web:\n    image: x\n    cap_add: [CHOWN]\n  other:\n    extends: {service: web}\n",
 			"services:\n  web:\n    image: x\n    cap_add: [CHOWN]\n  other:\n    extends: {service: web}\n    cap_drop:\n      - ALL\n    cap_add:\n      - KILL\n    security_opt:\n      - no-new-privileges:true\n"},
-		{"it extends, and would take away", two, "other", "services:\n  web:\n    image: x\n    cap_add: [SYS_ADMIN]\n  other:\n    extends: {service: web}\n", ""},
+		{"it extends, and takes away", two, "other",
+			"services:\n  web:\n    image: x\n    cap_add: [SYS_ADMIN, KILL]\n  other:\n    extends: {service: web}\n",
+			"services:\n  web:\n    image: x\n    cap_add: [SYS_ADMIN, KILL]\n  other:\n    extends: {service: web}\n    cap_drop:\n      - ALL\n    cap_add: !override\n      - KILL\n      - CHOWN\n    security_opt:\n      - no-new-privileges:true\n"},
+		{"it extends, and takes own away, too", none, "other",
+			"services:\n  web:\n    image: x\n    cap_add: [SYS_ADMIN]\n    cap_drop: [ALL]\n  other:\n    extends: {service: web}\n    cap_add: [KILL] # k\n",
+			"services:\n  web:\n    image: x\n    cap_add: [SYS_ADMIN]\n    cap_drop: [ALL]\n  other:\n    extends: {service: web}\n    cap_add: !override []\n"},
 		{"a variable", two, "web", "services:\n  web:\n    image: x\n    cap_add: [\"${CAP}\"]\n", ""},
 		{"null lists", two, "web",
 			"services:\n  web:\n    image: x\n    cap_add:   # none yet\n    cap_drop: ~\n    security_opt: []\n",
@@ -166,6 +171,28 @@ func TestEditFiles(t *testing.T) {
 		t.Error(d)
 	}
 	agree(t, after)
+}
+
+// Services that extend each other, each to have its own: they are made independent.
+func TestEditExtends(t *testing.T) {
+	src := files{"compose.yaml": "services:\n  a:\n    image: x\n    cap_add: [KILL, NET_RAW]\n  b:\n    extends: a\n    cap_add:\n      - SYS_TIME\n      - CHOWN\n  c: {extends: {service: b}}\n"}
+	list, err := Parse(src.source())
+	if err != nil || len(list) != 3 {
+		t.Fatal(list, err)
+	}
+	var changes []manifest.Change
+	for i, s := range []*caps.Set{set(caps.Kill), set(caps.Chown), set()} {
+		changes = append(changes, manifest.Change{Container: list[i], Want: manifest.Want{Exactly: s}})
+	}
+	out, refused, err := manifest.Rewrite(&Format, src.source(), changes)
+	if err != nil || len(refused) > 0 || len(out) != 1 {
+		t.Fatal(refused, err)
+	}
+	want := "services:\n  a:\n    image: x\n    cap_add: [KILL]\n    cap_drop:\n      - ALL\n  b:\n    extends: a\n    cap_add: !override\n      - CHOWN\n    cap_drop:\n      - ALL\n  c: {extends: {service: b}, cap_drop: [ALL], cap_add: !override []}\n"
+	if d := cmp.Diff(want, string(out[0].After)); d != "" {
+		t.Error(d)
+	}
+	agree(t, files{"compose.yaml": string(out[0].After)})
 }
 
 func TestCorrectAndRemove(t *testing.T) {

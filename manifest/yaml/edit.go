@@ -317,6 +317,16 @@ func (e *Editor) ReplaceAlias(entry Entry, v Value) error {
 	return nil
 }
 
+// Tag puts a tag before an entry's value.
+func (e *Editor) Tag(entry Entry, tag string) error {
+	at := entry.colon()
+	if _, key := entry.Key.span(); at == key || e.explicit(entry) || entry.Value.n.Style&v3.TaggedStyle != 0 {
+		return errComplex
+	}
+	e.add(at, at, " "+tag, 0)
+	return nil
+}
+
 // Empty makes an empty list of a list, tags and all that is before it left as it is.
 func (e *Editor) Empty(entry Entry) error {
 	n := entry.Value

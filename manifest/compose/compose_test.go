@@ -56,6 +56,15 @@ func TestPlaces(t *testing.T) {
 		}
 	}
 
+	// Files that the user names take the place of the one beside it.
+	named := f.source()
+	named.Over = []string{"prod/a.yaml", "prod/b.yaml"}
+	f["prod/a.yaml"] = "services:\n  web: {cap_add: [SETUID], volumes: [./d:/d]}\n"
+	f["prod/b.yaml"] = "services:\n  web: {cap_add: !override [KILL]}\n  more: {image: y}\n"
+	if list, err := Parse(named); err != nil || len(list) != 2 || len(list[0].Caps) != 2 || list[0].Caps[1].Word.V != "KILL" || list[0].Mounts[0].Source.V != "d" {
+		t.Errorf("named files: %d services, %v", len(list), err)
+	}
+
 	// The file that overrides is part of the project, not one of its own.
 	over := f.source()
 	over.Name, over.Data = "compose.override.yaml", []byte(f["compose.override.yaml"])

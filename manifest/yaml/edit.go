@@ -128,18 +128,20 @@ func (e *Editor) Insert(m Node, after []string, pairs ...Pair) error {
 	for _, p := range pairs {
 		s.block(&b, indent, p)
 	}
-	for _, entry := range e.neighbours(m, after) {
-		at := entry.end()
-		next, ended, ok := e.nextLine(at)
-		if !ok || endsInBlockScalar(entry.Value) {
-			continue
-		}
-		if !ended {
-			e.add(next, next, s.newline+strings.TrimSuffix(b.String(), s.newline), indent)
+	// A comment in the next line may well be about the entry before it.
+	for _, commented := range []bool{false, true} {
+		for _, entry := range e.neighbours(m, after) {
+			next, ended, ok := e.nextLine(entry.end())
+			if !ok || endsInBlockScalar(entry.Value) || !commented && e.isComment(next) {
+				continue
+			}
+			if !ended {
+				e.add(next, next, s.newline+strings.TrimSuffix(b.String(), s.newline), indent)
+				return nil
+			}
+			e.add(next, next, b.String(), indent)
 			return nil
 		}
-		e.add(next, next, b.String(), indent)
-		return nil
 	}
 	// All of them end in text that may be as long as it likes: before the first, then.
 	first, _ := m.Entry(0).Key.span()
@@ -152,6 +154,11 @@ func (e *Editor) Insert(m Node, after []string, pairs ...Pair) error {
 	}
 	e.add(first, first, strings.TrimLeft(b.String(), " ")+strings.Repeat(" ", indent), indent)
 	return nil
+}
+
+// isComment says that the line at an offset is a comment and nothing else.
+func (e *Editor) isComment(at int) bool {
+	return bytes.HasPrefix(bytes.TrimLeft(e.data()[at:e.doc.End], " \t"), []byte("#"))
 }
 
 // neighbours are a mapping's own entries, the preferred ones first, then from the last

@@ -262,3 +262,29 @@ func TestCorpus(t *testing.T) {
 	}
 	t.Logf("%d services, %d edits", services, edits)
 }
+
+// TestVerify: an edit that does more than it was asked for is found out.
+func TestVerify(t *testing.T) {
+	before := "services:\n  web:\n    image: x\n    environment: [A=b]\n  db:\n    image: y\n"
+	good := strings.Replace(before, "image: x\n", "image: x\n    cap_drop: [ALL]\n", 1)
+	src := manifest.Source{Name: "f", Data: []byte(before)}
+	list, _ := Parse(src)
+	changes := []manifest.Change{{Container: list[0], Want: manifest.Want{Exactly: set()}}}
+	for _, tt := range []struct {
+		name, after string
+		ok          bool
+	}{
+		{"as wanted", good, true},
+		{"not done", before, false},
+		{"another set", strings.Replace(good, "[ALL]", "[ALL]\n    cap_add: [KILL]", 1), false},
+		{"something that is no fact", strings.Replace(good, "A=b", "A=c", 1), false},
+		{"privileged", strings.Replace(good, "image: x", "image: x\n    privileged: true", 1), false},
+		{"the other service", strings.Replace(good, "image: y", "image: y\n    cap_drop: [ALL]", 1), false},
+		{"an anchor", strings.Replace(good, "services:", "x-a: 1\nservices:", 1), false},
+		{"a comment", "# c\n" + good, true},
+	} {
+		if err := Verify(src, manifest.Source{Name: "f", Data: []byte(tt.after)}, changes); (err == nil) != tt.ok {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}

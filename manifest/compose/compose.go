@@ -84,7 +84,8 @@ func Parse(src manifest.Source) ([]*manifest.Container, error) {
 	p := load(src)
 	out := make([]*manifest.Container, len(p.services))
 	for i, s := range p.services {
-		out[i] = &s.Container
+		c := s.Container // the trees are not kept
+		out[i] = &c
 	}
 	return out, errors.Join(p.errs...)
 }

@@ -330,12 +330,12 @@ func (d *definition) pairs(key string) []manifest.Pair {
 		f := d.layers[r.layer].file
 		if r.entry.Value.IsMapping() {
 			for _, e := range entries(r.entry.Value) {
-				put(manifest.Pair{Key: e.Key.Value(), KeyAt: e.Key.Pos(), Value: f.text(e.Value)})
+				put(manifest.Pair{Key: e.Key.Value(), KeyAt: e.Key.Pos(), Value: f.fill(e.Value.Literal())}) // Traefik's rules have braces
 			}
 			continue
 		}
 		for i := range r.entry.Value.Len() {
-			t := f.text(r.entry.Value.Item(i))
+			t := f.fill(r.entry.Value.Item(i).Literal())
 			k, v, _ := strings.Cut(t.V, "=")
 			if t.State != manifest.Known {
 				k, _, _ = strings.Cut(t.Raw, "=")

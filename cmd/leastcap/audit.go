@@ -18,15 +18,23 @@ import (
 	"github.com/leastcap/leastcap/audit"
 	"github.com/leastcap/leastcap/engine/rules"
 	"github.com/leastcap/leastcap/manifest"
+	"github.com/leastcap/leastcap/manifest/actions"
 	"github.com/leastcap/leastcap/manifest/compose"
+	"github.com/leastcap/leastcap/manifest/devcontainer"
+	"github.com/leastcap/leastcap/manifest/dockerfile"
 	inspected "github.com/leastcap/leastcap/manifest/inspect"
 	"github.com/leastcap/leastcap/manifest/kube"
+	"github.com/leastcap/leastcap/manifest/oci"
 	"github.com/leastcap/leastcap/manifest/shell"
+	"github.com/leastcap/leastcap/manifest/systemd"
 	"github.com/leastcap/leastcap/report"
 )
 
 // formats are those that are recognised; of two that are equally sure the first wins.
-var formats = []*manifest.Format{&kube.Format, &compose.Format, &shell.Format, &inspected.Format}
+var formats = []*manifest.Format{
+	&kube.Format, &compose.Format, &dockerfile.Format, &systemd.Quadlet, &systemd.Format, &oci.Format,
+	&actions.Format, &devcontainer.Format, &shell.Format, &inspected.Format,
+}
 
 func formatNames() []string {
 	var names []string

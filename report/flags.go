@@ -3,11 +3,9 @@ package report
 import (
 	"errors"
 	"io"
-	"regexp"
 	"strings"
 
-	"mvdan.cc/sh/v3/syntax"
-
+	"github.com/leastcap/leastcap/engine/line"
 	"github.com/leastcap/leastcap/usage"
 )
 
@@ -62,37 +60,9 @@ func systemd(p *usage.Profile) []string {
 	return out
 }
 
-// plainFlag is a word with "=" in it that no shell touches, unless it is the
-// first of a line. syntax.Quote, which sees one word only, would quote it.
-var plainFlag = regexp.MustCompile(`^[A-Za-z0-9_@%+:,./-]+=[A-Za-z0-9_@%+:,./=-]*$`)
-
-// quote writes a word for a shell, without any control character: Bash's $'…'
-// stands where POSIX has no way to write one. First says that it begins a
-// command line, where "a=b" would be an assignment.
-func quote(word string, first bool) string {
-	if !first && plainFlag.MatchString(word) {
-		return word
-	}
-	word = strings.ReplaceAll(word, "\x00", "") // no argument can hold it
-	q, err := syntax.Quote(word, syntax.LangPOSIX)
-	if err != nil {
-		q, err = syntax.Quote(word, syntax.LangBash)
-	}
-	if err != nil {
-		q = "'" + strings.ReplaceAll(Clean(word, 4*longest), "'", `'\''`) + "'"
-	}
-	return q
-}
-
 // Quote writes words for a shell to read back the same; command says that they
 // begin with a command's name.
-func Quote(words []string, command bool) []string {
-	out := make([]string, len(words))
-	for i, word := range words {
-		out[i] = quote(word, command && i == 0)
-	}
-	return out
-}
+func Quote(words []string, command bool) []string { return line.QuoteWords(words, command) }
 
 // fold writes quoted words as one command over as many lines as the width
 // takes, joined by backslashes.

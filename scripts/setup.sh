@@ -44,11 +44,14 @@ skopeo skopeo
 ps procps
 pscap libcap-ng-utils
 git git
+chromium chromium
 flock util-linux
 script bsdutils
 groff groff-base
 col bsdextrautils
 /usr/share/bash-completion/bash_completion bash-completion
+systemd-analyze systemd
+busybox busybox-static
 '
 
 [ "${1:-}" != build ] || needs=$build_needs

@@ -17,7 +17,7 @@ const engineAPI = "api"
 // apiWorkload prepares to learn a line through the Engine API. done is to be called
 // when all is over.
 func apiWorkload(ctx context.Context, stderr io.Writer, line *cli.Line) (w engine.Workload, done func() error, err error) {
-	c, err := line.Container(nil)
+	c, err := cli.Container(line, nil)
 	if err != nil {
 		return nil, nil, err
 	}

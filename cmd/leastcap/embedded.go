@@ -69,7 +69,7 @@ func (s *source) local() *localImage {
 
 // container puts together what the line asks for and what the image says.
 func (s *source) container(line *cli.Line, own []cli.FlagSpec) (*bundle.Container, error) {
-	c, err := line.Container(own)
+	c, err := cli.Container(line, own)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,8 +11,10 @@ import (
 	"github.com/leastcap/leastcap/proc"
 )
 
-// replaceFile puts data in a file's place in one step. A file that was there keeps its
-// mode and owner; a new one is its owner's alone. A symbolic link stays one.
+// replaceFile puts data in a file's place in one step: whoever looks sees the old file or
+// the new one, whatever happens. A file that was there keeps its mode, owner and extended
+// attributes; a new one is its owner's alone. A symbolic link stays one. A file with
+// other hard links is refused: they would keep the old content.
 func replaceFile(name string, data []byte) (err error) {
 	if target, err := filepath.EvalSymlinks(name); err == nil {
 		name = target
@@ -24,25 +27,34 @@ func replaceFile(name string, data []byte) (err error) {
 	defer os.Remove(tmp.Name())
 	_, err = tmp.Write(data)
 	if fi, serr := os.Stat(name); serr == nil {
-		err = errors.Join(err, keepOwner(tmp, fi), tmp.Chmod(fi.Mode().Perm()))
+		err = errors.Join(err, likeFile(tmp, name, fi))
 	} else if !errors.Is(serr, fs.ErrNotExist) {
 		err = errors.Join(err, serr)
 	}
+	// On the disk before it takes the other's place: after a power cut there is one of them.
+	err = errors.Join(err, tmp.Sync())
 	if err = errors.Join(err, tmp.Close()); err != nil {
 		return err
 	}
 	return os.Rename(tmp.Name(), name)
 }
 
-func keepOwner(f *os.File, like os.FileInfo) error {
-	own, err := f.Stat()
-	if err != nil {
-		return err
+// likeFile gives a file what another has beside its content.
+func likeFile(f *os.File, name string, like os.FileInfo) error {
+	if st, ok := like.Sys().(*syscall.Stat_t); ok {
+		if st.Nlink > 1 {
+			return fmt.Errorf("%s has %d hard links, of which the others would keep what it was", name, st.Nlink)
+		}
+		own, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		if have, ok := own.Sys().(*syscall.Stat_t); ok && (have.Uid != st.Uid || have.Gid != st.Gid) {
+			if err := f.Chown(int(st.Uid), int(st.Gid)); err != nil {
+				return err
+			}
+		}
 	}
-	have, ok := own.Sys().(*syscall.Stat_t)
-	want, ok2 := like.Sys().(*syscall.Stat_t)
-	if !ok || !ok2 || have.Uid == want.Uid && have.Gid == want.Gid {
-		return nil
-	}
-	return f.Chown(int(want.Uid), int(want.Gid))
+	// After the owner: chown(2) clears set-id bits.
+	return errors.Join(f.Chmod(like.Mode()&(fs.ModePerm|fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky)), copyXattrs(f, name))
 }

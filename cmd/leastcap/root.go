@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 )
@@ -37,6 +38,9 @@ take the rest away.
 	root.AddCommand(newRun(stdout, stderr))
 	root.AddCommand(newSpec(stdout, stderr))
 	root.AddCommand(newPs(stdout, stderr))
+	root.AddCommand(newAudit(os.Stdin, stdout, stderr))
+	root.AddCommand(newConvert(os.Stdin, stdout, stderr))
+	root.AddCommand(newFix(os.Stdin, stdout, stderr))
 	root.AddCommand(newExplain(stdout, stderr))
 	root.AddCommand(newAtomic(stdout, stderr))
 	root.AddCommand(newImage(stdout, stderr))

@@ -59,7 +59,7 @@ func TestAsDocker(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c, err := line.Container(nil)
+			c, err := cli.Container(line, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

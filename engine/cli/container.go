@@ -19,6 +19,7 @@ import (
 	mounttypes "github.com/moby/moby/api/types/mount"
 
 	"github.com/leastcap/leastcap/engine/bundle"
+	"github.com/leastcap/leastcap/engine/line"
 )
 
 // ErrUnsupported is what a [*LineError] wraps when a flag is the engine's own and
@@ -27,9 +28,9 @@ var ErrUnsupported = errors.New("the flag needs its engine")
 
 // Container is what the line asks for, for those who run it without the engine's
 // command. Relative paths are the caller's. Capability flags are left to the caller:
-// see [Line.CapAdd]. A flag that cannot be heeded is an error, never left out.
+// see [line.Line.CapAdd]. A flag that cannot be heeded is an error, never left out.
 // own are the caller's own flags.
-func (l *Line) Container(own []FlagSpec) (*bundle.Container, error) {
+func Container(l *Line, own []FlagSpec) (*bundle.Container, error) {
 	c := &bundle.Container{Image: l.Image, Args: l.Command, StopTimeout: -1}
 	h := health{}
 	for i := range l.Flags {
@@ -251,8 +252,8 @@ func setPort(c *bundle.Container, v string) error {
 
 // setVolume reads [SOURCE:]TARGET[:OPTIONS] (docker/cli, internal/volumespec).
 func setVolume(c *bundle.Container, value string) error {
-	v := shortVolume(value)
-	m := bundle.Mount{Type: v.kind, Source: v.source, Target: v.target}
+	v := line.ShortVolume(value)
+	m := bundle.Mount{Type: v.Kind, Source: v.Source, Target: v.Target}
 	words := strings.Split(value, ":")
 	if len(words) > 3 || m.Target == "" || len(words) > 1 && words[0] == "" {
 		return errors.New("must be TARGET, SOURCE:TARGET or SOURCE:TARGET:OPTIONS")

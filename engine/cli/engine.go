@@ -15,6 +15,7 @@ import (
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/engine"
+	"github.com/leastcap/leastcap/engine/line"
 	"github.com/leastcap/leastcap/proc"
 	"github.com/leastcap/leastcap/usage"
 )
@@ -67,7 +68,7 @@ func installedTable(argv []string) (*Table, bool) {
 	if err != nil {
 		return nil, false
 	}
-	flags := ParseHelp(string(help))
+	flags := line.ParseHelp(string(help))
 	return t.With(nil, flags, flags), true
 }
 
@@ -84,7 +85,7 @@ func (w *Workload) Persistent(fresh bool) bool {
 		return true
 	}
 	for i := range w.line.Flags {
-		if v, ok := w.line.Flags[i].volume(); ok && v.stays(fresh) {
+		if v, ok := w.line.Flags[i].Volume(); ok && v.Stays(fresh) {
 			return true
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/leastcap/leastcap/engine/line"
 )
 
 // Running is what an engine says of a container: what was asked for, not what the
@@ -34,7 +36,7 @@ func Describe(ctx context.Context, ids []string) (map[string]Running, error) {
 		wg   sync.WaitGroup
 		errs []error
 	)
-	for _, name := range engines {
+	for _, name := range line.Engines() {
 		if _, err := exec.LookPath(name); err != nil {
 			continue
 		}

@@ -44,7 +44,7 @@ func workload(t *testing.T, e *docker.Engine, args ...string) *docker.Workload {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := line.Container(nil)
+	c, err := cli.Container(line, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package rules_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os/exec"
 	"slices"
 	"strings"
@@ -14,8 +15,9 @@ import (
 
 // ask is one request and the container's user.
 type ask struct {
-	add, drop []string
-	user      string
+	add, drop  []string
+	user       string
+	privileged bool
 }
 
 // TestDocker compares the rules with what the installed Docker Engine does, by the
@@ -40,6 +42,57 @@ func TestDocker(t *testing.T) {
 		{user: "nobody", drop: []string{"ALL"}, add: []string{"net_bind_service"}},
 		{add: []string{"FOO"}},
 		{drop: []string{"FOO"}},
+	})
+}
+
+// TestDockerGenerated compares over requests that nobody thought of: names in every
+// spelling, in one list, in both, twice, ALL among them, and users.
+func TestDockerGenerated(t *testing.T) {
+	testenv.Need(t, testenv.Docker, testenv.Image("leastcap-test/tiny"))
+	version, err := exec.Command("docker", "version", "--format", "{{.Server.Version}}").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const requests = 200
+	random := rand.New(rand.NewPCG(7, 11)) // always the same ones
+	available := read(t, []string{"cat", "/proc/self/status"}).Bounding
+	names := available.Caps()
+	word := func() string {
+		if random.IntN(8) == 0 {
+			return []string{"ALL", "all"}[random.IntN(2)]
+		}
+		c := names[random.IntN(len(names))]
+		if random.IntN(3) > 0 { // more often one that is given by default
+			c = []caps.Cap{caps.Chown, caps.NetRaw, caps.Kill, caps.Setuid, caps.SysChroot}[random.IntN(5)]
+		}
+		return []string{c.Name(), c.Docker(), c.String(), "Cap_" + c.String()}[random.IntN(4)]
+	}
+	list := func() (words []string) {
+		for range random.IntN(4) {
+			words = append(words, word())
+		}
+		return words
+	}
+	var asks []ask
+	seen := map[string]bool{}
+	for len(asks) < requests {
+		a := ask{list(), list(), []string{"", "", "root", "1000", "1000:0", "nobody"}[random.IntN(6)], random.IntN(20) == 0}
+		if key := fmt.Sprint(a); !seen[key] {
+			seen[key] = true
+			asks = append(asks, a)
+		}
+	}
+	// Several at a time: most of a start is waiting.
+	gate := make(chan bool, 4)
+	t.Run("all", func(t *testing.T) {
+		for _, a := range asks {
+			t.Run("", func(t *testing.T) {
+				t.Parallel()
+				gate <- true
+				defer func() { <-gate }()
+				compare(t, "docker", strings.TrimSpace(string(version)), []string{"docker", "run", "--rm", "--network", "none"}, []ask{a})
+			})
+		}
 	})
 }
 
@@ -89,14 +142,17 @@ func compare(t *testing.T, engine, version string, line []string, asks []ask) {
 		t.Fatal(err)
 	}
 	for _, a := range asks {
-		t.Run(fmt.Sprintf("add %v drop %v user %s", a.add, a.drop, a.user), func(t *testing.T) {
-			result, refused := e.Apply(rules.Request{Add: a.add, Drop: a.drop, User: a.user, Available: &available, Version: version})
+		t.Run(fmt.Sprintf("add %v drop %v user %s privileged %v", a.add, a.drop, a.user, a.privileged), func(t *testing.T) {
+			result, refused := e.Apply(rules.Request{Add: a.add, Drop: a.drop, User: a.user, Privileged: a.privileged, Available: &available, Version: version})
 			argv := slices.Clone(line)
 			for _, c := range a.add {
 				argv = append(argv, "--cap-add", c)
 			}
 			for _, c := range a.drop {
 				argv = append(argv, "--cap-drop", c)
+			}
+			if a.privileged {
+				argv = append(argv, "--privileged")
 			}
 			if a.user != "" {
 				argv = append(argv, "--user", a.user)

@@ -137,6 +137,30 @@ func IsRoot(user string) bool {
 	return name == "" || name == "0" || name == "root"
 }
 
+// formerDocker is Docker before 22.06 (which was released as 23.0). It withholds what is
+// newer than audit_read, by name and in ALL (a38b96b8cd in 20.10.0, reverted by
+// c1c973e81b), ALL is what the kernel has and not what the daemon has (485cf38d48), and it
+// does not ask whether it has itself what is asked for.
+func (r *request) formerDocker() bool {
+	return r.rules.Name == "docker" && !atLeast(r.Version, 22, 6)
+}
+
+// everything is what ALL means.
+func (r *request) everything() caps.Set {
+	if r.formerDocker() {
+		return caps.UpTo(caps.AuditRead)
+	}
+	return r.available
+}
+
+// within is what of a set can be given. A former Docker does not ask; then runc's
+// capset(2) fails, if it makes one: of another user it sets the bounding set alone.
+func (r *request) within(set caps.Set) (caps.Set, error) {
+	if more := set.Minus(r.available); !more.Empty() && r.formerDocker() && r.root() {
+		return 0, r.refuse("the runtime cannot give %v, which the engine does not have itself", more)
+	}
+	return set.Intersect(r.available), nil
+}
 func (r *request) root() bool { return IsRoot(r.User) }
 
 // Apply says what the engine makes of a request. An [*Error] means that it refuses it.
@@ -163,9 +187,11 @@ func (e *Rules) Apply(in Request) (Result, error) {
 		// Nobody looks at adds and drops then: moby TweakCapabilities; Podman
 		// pkg/specgen/generate/security_linux.go; containerd and CRI-O on the CRI's
 		// privileged.
-		set = r.available
+		if set, err = r.within(r.everything()); err != nil {
+			return Result{}, err
+		}
 	default:
-		if e.unavailable != nil {
+		if e.unavailable != nil && !r.formerDocker() {
 			for c := range r.adds.Union(r.drops).Minus(r.available).Values() {
 				if err := e.unavailable(r, c); err != nil {
 					return Result{}, err
@@ -175,7 +201,9 @@ func (e *Rules) Apply(in Request) (Result, error) {
 		if set, err = e.merge(r); err != nil {
 			return Result{}, err
 		}
-		set = set.Intersect(r.available)
+		if set, err = r.within(set); err != nil {
+			return Result{}, err
+		}
 		if e.Name == "podman" && in.Label != nil {
 			if set, label, err = r.label(set, *in.Label); err != nil {
 				return Result{}, err
@@ -187,6 +215,9 @@ func (e *Rules) Apply(in Request) (Result, error) {
 
 // errNumber: package caps takes numbers too, no engine does.
 var errNumber = errors.New("a number")
+
+// errWithheld: see formerDocker.
+var errWithheld = errors.New("newer than the engine")
 
 // parse reads the words of --cap-add or --cap-drop.
 func (r *request) parse(flag string, words []string) (set caps.Set, all bool, err error) {
@@ -204,6 +235,9 @@ func (r *request) parse(flag string, words []string) (set caps.Set, all bool, er
 		one, isAll, err := caps.ParseList([]string{name})
 		if err == nil && strings.ContainsAny(name, "0123456789") {
 			err = errNumber // no capability's name has a digit in it
+		}
+		if err == nil && !isAll && r.formerDocker() && !one.SubsetOf(r.everything()) {
+			err = errWithheld
 		}
 		switch {
 		case err == nil:
@@ -232,7 +266,7 @@ func (r *request) parse(flag string, words []string) (set caps.Set, all bool, er
 func mergeDocker(r *request) (caps.Set, error) {
 	switch {
 	case r.addAll: // looked at first: an ALL among the drops means nothing then
-		return r.available.Minus(r.drops), nil
+		return r.everything().Minus(r.drops), nil
 	case r.dropAll:
 		return r.adds, nil
 	}

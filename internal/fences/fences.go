@@ -8,13 +8,16 @@ package fences
 // is not here is a mistake, in the layout or in this table.
 var order = [][]string{
 	{"caps"},
-	{"caps/catalog", "caps/catalog/proof", "engine/rules"},
+	{"caps/catalog", "caps/catalog/proof", "engine/line", "engine/rules"},
 	{"usage"},
 	{"advise"},
 	{"manifest"},
+	{"manifest/words", "manifest/yaml"},
+	{"manifest/flags", "manifest/label"},
 	{
-		"manifest/compose", "manifest/dockerfile", "manifest/kube",
-		"manifest/label", "manifest/oci", "manifest/shell", "manifest/systemd",
+		"manifest/actions", "manifest/compose", "manifest/devcontainer", "manifest/dockerfile",
+		"manifest/ecs", "manifest/inspect", "manifest/kube",
+		"manifest/oci", "manifest/shell", "manifest/systemd",
 	},
 	{"audit"},
 	{"report"},
@@ -37,19 +40,21 @@ var testingPackages = []string{
 	"bench/truth/run",
 	"bench/truth/table",
 	"internal/fences",
+	"internal/formattest",
 	"internal/kerneltest",
 	"internal/testenv",
 	"caps/catalog/proof/testdata/operate",
 	"engine/embedded/testdata/regain",
 	"scripts/catalog",
 	"scripts/demo",
+	"scripts/rules",
 	"scripts/testsum",
 	"scripts/truth",
 }
 
 // pure lists the packages whose functions have no effects; what is below such
 // a directory is pure too.
-var pure = []string{"caps", "engine/bundle", "engine/rules", "usage", "advise", "manifest", "audit", "report"}
+var pure = []string{"caps", "engine/bundle", "engine/line", "engine/rules", "usage", "advise", "manifest", "audit", "report"}
 
 // impure lists the imports, with what is below them, that a pure package does
 // without.

@@ -108,8 +108,8 @@ func TestFences(t *testing.T) {
 
 func TestNestedModuleIsNotOurs(t *testing.T) {
 	found, err := check(fstest.MapFS{
-		"engine/cli/flagsgen/go.mod":  {Data: []byte("module x\n")},
-		"engine/cli/flagsgen/main.go": {Data: []byte("package main\n\nimport _ \"log\"\n")},
+		"engine/line/flagsgen/go.mod":  {Data: []byte("module x\n")},
+		"engine/line/flagsgen/main.go": {Data: []byte("package main\n\nimport _ \"log\"\n")},
 	})
 	if err != nil || len(found) > 0 {
 		t.Errorf("found %q, %v; want nothing", found, err)

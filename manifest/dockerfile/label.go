@@ -14,6 +14,8 @@ import (
 
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
+
+	"github.com/leastcap/leastcap/manifest"
 )
 
 // Label is a label of an image.
@@ -65,19 +67,20 @@ func setLabel(data []byte, l Label) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	word := l.Name + "=" + quote(l.Value, f.escape)
 	old, err := f.find(l.Name)
 	if err != nil {
 		return nil, err
 	}
-	var out []byte
-	switch {
-	case old == nil:
-		out = f.insert("LABEL " + word)
-	case f.is(old.value, l.Value):
+	e, err := f.edit(l)
+	if err != nil {
+		return nil, err
+	}
+	if e == nil {
 		return data, nil
-	default:
-		out = slices.Concat(data[:old.start], []byte(word), data[old.end:])
+	}
+	out, err := manifest.Apply(data, []manifest.Edit{*e})
+	if err != nil {
+		return nil, err
 	}
 	return out, f.verify(out, l, old)
 }
@@ -230,12 +233,12 @@ func (f *file) pairs(node int) ([]pair, error) {
 		return nil, cannot
 	}
 	from += len(l.text[from:]) - len(strings.TrimLeftFunc(l.text[from:], unicode.IsSpace))
-	to := len(strings.TrimRightFunc(l.text, unicode.IsSpace))
+	to := max(from, len(strings.TrimRightFunc(l.text, unicode.IsSpace)))
 	var pairs []pair
 	add := func(start, end int, key, value string) {
 		pairs = append(pairs, pair{node: node, key: key, value: value, start: l.at[start], end: l.at[end-1] + 1})
 	}
-	spans := words(l.text[from:to], f.escape)
+	spans := labelWords(l.text[from:to], f.escape)
 	switch {
 	case len(spans) == 0:
 		return nil, cannot
@@ -267,8 +270,8 @@ func (f *file) pairs(node int) ([]pair, error) {
 // isSpace is the parser's reWhitespace.
 func isSpace(r rune) bool { return strings.ContainsRune(" \t\v\f\r", r) }
 
-// words finds NAME=VALUE words: parser/line_parsers.go parseWords.
-func words(text string, escape rune) (spans [][2]int) {
+// labelWords finds NAME=VALUE words: parser/line_parsers.go parseWords.
+func labelWords(text string, escape rune) (spans [][2]int) {
 	start, quote := -1, rune(0)
 	skip := false
 	for i, r := range text {
@@ -303,8 +306,8 @@ func words(text string, escape rune) (spans [][2]int) {
 	return spans
 }
 
-// insert puts an instruction behind the stage's last LABEL, or at its end.
-func (f *file) insert(instruction string) []byte {
+// insertion is how an instruction is put behind the stage's last LABEL, or at its end.
+func (f *file) insertion(instruction string) (at int, text string) {
 	after := f.nodes[len(f.nodes)-1]
 	for _, n := range f.nodes[f.stage:] {
 		if strings.EqualFold(n.Value, "label") {
@@ -315,12 +318,11 @@ func (f *file) insert(instruction string) []byte {
 	if bytes.HasSuffix(f.data[:f.lines[1]], []byte("\r\n")) {
 		eol = "\r\n"
 	}
-	at := f.lines[min(after.EndLine, len(f.lines)-1)]
-	text := instruction + eol
+	at = f.lines[min(after.EndLine, len(f.lines)-1)]
 	if at == 0 || f.data[at-1] != '\n' {
-		text = eol + instruction
+		return at, eol + instruction
 	}
-	return slices.Concat(f.data[:at], []byte(text), f.data[at:])
+	return at, instruction + eol
 }
 
 // verify holds that the edit did what it was to do, and nothing else.

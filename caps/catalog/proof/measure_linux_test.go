@@ -78,7 +78,7 @@ func (l *laboratory) measure(set caps.Set, way, flags []string) (proof.Outcome, 
 	if err != nil {
 		return "", err
 	}
-	c, err := line.Container(nil)
+	c, err := cli.Container(line, nil)
 	if err != nil {
 		return "", err
 	}

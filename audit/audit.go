@@ -1,0 +1,223 @@
+package audit
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/caps/catalog"
+	"github.com/leastcap/leastcap/engine/rules"
+	"github.com/leastcap/leastcap/manifest"
+	"github.com/leastcap/leastcap/usage"
+)
+
+// A Subject is a container, and what is known of it besides its definition.
+type Subject struct {
+	Container *manifest.Container
+	// Profile is what it was learned to need; nil if it was not. ProfileName is for people.
+	Profile     *usage.Profile
+	ProfileName string
+	// Image is what its image holds; nil if nobody looked.
+	Image *Image
+}
+
+// An Image is what matters of an image.
+type Image struct {
+	// User is that of its configuration.
+	User string
+	// Programs are those that give privilege to who executes them.
+	Programs []Program
+	// Label is io.containers.capabilities; nil if it has none.
+	Label *string
+}
+
+// A Program is a set-uid or set-gid one, or has file capabilities.
+type Program struct {
+	Path  string
+	SetID bool
+	Caps  caps.Set
+}
+
+// Audit applies all rules to all subjects. The findings of one container stand together,
+// the worst first, in the order of the subjects.
+func Audit(subjects []Subject) []*Finding {
+	var list []*Finding
+	for i := range subjects {
+		s := newSubject(&subjects[i])
+		from := len(list)
+		for r := range ruleTable {
+			if check := ruleTable[r].check; check != nil {
+				s.rule = &ruleTable[r]
+				check(s)
+			}
+		}
+		list = append(list, s.found...)
+		slices.SortStableFunc(list[from:], func(a, b *Finding) int { return int(b.Severity) - int(a.Severity) })
+	}
+	return list
+}
+
+// subject is a [Subject] with what the rules ask of it again and again.
+type subject struct {
+	*Subject
+	c *manifest.Container
+
+	// given is what its engine gives it, if that is known; err says why it is not.
+	given rules.Result
+	err   error
+	// engine is the first of its target, "" if none is known.
+	engine *rules.Rules
+
+	adds, drops     []entry
+	addAll, dropAll *entry // the first of each
+	sharing         []catalog.Sharing
+	privileged      bool
+
+	rule  *Rule
+	found []*Finding
+}
+
+// entry is a request, understood.
+type entry struct {
+	*manifest.Request
+	cap caps.Cap
+	all bool
+	err error // the word is no capability, or not known
+}
+
+func newSubject(in *Subject) *subject {
+	s := &subject{Subject: in, c: in.Container}
+	s.privileged = manifest.Is(s.c.Privileged, true)
+	for i := range s.c.Caps {
+		r := &s.c.Caps[i]
+		if r.Set != manifest.Engine {
+			continue
+		}
+		e := entry{Request: r}
+		e.cap, e.all, e.err = r.Capability()
+		list, all := &s.adds, &s.addAll
+		if r.Action == manifest.Drop {
+			list, all = &s.drops, &s.dropAll
+		}
+		*list = append(*list, e)
+		if e.err == nil && e.all && *all == nil {
+			*all = &e
+		}
+	}
+	if names := s.c.Target.Engines; len(names) > 0 {
+		s.engine, _ = rules.For(names[0])
+	}
+	s.given, s.err = s.givenBy("")
+	s.sharing = sharing(s.c)
+	return s
+}
+
+// givenBy is what an engine gives the container with this image.
+func (s *subject) givenBy(engine string) (rules.Result, error) {
+	if s.Image == nil || s.c.Stated != nil || s.engine == nil {
+		return s.c.Given(engine)
+	}
+	req, unknown := s.c.Request()
+	if len(unknown) > 0 {
+		return rules.Result{}, unknown[0]
+	}
+	if s.c.User.State == manifest.Unset {
+		req.User = s.Image.User
+	}
+	req.Label = s.Image.Label
+	r := s.engine
+	if engine != "" && engine != r.Name {
+		var err error
+		if r, err = rules.For(engine); err != nil {
+			return rules.Result{}, err
+		}
+		req.Version = ""
+	}
+	return r.Apply(req)
+}
+
+// holds is all that a process of the container can get: its bounding set, and what it
+// has from the start.
+func (s *subject) holds() caps.Set {
+	if s.err != nil {
+		return 0
+	}
+	return s.given.Set.Union(s.given.Runtime.Permitted)
+}
+
+// user is the container's user, by its definition or its image, without the group.
+func (s *subject) user() (name string, known bool) {
+	name, known = s.c.User.Get()
+	if s.c.User.State == manifest.Unset && s.Image != nil {
+		name, known = s.Image.User, true
+	}
+	name, _, _ = strings.Cut(name, ":")
+	return name, known
+}
+
+// nonRoot says that the container certainly starts as somebody else than root.
+func (s *subject) nonRoot() bool {
+	name, known := s.user()
+	return known && name != "" && name != "0" && name != "root" || manifest.Is(s.c.NonRoot, true)
+}
+
+// usable is a profile that a recommendation can rest on.
+func (s *subject) usable() bool {
+	return s.Profile != nil && s.Profile.Complete && s.Profile.Proven
+}
+
+// sharing is what a container shares with its host, as the catalog asks for it. Of mounts
+// and devices only those count that lead beyond themselves: a directory of its own is no
+// way to the host.
+func sharing(c *manifest.Container) []catalog.Sharing {
+	var list []catalog.Sharing
+	for _, n := range []struct {
+		kind string
+		s    catalog.Sharing
+	}{{"pid", catalog.SharesPID}, {"net", catalog.SharesNetwork}, {"ipc", catalog.SharesIPC}} {
+		if c.Shares(n.kind) {
+			list = append(list, n.s)
+		}
+	}
+	if len(c.Sensitive()) > 0 {
+		list = append(list, catalog.SharesMount)
+	}
+	if len(c.Devices) > 0 {
+		list = append(list, catalog.SharesDevice)
+	}
+	if c.Stated == nil && !slices.ContainsFunc(c.Namespaces, func(n manifest.Namespace) bool { return n.Kind == "net" }) {
+		list = append(list, catalog.SharesBridge)
+	}
+	return list
+}
+
+// worst is the most dangerous of a set in this container.
+func (s *subject) worst(set caps.Set) (worst caps.Cap, level catalog.Level) {
+	first := true
+	for _, c := range catalog.ByDanger(set) {
+		l := catalog.Get(c).DangerUnder(s.sharing...)
+		if l == catalog.Unknown {
+			return c, l
+		}
+		if first || l > level {
+			worst, level, first = c, l, false
+		}
+	}
+	return worst, level
+}
+
+// report notes a finding of the rule at hand.
+func (s *subject) report(f Finding) *Finding {
+	f.Rule, f.Container = s.rule, s.c
+	if f.At.IsZero() {
+		f.At = s.c.At
+	}
+	if f.Mend == "" {
+		f.Mend = s.rule.Mend
+	}
+	if f.Gain == "" {
+		f.Gain = s.rule.Gain
+	}
+	s.found = append(s.found, &f)
+	return &f
+}

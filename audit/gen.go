@@ -1,0 +1,3 @@
+package audit
+
+//go:generate go run ../scripts/rules ../docs/rules.md

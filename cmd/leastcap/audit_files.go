@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing/format/gitignore"
+
+	"github.com/leastcap/leastcap/manifest"
+)
+
+// stdinName is how standard input is called, by the user and in positions.
+const (
+	stdinArg  = "-"
+	stdinName = "<stdin>"
+)
+
+// foundFile is a file to look at.
+type foundFile struct {
+	name string
+	// named: the user named it, and not a directory that it is in.
+	named bool
+}
+
+// vendored are directories of other people's files.
+var vendored = []string{".git", ".hg", ".svn", "node_modules", "vendor", "third_party", ".terraform", ".venv", "venv", "__pycache__"}
+
+// findFiles lists what arguments name: files, and in directories all that Git would not
+// ignore and that is not vendored. What cannot be read is in errs.
+func findFiles(args, ignore []string) (files []foundFile, errs []*manifest.Error) {
+	seen := map[string]bool{}
+	add := func(f foundFile) {
+		if !seen[f.name] {
+			seen[f.name] = true
+			files = append(files, f)
+		}
+	}
+	fail := func(name string, err error) {
+		var path *fs.PathError
+		if errors.As(err, &path) {
+			err = path.Err // the name is said already
+		}
+		errs = append(errs, &manifest.Error{At: manifest.Pos{File: name}, Err: err})
+	}
+	for _, arg := range args {
+		if arg == stdinArg {
+			add(foundFile{stdinArg, true})
+			continue
+		}
+		info, err := os.Stat(arg)
+		switch {
+		case err != nil:
+			fail(arg, err)
+		case info.IsDir():
+			w := &walker{fail: fail, add: func(name string) { add(foundFile{name, false}) }}
+			w.walk(filepath.Clean(arg), outerPatterns(arg), ignore)
+		default:
+			add(foundFile{filepath.Clean(arg), true})
+		}
+	}
+	return files, errs
+}
+
+type walker struct {
+	add  func(name string)
+	fail func(name string, err error)
+}
+
+// walk goes through a directory in the order of names. patterns are those of directories
+// above, for paths from the top.
+func (w *walker) walk(top string, patterns outer, ignore []string) {
+	for _, line := range ignore {
+		patterns.list = append(patterns.list, gitignore.ParsePattern(line, patterns.domain))
+	}
+	w.dir(top, patterns.domain, patterns.list)
+}
+
+func (w *walker) dir(dir string, parts []string, patterns []gitignore.Pattern) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		w.fail(dir, err)
+		return
+	}
+	if data, err := os.ReadFile(filepath.Join(dir, ".gitignore")); err == nil {
+		patterns = append(slices.Clip(patterns), parseIgnore(data, parts)...)
+	}
+	matcher := gitignore.NewMatcher(patterns)
+	for _, e := range entries {
+		path := append(slices.Clip(parts), e.Name())
+		name := filepath.Join(dir, e.Name())
+		if e.IsDir() {
+			if !slices.Contains(vendored, e.Name()) && !matcher.Match(path, true) {
+				w.dir(name, path, patterns)
+			}
+			continue
+		}
+		// A link to a file of the tree is that file; one out of it is somebody else's.
+		if e.Type().IsRegular() && !matcher.Match(path, false) {
+			w.add(name)
+		}
+	}
+}
+
+func parseIgnore(data []byte, domain []string) []gitignore.Pattern {
+	var list []gitignore.Pattern
+	for line := range bytes.Lines(data) {
+		if s := strings.TrimRight(string(line), "\r\n"); s != "" && !strings.HasPrefix(s, "#") {
+			list = append(list, gitignore.ParsePattern(s, domain))
+		}
+	}
+	return list
+}
+
+// outer are the patterns of the directories above one, up to the work tree's root, and
+// where in the tree it is.
+type outer struct {
+	domain []string
+	list   []gitignore.Pattern
+}
+
+func outerPatterns(dir string) outer {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return outer{}
+	}
+	root := abs
+	for {
+		if _, err := os.Lstat(filepath.Join(root, ".git")); err == nil {
+			break
+		}
+		up := filepath.Dir(root)
+		if up == root {
+			return outer{} // no work tree
+		}
+		root = up
+	}
+	var o outer
+	if data, err := os.ReadFile(filepath.Join(root, ".git", "info", "exclude")); err == nil {
+		o.list = parseIgnore(data, nil)
+	}
+	rel, _ := filepath.Rel(root, abs)
+	if rel == "." {
+		return o
+	}
+	at := root
+	for _, part := range strings.Split(rel, string(filepath.Separator)) {
+		if data, err := os.ReadFile(filepath.Join(at, ".gitignore")); err == nil {
+			o.list = append(o.list, parseIgnore(data, o.domain)...)
+		}
+		o.domain = append(slices.Clip(o.domain), part)
+		at = filepath.Join(at, part)
+	}
+	return o
+}
+
+// readFile reads a file that might define containers: nil if it is certainly none, as
+// executables and pictures are. One that was named is read whole.
+func readFile(f foundFile, stdin io.Reader) (name string, data []byte, err error) {
+	if f.name == stdinArg {
+		data, err = io.ReadAll(io.LimitReader(stdin, manifest.MaxSize+1))
+		return stdinName, data, err
+	}
+	file, err := os.Open(f.name)
+	if err != nil {
+		return f.name, nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+		return f.name, nil, err
+	case info.Mode()&(fs.ModeDevice|fs.ModeSocket|fs.ModeNamedPipe) != 0 && !f.named:
+		return f.name, nil, nil
+	case info.Size() > manifest.MaxSize:
+		if !f.named {
+			return f.name, nil, nil
+		}
+		return f.name, nil, fmt.Errorf("%d MiB: a file of container definitions has at most %d MiB", info.Size()>>20, manifest.MaxSize>>20)
+	}
+	buf := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
+	if !f.named {
+		// Git's own test: a zero byte near the beginning (xdiff-interface.c).
+		if _, err := io.CopyN(buf, file, 8000); err != nil && !errors.Is(err, io.EOF) {
+			return f.name, nil, err
+		}
+		if bytes.IndexByte(buf.Bytes(), 0) >= 0 {
+			return f.name, nil, nil
+		}
+	}
+	_, err = buf.ReadFrom(io.LimitReader(file, manifest.MaxSize+1))
+	return f.name, buf.Bytes(), err
+}

@@ -1,0 +1,290 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/leastcap/leastcap/audit"
+	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/image"
+	"github.com/leastcap/leastcap/manifest"
+	inspected "github.com/leastcap/leastcap/manifest/inspect"
+	"github.com/leastcap/leastcap/proc"
+)
+
+// liveHelp describes the arguments that name no file.
+const liveHelp = `In place of files it can be asked what runs:
+
+  leastcap audit docker [CONTAINER...]    Docker's running containers, or these
+  leastcap audit podman [CONTAINER...]    Podman's
+  leastcap audit proc [PID...]            this machine's processes that have capabilities
+  leastcap audit image REF...             what images hold: a container of each as its
+                                          engine would start it (or audit REF, if REF is
+                                          the name of no file)
+  leastcap audit bundle DIR...            OCI bundles
+
+A file or directory of that name is meant with ./ before it.`
+
+// liveWords are the arguments that name what runs.
+var liveWords = []string{"docker", "podman", "proc", "image", "bundle"}
+
+// loadLive reads what runs. ok is false if args name files.
+func (f *sourceFlags) loadLive(ctx context.Context, args []string) (d *definitions, ok bool, err error) {
+	if len(args) == 0 || !slices.Contains(liveWords, args[0]) {
+		return nil, false, nil
+	}
+	word, args := args[0], args[1:]
+	d = &definitions{config: &audit.Config{}}
+	switch word {
+	case "docker", "podman":
+		err = d.loadEngine(ctx, word, args)
+	case "proc":
+		err = d.loadProcesses(args)
+	case "image":
+		if len(args) == 0 {
+			return nil, true, &usageError{errors.New("no image is named"), "use leastcap audit image REF"}
+		}
+		for _, ref := range args {
+			err = errors.Join(err, d.loadImage(ctx, ref))
+		}
+	case "bundle":
+		if len(args) == 0 {
+			return nil, true, &usageError{errors.New("no bundle is named"), "use leastcap audit bundle DIR"}
+		}
+		for i, dir := range args {
+			args[i] = filepath.Join(dir, "config.json")
+		}
+		d, err = f.load(ctx, nil, args)
+		return d, true, err
+	}
+	if err != nil {
+		return nil, true, err
+	}
+	if d.config, err = f.loadConfig([]string{"."}); err != nil {
+		return nil, true, err
+	}
+	d.excepted = d.config.Exceptions
+	profiles, err := f.loadProfiles()
+	if err != nil {
+		return nil, true, err
+	}
+	for i := range d.subjects {
+		profiles.find(&d.subjects[i])
+	}
+	d.unused = profiles.unused(d.subjects)
+	if f.images {
+		err = d.lookIntoImages(ctx)
+	}
+	return d, true, err
+}
+
+// lookIntoImages reads the images that an engine has here; of others nothing is known.
+func (d *definitions) lookIntoImages(ctx context.Context) error {
+	type answer struct {
+		image *audit.Image
+		err   error
+	}
+	seen := map[string]answer{}
+	for i := range d.subjects {
+		s := &d.subjects[i]
+		ref, ok := s.Container.Image.Get()
+		if !ok || s.Image != nil {
+			continue
+		}
+		a, ok := seen[ref]
+		if !ok {
+			a.image, a.err = localImageOf(ctx, ref)
+			seen[ref] = a
+			if a.err != nil {
+				d.errs = append(d.errs, &manifest.Error{At: s.Container.Image.At, Err: a.err, Hint: "docker pull gets an image; without --images nobody looks"})
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		s.Image = a.image
+	}
+	return nil
+}
+
+// localImageOf looks into an image of docker, else of podman; no registry is asked.
+func localImageOf(ctx context.Context, ref string) (*audit.Image, error) {
+	found, err := privilegedImage(ctx, "docker-daemon:"+ref)
+	if err != nil {
+		if other, perr := privilegedImage(ctx, "podman:"+ref); perr == nil {
+			return other, nil
+		}
+	}
+	return found, err
+}
+
+// loadEngine asks an engine for its containers.
+func (d *definitions) loadEngine(ctx context.Context, engine string, names []string) error {
+	if _, err := exec.LookPath(engine); err != nil {
+		return &usageError{fmt.Errorf("%s is not installed", engine), "leastcap audit proc shows containers of every engine by their processes"}
+	}
+	if len(names) == 0 {
+		out, err := output(ctx, engine, "ps", "--quiet", "--no-trunc")
+		if err != nil {
+			return err
+		}
+		if names = strings.Fields(out); len(names) == 0 {
+			return nil
+		}
+	}
+	out, err := output(ctx, engine, slices.Concat([]string{"container", "inspect"}, names)...)
+	if err != nil {
+		return err
+	}
+	list, err := inspected.Parse(manifest.Source{Name: engine, Data: []byte(out)})
+	if err != nil {
+		return err
+	}
+	version, _ := output(ctx, engine, "version", "--format", "{{.Server.Version}}")
+	for _, c := range list {
+		c.At.File = engine + " " + c.Name
+		c.Target = manifest.Target{Engines: []string{engine}, Version: strings.TrimSpace(version), Chosen: true}
+		d.subjects = append(d.subjects, audit.Subject{Container: c})
+	}
+	return nil
+}
+
+// output runs a command of an engine; its error says what it printed.
+func output(ctx context.Context, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && len(exit.Stderr) > 0 {
+		return "", fmt.Errorf("%s %s: %s", name, args[0], strings.TrimSpace(string(exit.Stderr)))
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w", name, args[0], err)
+	}
+	return string(out), nil
+}
+
+// loadImage makes a container of an image as docker run would without flags.
+func (d *definitions) loadImage(ctx context.Context, ref string) error {
+	v, err := privilegedImage(ctx, ref)
+	if err != nil {
+		return err
+	}
+	at := manifest.Pos{File: ref}
+	c := &manifest.Container{
+		Format: "image", Path: ref, Name: ref, Kind: "image", At: at,
+		Target: manifest.Target{Engines: []string{"docker"}, Why: "nothing says which engine runs it"},
+		Image:  manifest.Of(ref, ref, at),
+	}
+	d.subjects = append(d.subjects, audit.Subject{Container: c, Image: v})
+	return nil
+}
+
+// privilegedImage is what the rules want to know of an image.
+func privilegedImage(ctx context.Context, ref string) (found *audit.Image, err error) {
+	m, err := image.Open(ctx, ref, image.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	scan, err := image.Scan(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	out := &audit.Image{User: m.Config.Config.User}
+	if label, ok := m.Config.Config.Labels[labelCaps]; ok {
+		out.Label = &label
+	}
+	for _, f := range scan.Files {
+		p := audit.Program{Path: f.Path, SetID: f.SetUID() || f.SetGID()}
+		if f.Caps != nil {
+			p.Caps = f.Caps.Permitted
+		}
+		out.Programs = append(out.Programs, p)
+	}
+	return out, nil
+}
+
+// loadProcesses makes a container of each process that has capabilities: one for all
+// threads and processes of one program that have the same.
+func (d *definitions) loadProcesses(args []string) error {
+	list, unreadable, err := proc.List("/proc")
+	if err != nil {
+		return fmt.Errorf("list processes: %w", err)
+	}
+	if unreadable > 0 {
+		d.errs = append(d.errs, &manifest.Error{At: manifest.Pos{File: "/proc"}, Reason: fmt.Sprintf("%d processes could not be read", unreadable), Hint: "run leastcap as root"})
+	}
+	type key struct {
+		command, container string
+		uid                uint32
+		state              caps.State
+	}
+	seen := map[key]bool{}
+	for i := range list {
+		p := &list[i]
+		if p.Kthread() || p.PID == os.Getpid() || len(args) > 0 && !slices.Contains(args, fmt.Sprint(p.PID)) {
+			continue
+		}
+		k := key{p.Comm, p.Container, p.UID, p.State}
+		if p.State.Permitted.Empty() && len(args) == 0 || seen[k] {
+			continue
+		}
+		seen[k] = true
+		d.subjects = append(d.subjects, audit.Subject{Container: processContainer(p)})
+	}
+	if len(args) > 0 && len(d.subjects) == 0 {
+		return &usageError{fmt.Errorf("there is no process %s", strings.Join(args, ", ")), "leastcap ps -a lists them"}
+	}
+	return nil
+}
+
+func processContainer(p *proc.Process) *manifest.Container {
+	at := manifest.Pos{File: fmt.Sprintf("process %d", p.PID)}
+	state := p.State
+	c := &manifest.Container{
+		Format: "proc", Path: fmt.Sprintf("%s/%s", p.Container, p.Comm), Name: p.Comm, Kind: "process", At: at,
+		Target: manifest.Target{Engines: []string{"systemd"}, Chosen: true},
+		Stated: &state, User: manifest.Of(userName(p.UID), fmt.Sprint(p.UID), at),
+		NoNewPrivs: manifest.Of(p.NoNewPrivs, fmt.Sprint(p.NoNewPrivs), at),
+	}
+	if p.Container != "" {
+		c.Kind = fmt.Sprintf("process in %s container %.12s", p.Engine, p.Container)
+		c.Target = manifest.Target{Chosen: true}
+	}
+	confined := proc.Confined("/proc", p.PID)
+	for _, kind := range []string{"pid", "net", "ipc"} {
+		if !slices.Contains(confined.Own, kind) && p.Container != "" {
+			c.Namespaces = append(c.Namespaces, manifest.Namespace{Kind: kind, With: manifest.Of("host", "host", at)})
+		}
+	}
+	return c
+}
+
+// imageRefs takes the images out of arguments: what is no file and does not look like one.
+func imageRefs(args []string) (files, refs []string) {
+	for _, arg := range args {
+		_, err := os.Stat(arg)
+		if arg != stdinArg && err != nil && looksLikeImage(arg) {
+			refs = append(refs, arg)
+		} else {
+			files = append(files, arg)
+		}
+	}
+	return files, refs
+}
+
+// looksLikeImage: a tag or a digest, or a registry's name before it; nothing that ends
+// like a file.
+func looksLikeImage(arg string) bool {
+	if strings.HasPrefix(arg, "/") || strings.HasPrefix(arg, ".") {
+		return false
+	}
+	last := arg[strings.LastIndexByte(arg, '/')+1:]
+	return strings.Contains(last, ":") || strings.Contains(arg, "@") || filepath.Ext(last) == ""
+}

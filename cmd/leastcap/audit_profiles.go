@@ -1,0 +1,129 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/leastcap/leastcap/audit"
+	"github.com/leastcap/leastcap/usage"
+)
+
+// learned are the profiles that containers of files are compared with.
+type learned struct {
+	list []learnedProfile
+}
+
+type learnedProfile struct {
+	// container is the one that the user named for it, "" for those of its image.
+	container string
+	name      string
+	profile   *usage.Profile
+	stored    bool
+}
+
+// loadProfiles reads what --profile names, and the store.
+func (f *sourceFlags) loadProfiles() (*learned, error) {
+	l := &learned{}
+	for _, arg := range f.profiles {
+		container, file, ok := strings.Cut(arg, "=")
+		if _, err := os.Stat(arg); !ok || err == nil {
+			container, file = "", arg
+		}
+		data, err := os.ReadFile(file)
+		var p *usage.Profile
+		if err == nil {
+			p, err = usage.Parse(data)
+		}
+		if err != nil {
+			return nil, &usageError{fmt.Errorf("--profile %s: %w", file, err), "leastcap learn --profile FILE writes one"}
+		}
+		l.list = append(l.list, learnedProfile{container, filepath.Base(file), p, false})
+	}
+	if f.noStore {
+		return l, nil
+	}
+	dir, err := storeDir()
+	if err != nil {
+		return l, nil // there is no place where one could be
+	}
+	files, _ := filepath.Glob(filepath.Join(dir, "*.json"))
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		if p, err := usage.Parse(data); err == nil { // profile list says what is wrong with one
+			l.list = append(l.list, learnedProfile{"", "what was learned of " + p.Subject.Image, p, true})
+		}
+	}
+	return l, nil
+}
+
+// find gives a container its profile: one that was named for it, else one of its image,
+// those that were named first. A profile of the store must be the only one of the image,
+// since a file does not say which of several it is.
+func (l *learned) find(s *audit.Subject) {
+	take := func(p *learnedProfile) { s.Profile, s.ProfileName = p.profile, p.name }
+	for i := range l.list {
+		if p := &l.list[i]; p.container != "" && (p.container == s.Container.Name || p.container == s.Container.Path) {
+			take(p)
+			return
+		}
+	}
+	image, ok := s.Container.Image.Get()
+	if !ok {
+		return
+	}
+	var stored []*learnedProfile
+	for i := range l.list {
+		p := &l.list[i]
+		if p.container != "" || !sameImage(p.profile, image) {
+			continue
+		}
+		if !p.stored {
+			take(p)
+			return
+		}
+		stored = append(stored, p)
+	}
+	if len(stored) == 1 {
+		take(stored[0])
+	}
+}
+
+// sameImage compares names as engines read them: the registry, "library/" and ":latest"
+// go without saying.
+func sameImage(p *usage.Profile, image string) bool {
+	if p.Subject.Image == "" {
+		return false
+	}
+	if _, digest, ok := strings.Cut(image, "@"); ok && p.Subject.Digest != "" {
+		return strings.HasSuffix(p.Subject.Digest, digest)
+	}
+	return shortName(p.Subject.Image) == shortName(image)
+}
+
+func shortName(image string) string {
+	image, _, _ = strings.Cut(image, "@")
+	for _, prefix := range []string{"docker.io/", "index.docker.io/", "library/"} {
+		image = strings.TrimPrefix(image, prefix)
+	}
+	if last := image[strings.LastIndexByte(image, '/')+1:]; !strings.Contains(last, ":") {
+		image += ":latest"
+	}
+	return image
+}
+
+// unused lists the profiles that were named and that no container was found for.
+func (l *learned) unused(subjects []audit.Subject) []string {
+	var names []string
+	for _, p := range l.list {
+		if !p.stored && !slices.ContainsFunc(subjects, func(s audit.Subject) bool { return s.Profile == p.profile }) {
+			names = append(names, p.name)
+		}
+	}
+	return names
+}

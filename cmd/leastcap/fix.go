@@ -1,0 +1,382 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/diff"
+	"github.com/spf13/cobra"
+
+	"github.com/leastcap/leastcap/audit"
+	"github.com/leastcap/leastcap/engine/cli"
+	"github.com/leastcap/leastcap/manifest"
+)
+
+type fixFlags struct {
+	sourceFlags
+	write, list, grant, quiet, learn bool
+	checks                           []string
+}
+
+func newFix(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
+	var f fixFlags
+	cmd := &cobra.Command{
+		Use:   "fix [flags] [FILE|DIR...]",
+		Short: "Change files so that containers get what they need and no more",
+		Long: `Change the files that leastcap audit reads. Without --write the change is shown as a diff
+and nothing is written.
+
+Of a container whose needs were learned and proven (--profile, or the profiles that
+leastcap learn keeps) the definition is changed to drop ALL and add exactly what is
+required. What an application needs is never guessed: without a profile only that is done
+which changes nothing for it. Names are corrected that Pod Security or containerd would
+not take; entries that have no effect, or stand there twice, are removed. What else could
+be done, and by which command, is said.
+
+--learn first learns what the images need that nothing is known of, one after the other, with
+docker run and what the definition says of user, sysctls and published ports; --check
+says when one works, as for leastcap learn. A workload that needs more than that to run
+(variables, other containers) is better learned by hand: the result is kept, and found.
+
+A container is never given a capability that it does not have, unless --grant says so and
+a proven profile that it is required.
+
+Only the bytes of an edit change: comments, quotes, line ends, the order of keys and all
+else stay. The result is read by a second parser, and is not written if it means anything
+else than was wanted. Where a change would reach other containers too (an anchor, a
+template, an extended service), it is not made, and the reason is said. Exceptions (see
+leastcap audit) hold.
+
+Files are replaced in one step, and keep their mode, owner and extended attributes.
+
+Exit status:
+  0    there is nothing to change, or all was changed
+  1    there is something to change (without --write), or a change was not made
+  2    wrong usage
+  3    a file could not be read, understood or written
+  130  interrupted`,
+		Example: `  leastcap fix compose.yaml
+  leastcap fix --write --profile nginx.json deploy/
+  leastcap fix -l .`,
+		DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd.Context(), stdin, stdout, stderr, args)
+		},
+	}
+	fl := cmd.Flags()
+	fl.SortFlags = false
+	fl.BoolVarP(&f.write, "write", "w", false, "change the files")
+	fl.BoolVarP(&f.list, "list", "l", false, "only list the files that would change")
+	fl.BoolVar(&f.grant, "grant", false, "also give what a proven profile requires and the container does not have")
+	fl.BoolVar(&f.learn, "learn", false, "learn first what the images need that nothing is known of")
+	fl.StringArrayVar(&f.checks, "check", nil, "with --learn: CONTAINER=COMMAND, or COMMAND for all, tells whether it works (repeatable)")
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, "do not say what else could be done")
+	f.sourceFlags.add(cmd)
+	return cmd
+}
+
+func (f *fixFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer, args []string) error {
+	if f.write && f.list {
+		return &usageError{errors.New("--write and --list contradict each other"), "leave one of them out"}
+	}
+	if f.write && slices.Contains(args, stdinArg) {
+		return &usageError{errors.New("standard input cannot be changed"), "leave --write out: the diff goes to standard output"}
+	}
+	if len(f.checks) > 0 && !f.learn {
+		return &usageError{errors.New("--check is for --learn"), "add --learn"}
+	}
+	if f.learn && slices.Contains(args, stdinArg) {
+		return &usageError{errors.New("standard input is read once, and --learn reads twice"), "name a file"}
+	}
+	in, err := f.load(ctx, stdin, args)
+	if err != nil {
+		return err
+	}
+	if f.learn {
+		if err := f.learnImages(ctx, stderr, in); err != nil {
+			return err
+		}
+		if in, err = f.load(ctx, stdin, args); err != nil { // and now the store has them
+			return err
+		}
+	}
+	for _, name := range in.unused {
+		say(stderr, "warning: %s is of no container that was found: --profile CONTAINER=FILE says whose it is", name)
+	}
+	r := in.audit(time.Now())
+	plan := f.plan(in, r)
+	sayErrors(stderr, in.errs)
+	for _, refusal := range plan.refusals {
+		say(stderr, "%v", refusal)
+		if refusal.Hint != "" {
+			say(stderr, "hint: %s", refusal.Hint)
+		}
+	}
+	for _, err := range plan.errs {
+		say(stderr, "error: %v", err)
+	}
+	failed := len(in.errs)+len(plan.errs) > 0
+	for _, c := range plan.files {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		switch {
+		case f.list:
+			_, err = fmt.Fprintln(stdout, c.Name)
+		case !f.write:
+			_, err = stdout.Write(unified(c))
+		default:
+			if err := f.replace(c); err != nil {
+				say(stderr, "error: %s is not changed: %v", c.Name, err)
+				failed = true
+				continue
+			}
+			say(stderr, "%s: %d edits", c.Name, len(c.Edits))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !f.quiet {
+		sayUnlearned(stderr, r)
+	}
+	switch {
+	case failed:
+		return status(exitBlind)
+	case len(plan.refusals) > 0, !f.write && len(plan.files) > 0:
+		return status(exitFindings)
+	}
+	return nil
+}
+
+// fixPlan is what becomes of the files.
+type fixPlan struct {
+	files    []manifest.FileChange
+	refusals []*manifest.Refusal
+	errs     []error
+}
+
+// plan turns findings into changed files.
+func (f *fixFlags) plan(in *definitions, r *audit.Report) *fixPlan {
+	p := &fixPlan{}
+	var open []*audit.Finding
+	for _, finding := range r.Findings {
+		if finding.Want == nil || finding.Exception != nil {
+			continue
+		}
+		if reason := f.mayNot(r, finding); reason != nil {
+			if !slices.ContainsFunc(p.refusals, func(have *manifest.Refusal) bool {
+				return have.Container == reason.Container && have.Reason == reason.Reason
+			}) {
+				p.refusals = append(p.refusals, reason)
+			}
+			continue
+		}
+		open = append(open, finding)
+	}
+	changes := audit.Changes(open)
+	changed := map[string][]byte{}
+	for i := range in.files {
+		file := &in.files[i]
+		var own []manifest.Change
+		for _, c := range changes {
+			if slices.Contains(file.containers, c.Container) {
+				own = append(own, c)
+			}
+		}
+		if len(own) == 0 {
+			continue
+		}
+		files, refusals, err := manifest.Rewrite(file.format, file.source, own)
+		p.refusals = append(p.refusals, refusals...)
+		if err != nil {
+			p.errs = append(p.errs, err)
+			continue
+		}
+		for _, c := range files {
+			if before, again := changed[c.Name]; again {
+				if !bytes.Equal(before, c.After) {
+					p.errs = append(p.errs, fmt.Errorf("%s: two files want it changed in different ways: fix one of them first", c.Name))
+				}
+				continue
+			}
+			changed[c.Name] = c.After
+			p.files = append(p.files, c)
+		}
+	}
+	return p
+}
+
+// mayNot says why a want would give what is not there today.
+func (f *fixFlags) mayNot(r *audit.Report, finding *audit.Finding) *manifest.Refusal {
+	exactly := finding.Want.Exactly
+	if exactly == nil {
+		return nil
+	}
+	i := slices.IndexFunc(r.Subjects, func(s audit.Subject) bool { return s.Container == finding.Container })
+	s := &r.Subjects[i]
+	holds, known := s.Holds()
+	refusal := &manifest.Refusal{Container: finding.Container, At: finding.Container.At}
+	switch {
+	case !known:
+		refusal.Reason = "what it has today cannot be known from the file"
+		return refusal
+	case exactly.Minus(holds).Empty(), f.grant:
+		return nil
+	}
+	refusal.Reason = fmt.Sprintf("%s says that it needs %s, which it does not have", s.ProfileName, exactly.Minus(holds))
+	refusal.Hint = "--grant gives it, if this definition is for the use that was learned"
+	return refusal
+}
+
+// replace writes a file, unless it changed since it was read.
+func (f *fixFlags) replace(c manifest.FileChange) error {
+	now, err := os.ReadFile(c.Name)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(now, c.Before) {
+		return errors.New("somebody changed it meanwhile")
+	}
+	return replaceFile(c.Name, c.After)
+}
+
+// unified is a diff as patch(1) and git apply take it.
+func unified(c manifest.FileChange) []byte {
+	name := strings.TrimPrefix(c.Name, "/")
+	out := diff.Diff("a/"+name, c.Before, "b/"+name, c.After)
+	// Its first line, "diff A B", is no part of the format.
+	if i := bytes.IndexByte(out, '\n'); bytes.HasPrefix(out, []byte("diff ")) && i >= 0 {
+		out = out[i+1:]
+	}
+	return out
+}
+
+// sayUnlearned names the command that would find out what containers need.
+func sayUnlearned(stderr io.Writer, r *audit.Report) {
+	images := map[string]bool{}
+	var list []string
+	for i := range r.Subjects {
+		s := &r.Subjects[i]
+		image, ok := s.Container.Image.Get()
+		if s.Profile != nil || !ok || images[image] {
+			continue
+		}
+		if set, known := s.Holds(); known && set.Empty() {
+			continue
+		}
+		images[image] = true
+		list = append(list, image)
+	}
+	if len(list) == 0 {
+		return
+	}
+	const shown = 5
+	say(stderr, "what these images need was not learned, and what they have is left as it is: %s", cutList(list, shown))
+	say(stderr, "hint: leastcap learn --check COMMAND -- docker run %s finds and keeps it; then run leastcap fix again", list[0])
+}
+
+// cutList joins the first of a list.
+func cutList(list []string, most int) string {
+	text := ""
+	for i, s := range list[:min(most, len(list))] {
+		if i > 0 {
+			text += ", "
+		}
+		text += s
+	}
+	if more := len(list) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// learnImages learns what is needed by containers of which nothing is known. One that
+// cannot be learned is said, and stops no other.
+func (f *fixFlags) learnImages(ctx context.Context, stderr io.Writer, in *definitions) error {
+	done := map[string]bool{}
+	for i := range in.subjects {
+		s := &in.subjects[i]
+		image, ok := s.Container.Image.Get()
+		if s.Profile != nil || !ok || done[image] {
+			continue
+		}
+		done[image] = true
+		var args []string
+		for _, check := range f.checksOf(s.Container) {
+			args = append(args, "--check", check)
+		}
+		args = append(args, "--")
+		args = append(args, learnLine(s.Container, image)...)
+		say(stderr, "learning %s: leastcap learn %s", s.Container.Name, cli.Quote(args))
+		learn := newLearn(io.Discard, stderr)
+		learn.SilenceErrors, learn.SilenceUsage = true, true
+		learn.SetArgs(args)
+		if err := learn.ExecuteContext(ctx); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			var s2 status
+			if !errors.As(err, &s2) { // which has said so itself
+				text, hint, _ := explain(err)
+				say(stderr, "error: %s", text)
+				if hint != "" {
+					say(stderr, "hint: %s", hint)
+				}
+			}
+			say(stderr, "%s was not learned, and stays as it is", s.Container.Name)
+		}
+	}
+	return nil
+}
+
+// checksOf are the checks for a container.
+func (f *fixFlags) checksOf(c *manifest.Container) []string {
+	var list []string
+	for _, check := range f.checks {
+		if name, command, ok := strings.Cut(check, "="); ok && name == c.Name {
+			list = append(list, command)
+		} else if !ok || strings.ContainsAny(name, " /") {
+			list = append(list, check)
+		}
+	}
+	return list
+}
+
+// learnLine is a line of docker for what a definition says of a container.
+func learnLine(c *manifest.Container, image string) []string {
+	line := []string{"docker", "run"}
+	add := func(flag string, v manifest.Text) {
+		if s, ok := v.Get(); ok && s != "" {
+			line = append(line, flag+"="+s)
+		}
+	}
+	add("--user", c.User)
+	if manifest.Is(c.ReadOnlyRoot, true) {
+		line = append(line, "--read-only")
+	}
+	if manifest.Is(c.NoNewPrivs, true) {
+		line = append(line, "--security-opt=no-new-privileges")
+	}
+	for _, s := range c.Sysctls {
+		if v, ok := s.Value.Get(); ok {
+			line = append(line, "--sysctl="+s.Key+"="+v)
+		}
+	}
+	for _, m := range c.Mounts { // a volume of its own, in the place of each
+		if target, ok := m.Target.Get(); ok && (m.Type == "volume" || m.Type == "emptyDir" || m.Type == "persistentVolumeClaim") {
+			line = append(line, "--volume="+target)
+		}
+	}
+	if c.Shares("net") {
+		line = append(line, "--network=host")
+	}
+	return append(line, image)
+}

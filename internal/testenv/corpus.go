@@ -1,0 +1,42 @@
+package testenv
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// Corpus returns files that people really wrote, which are no part of the module: those
+// of shared/corpus, which stands beside the repository, that match the pattern
+// ("kubernetes/*.yaml"), by base name. LEASTCAP_CORPUS says where else they are.
+func Corpus(t testing.TB, pattern string) map[string][]byte {
+	t.Helper()
+	dir := os.Getenv("LEASTCAP_CORPUS")
+	if dir == "" {
+		root, err := moduleRoot()
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir = filepath.Join(root, "..", "shared", "corpus")
+	}
+	names, err := filepath.Glob(filepath.Join(dir, pattern))
+	if err != nil {
+		t.Fatal(err)
+	}
+	Need(t, Requirement{"the corpus of definitions", func() error {
+		if len(names) == 0 {
+			return fmt.Errorf("no %s in %s; LEASTCAP_CORPUS says where it is", pattern, dir)
+		}
+		return nil
+	}})
+	files := make(map[string][]byte, len(names))
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[filepath.Base(name)] = data
+	}
+	return files
+}

@@ -1,0 +1,74 @@
+package inspect_test
+
+import (
+	"testing"
+
+	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/manifest"
+	"github.com/leastcap/leastcap/manifest/inspect"
+)
+
+const printed = `[
+    {
+        "Id": "4f2a", "Name": "/web",
+        "HostConfig": {
+            "CapAdd": ["CAP_NET_ADMIN"], "CapDrop": ["ALL"], "Privileged": false, "ReadonlyRootfs": true,
+            "NetworkMode": "host", "PidMode": "", "IpcMode": "private", "UsernsMode": "",
+            "SecurityOpt": ["no-new-privileges", "seccomp=unconfined", "label:disable"],
+            "Devices": [{"PathOnHost": "/dev/fuse", "PathInContainer": "/dev/fuse", "CgroupPermissions": "rwm"}],
+            "Sysctls": {"net.ipv4.ip_unprivileged_port_start": "0"}
+        },
+        "Config": {"Image": "nginx", "User": "33", "Labels": {"a": "b"}},
+        "Mounts": [
+            {"Type": "bind", "Source": "/var/run/docker.sock", "Destination": "/s", "RW": true},
+            {"Type": "volume", "Name": "data", "Source": "/var/lib/docker/volumes/data/_data", "Destination": "/d", "RW": false}
+        ]
+    },
+    {"Id": "5", "Name": "p", "ImageName": "quay.io/x", "OCIRuntime": "crun", "HostConfig": {"CapAdd": [], "CapDrop": null}, "Config": {}, "Mounts": null}
+]`
+
+func TestParse(t *testing.T) {
+	if l := inspect.Recognise("", []byte(printed)); l != manifest.Sure {
+		t.Errorf("recognised as %v", l)
+	}
+	list, err := inspect.Parse(manifest.Source{Name: "docker", Data: []byte(printed)})
+	if err != nil || len(list) != 2 {
+		t.Fatal(list, err)
+	}
+	c := list[0]
+	given, err := c.Given("")
+	if err != nil || given.Set != caps.Of(caps.NetAdmin) {
+		t.Errorf("given %v %v", given.Set, err)
+	}
+	if c.Name != "web" || c.At.String() != "docker" || !c.Shares("net") || c.Shares("ipc") || !manifest.Is(c.NoNewPrivs, true) ||
+		!manifest.Is(c.Seccomp, "unconfined") || !manifest.Is(c.SELinux, "disable") || !manifest.Is(c.User, "33") || !manifest.Is(c.ReadOnlyRoot, true) {
+		t.Errorf("%+v", c)
+	}
+	if s := c.Sensitive(); len(s) != 1 || s[0].Source.V != "/var/run/docker.sock" {
+		t.Errorf("sensitive: %+v", s)
+	}
+	if len(c.Devices) != 1 || len(c.Sysctls) != 1 || len(c.Labels) != 1 || c.Mounts[1].Source.V != "data" {
+		t.Errorf("%+v", c)
+	}
+	if p := list[1]; p.Target.Engines[0] != "podman" || p.Image.V != "quay.io/x" || p.User.State != manifest.Unset {
+		t.Errorf("%+v", p)
+	}
+	for _, bad := range []string{"", "{}", "[{]", printed + "x", `[{"HostConfig": 1}]`} {
+		if _, err := inspect.Parse(manifest.Source{Name: "f", Data: []byte(bad)}); err == nil {
+			t.Errorf("%q: no error", bad)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(printed))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		list, err := inspect.Parse(manifest.Source{Name: "f", Data: data})
+		if err != nil && len(list) > 0 {
+			t.Error("both an error and containers")
+		}
+		for _, c := range list {
+			_, _ = c.Given("")
+		}
+	})
+}

@@ -1,0 +1,122 @@
+package kube
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	goccy "github.com/goccy/go-yaml"
+	sigs "sigs.k8s.io/yaml"
+
+	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/internal/formattest"
+	"github.com/leastcap/leastcap/internal/testenv"
+	"github.com/leastcap/leastcap/manifest"
+)
+
+func corpus(t testing.TB) map[string][]byte { return testenv.Corpus(t, "kubernetes/*.y*ml") }
+
+// count counts containers in what a parser of another family reads: every list under a
+// key that ends in ontainers, of every document.
+func count(v any) int {
+	n := 0
+	switch v := v.(type) {
+	case map[string]any:
+		for key, value := range v {
+			list, ok := value.([]any)
+			if ok && (key == "containers" || key == "initContainers" || key == "ephemeralContainers") {
+				n += len(list)
+				continue
+			}
+			n += count(value)
+		}
+	case []any:
+		for _, value := range v {
+			n += count(value)
+		}
+	}
+	return n
+}
+
+// templates of the corpus are no YAML until something fills them in: an engine that is
+// not Kubernetes' reads them differently, or not at all.
+var notRendered = []byte("{{")
+
+func TestCorpus(t *testing.T) {
+	containers, edits := 0, 0
+	for name, data := range corpus(t) {
+		src := manifest.Source{Name: name, Data: data}
+		list, err := Parse(src)
+		if err != nil {
+			t.Logf("%v", err)
+		}
+		containers += len(list)
+		if !bytes.Contains(data, notRendered) {
+			want := 0
+			for _, part := range strings.Split("\n"+string(data), "\n---") {
+				var v any
+				if err := goccy.Unmarshal([]byte(part), &v); err != nil {
+					if err := sigs.Unmarshal([]byte(part), &v); err != nil {
+						t.Errorf("%s: neither of two other parsers reads it: %v", name, err)
+					}
+				}
+				want += count(v)
+			}
+			if len(list) != want {
+				t.Errorf("%s: %d containers, the other parser sees %d", name, len(list), want)
+			}
+			if want > 0 && Recognise(name, data) != manifest.Sure {
+				t.Errorf("%s: not recognised", name)
+			}
+		}
+		for _, eol := range []string{"\n", "\r\n"} {
+			text := bytes.ReplaceAll(bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte(eol))
+			edits += editAll(t, manifest.Source{Name: name, Data: text})
+		}
+	}
+	t.Logf("%d containers, %d edits", containers, edits)
+}
+
+// editAll gives every container of a file a set, and looks at what became of the file.
+func editAll(t *testing.T, src manifest.Source) int {
+	list, _ := Parse(src)
+	var changes []manifest.Change
+	for _, c := range list {
+		changes = append(changes, manifest.Change{Container: c, Want: manifest.Want{Exactly: set(caps.Chown, caps.NetBindService), NoNewPrivs: true, Unprivileged: true}})
+	}
+	files, refused := formattest.EditAll(t, &Format, src, changes)
+	for _, r := range refused {
+		if !bytes.Contains(src.Data, notRendered) {
+			t.Error(r)
+		}
+	}
+	if len(files) == 0 {
+		return 0
+	}
+	for _, part := range strings.Split("\n"+string(files[0].After), "\n---") {
+		var v any
+		if err := sigs.Unmarshal([]byte(part), &v); err != nil && !bytes.Contains(src.Data, notRendered) {
+			t.Errorf("%s: kubectl's parser does not read it any more: %v", src.Name, err)
+		}
+	}
+	return len(files[0].Edits)
+}
+
+// BenchmarkParse is a run over the corpus; ns/file is what one takes.
+func BenchmarkParse(b *testing.B) {
+	files := corpus(b)
+	var sources []manifest.Source
+	size := 0
+	for name, data := range files {
+		sources = append(sources, manifest.Source{Name: name, Data: data})
+		size += len(data)
+	}
+	b.ReportAllocs()
+	b.SetBytes(int64(size))
+	for b.Loop() {
+		for _, src := range sources {
+			Parse(src)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(sources)), "ns/file")
+}

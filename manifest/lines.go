@@ -1,0 +1,53 @@
+package manifest
+
+import (
+	"bytes"
+	"sort"
+	"unicode/utf8"
+)
+
+// Lines finds lines and columns of a file's offsets.
+type Lines struct {
+	file   string
+	data   []byte
+	starts []int // offset of each line's first byte
+	bom    int
+}
+
+// NewLines indexes a file. Lines end at "\n"; a "\r" alone ends none.
+func NewLines(file string, data []byte) *Lines {
+	l := &Lines{file: file, data: data, starts: make([]int, 1, 16+len(data)/32)}
+	if bytes.HasPrefix(data, []byte("\ufeff")) {
+		l.bom = len("\ufeff")
+	}
+	for at := 0; ; {
+		i := bytes.IndexByte(data[at:], '\n')
+		if i < 0 {
+			return l
+		}
+		at += i + 1
+		l.starts = append(l.starts, at)
+	}
+}
+
+// Pos makes a place of two offsets.
+func (l *Lines) Pos(start, end int) Pos {
+	line := sort.SearchInts(l.starts, start+1) // the first that begins behind start
+	from := l.starts[line-1]
+	if line == 1 && start >= l.bom {
+		from = l.bom
+	}
+	return Pos{File: l.file, Start: start, End: end, Line: line, Column: utf8.RuneCount(l.data[from:start]) + 1}
+}
+
+// Start is the offset of a line's first byte, lines from 1; behind the last one it is
+// the end of the data.
+func (l *Lines) Start(line int) int {
+	if line > len(l.starts) {
+		return len(l.data)
+	}
+	return l.starts[line-1]
+}
+
+// Count is how many lines there are.
+func (l *Lines) Count() int { return len(l.starts) }

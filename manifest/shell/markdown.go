@@ -1,0 +1,166 @@
+package shell
+
+import (
+	"bytes"
+	"path"
+	"regexp"
+	"strings"
+
+	"github.com/leastcap/leastcap/manifest"
+	"github.com/leastcap/leastcap/manifest/words"
+)
+
+func recogniseMarkdown(name string, data []byte) manifest.Likelihood {
+	switch strings.ToLower(path.Ext(name)) {
+	case ".md", ".markdown", ".mdx", ".mdown":
+		return manifest.Likely
+	}
+	if fenced.Match(data[:min(len(data), 64<<10)]) {
+		return manifest.Maybe
+	}
+	return manifest.No
+}
+
+var fenced = regexp.MustCompile("(?m)^[ \t]*```(sh|bash|shell|console)[ \t\r]*$")
+
+// shellNames are what code blocks of shell commands are called.
+var shellNames = map[string]bool{
+	"": true, "sh": true, "bash": true, "shell": true, "zsh": true, "console": true, "shell-session": true,
+	"shellsession": true, "terminal": true, "bash-session": true, "sh-session": true, "text": true, "none": true, "plaintext": true,
+}
+
+// mdLine is a line of a code block: its text without what indents the block.
+type mdLine struct {
+	start, end int // of the text, without the line's end
+	next       int // of the next line
+}
+
+// blocks are the code blocks of a Markdown file (CommonMark 4.4, 4.5), each cut into
+// commands: prompts are taken away, and what a block with prompts has beside them is
+// output.
+func blocks(src manifest.Source) ([]snippet, words.Env) {
+	var list []snippet
+	var block []mdLine
+	flush := func() {
+		list = append(list, snippets(src.Data, block)...)
+		block = nil
+	}
+	fence, indent, keep := "", 0, false
+	blank := true
+	for at := 0; at < len(src.Data); {
+		l := mdLine{start: at, next: len(src.Data)}
+		if i := bytes.IndexByte(src.Data[at:], '\n'); i >= 0 {
+			l.next = at + i + 1
+		}
+		l.end = at + len(bytes.TrimRight(src.Data[at:l.next], "\r\n"))
+		at = l.next
+		text := string(src.Data[l.start:l.end])
+		trimmed := strings.TrimLeft(text, " \t")
+		switch {
+		case fence != "":
+			if strings.HasPrefix(trimmed, fence) && strings.Trim(trimmed, fence[:1]+" \t") == "" {
+				fence = ""
+				flush()
+			} else if keep {
+				l.start += min(indent, len(text)-len(trimmed))
+				block = append(block, l)
+			}
+		case strings.HasPrefix(trimmed, "```") || strings.HasPrefix(trimmed, "~~~"):
+			flush()
+			fence = trimmed[:len(trimmed)-len(strings.TrimLeft(trimmed, trimmed[:1]))]
+			indent = len(text) - len(trimmed)
+			info, _, _ := strings.Cut(strings.TrimSpace(trimmed[len(fence):]), " ")
+			info = strings.Trim(info, "{}.")
+			keep = shellNames[strings.ToLower(info)]
+			if strings.Contains(trimmed[len(fence):], fence[:1]) { // `inline` code
+				fence = ""
+			}
+		case trimmed == "":
+			blank = true
+			continue
+		case strings.HasPrefix(text, "    ") || strings.HasPrefix(text, "\t"):
+			if blank || len(block) > 0 {
+				l.start += len(text) - len(trimmed)
+				block = append(block, l)
+			}
+		default:
+			flush()
+		}
+		blank = false
+	}
+	flush()
+	return list, words.Env(src.Env)
+}
+
+var prompt = regexp.MustCompile(`^[ \t]*(?:[\w.@~:/\[\] -]{0,40})?[$#>%] +`)
+
+// snippets cuts a block into commands: a line, with those that a backslash at its end
+// brings, and with here documents and open quotes as far as they go.
+func snippets(data []byte, block []mdLine) []snippet {
+	prompts := false
+	for _, l := range block {
+		prompts = prompts || isPrompt(data[l.start:l.end])
+	}
+	if !prompts {
+		// One script, if it is one.
+		if t := joined(data, block); t.Bytes != nil {
+			if _, err := words.Parse(t, nil); err == nil {
+				return []snippet{{text: t, prose: true}}
+			}
+		}
+	}
+	var list []snippet
+	for i := 0; i < len(block); i++ {
+		first := i
+		for i+1 < len(block) && bytes.HasSuffix(data[block[i].start:block[i].end], []byte(`\`)) {
+			i++
+		}
+		command := append([]mdLine(nil), block[first:i+1]...)
+		if prompts {
+			if !isPrompt(data[command[0].start:command[0].end]) {
+				continue
+			}
+			command[0].start += len(prompt.Find(data[command[0].start:command[0].end]))
+			for j := range command[1:] {
+				// The shell's own prompt for what follows.
+				c := &command[j+1]
+				if bytes.HasPrefix(data[c.start:c.end], []byte("> ")) {
+					c.start += 2
+				}
+			}
+		}
+		list = append(list, snippet{text: joined(data, command), prose: true})
+	}
+	return list
+}
+
+// isPrompt says that a line is typed behind a prompt: $ docker, root@host:~# docker. A #
+// alone is a comment, unless an engine follows.
+func isPrompt(line []byte) bool {
+	m := prompt.Find(line)
+	if m == nil {
+		return false
+	}
+	mark := bytes.TrimSpace(m)
+	if bytes.Equal(mark, []byte("$")) || bytes.Equal(mark, []byte("%")) {
+		return true
+	}
+	return mark[len(mark)-1] != '>' && runLine.Match(line[len(m):])
+}
+
+// placeholder is <image>, which documents put where a reader is to put a word, and a
+// shell would take for a redirection.
+var placeholder = regexp.MustCompile(`<[A-Za-z][A-Za-z0-9 _./:-]*>`)
+
+// joined makes one text of lines, in which placeholders are put out of the shell's sight.
+func joined(data []byte, lines []mdLine) words.Text {
+	var b words.Builder
+	for _, l := range lines {
+		b.Add(data[l.start:l.next], l.start)
+	}
+	t := b.Text()
+	for _, m := range placeholder.FindAllIndex(t.Bytes, -1) {
+		t = t.Mask(m[0], m[1])
+	}
+	return t
+}

@@ -1,0 +1,205 @@
+// Package shell finds the containers that docker, podman and nerdctl lines start, in
+// shell scripts, in the recipes of Makefiles and in the code of Markdown files. A real
+// shell parser (mvdan.cc/sh) and the engines' own tables of flags read them.
+//
+// It does not see lines that a script writes into another file, or composes at run time.
+package shell
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/leastcap/leastcap/manifest"
+	"github.com/leastcap/leastcap/manifest/flags"
+	"github.com/leastcap/leastcap/manifest/words"
+)
+
+// Format, Makefile and Markdown are the kinds of files that have such lines.
+var (
+	Format   = format("shell", "shell script", recogniseScript, script)
+	Makefile = format("makefile", "Makefile", recogniseMakefile, recipes)
+	Markdown = format("markdown", "Markdown file", recogniseMarkdown, blocks)
+)
+
+// A snippet is shell text in a file.
+type snippet struct {
+	text words.Text
+	// prose: it is not meant to be run as it stands; what cannot be read is no error.
+	prose bool
+}
+
+// reader takes the shell text out of a file, and returns what variables the file sets
+// around it.
+type reader func(src manifest.Source) ([]snippet, words.Env)
+
+func format(name, title string, recognise func(string, []byte) manifest.Likelihood, read reader) manifest.Format {
+	f := host{name, read}
+	return manifest.Format{
+		Name: name, Title: title, Recognise: recognise,
+		Parse: f.parse, Edit: f.edit, Verify: f.verify,
+	}
+}
+
+type host struct {
+	name string
+	read reader
+}
+
+// invocations finds all lines of a file.
+func (h host) invocations(src manifest.Source) ([]*flags.Invocation, error) {
+	if err := manifest.CheckSize(src); err != nil {
+		return nil, err
+	}
+	if !mentions(src.Data) {
+		return nil, nil
+	}
+	lines := manifest.NewLines(src.Name, src.Data)
+	snippets, env := h.read(src)
+	var found []*flags.Invocation
+	var errs []error
+	for _, s := range snippets {
+		commands, err := words.Parse(s.text, env)
+		var we *words.Error
+		if errors.As(err, &we) && !s.prose {
+			errs = append(errs, &manifest.Error{At: lines.Pos(we.At, we.At), Reason: "the shell cannot read this: " + we.Error(), Hint: "check it with sh -n or bash -n"})
+		}
+		for _, c := range commands {
+			v, err := flags.Parse(c.Program(), lines)
+			switch {
+			case err != nil && !s.prose:
+				errs = append(errs, err)
+			case v != nil:
+				if c.Function != "" {
+					v.Container.Facts = append(v.Container.Facts, manifest.Pair{Key: "function", Value: manifest.Of(c.Function, c.Function, v.Container.At)})
+				}
+				found = append(found, v)
+			}
+		}
+	}
+	slices.SortStableFunc(found, func(a, b *flags.Invocation) int { return a.Container.At.Start - b.Container.At.Start })
+	for i, v := range found {
+		v.Container.Format = h.name
+		v.Container.Path = fmt.Sprintf("#%d %s", i+1, v.Container.Name)
+	}
+	return found, errors.Join(errs...)
+}
+
+func (h host) parse(src manifest.Source) ([]*manifest.Container, error) {
+	found, err := h.invocations(src)
+	var list []*manifest.Container
+	for _, v := range found {
+		list = append(list, v.Container)
+	}
+	return list, err
+}
+
+func (h host) edit(src manifest.Source, changes []manifest.Change) (edits []manifest.Edit, refusals []*manifest.Refusal) {
+	found, _ := h.invocations(src)
+	for _, c := range changes {
+		i := slices.IndexFunc(found, func(v *flags.Invocation) bool { return v.Container.Path == c.Container.Path })
+		if i < 0 {
+			refusals = append(refusals, &manifest.Refusal{Container: c.Container, Reason: "it is not in the file any more"})
+			continue
+		}
+		plan, refusal := found[i].Plan(c.Container, c.Want)
+		if refusal != nil {
+			refusals = append(refusals, refusal)
+			continue
+		}
+		edits = append(edits, found[i].Edits(src.Name, src.Data, plan)...)
+	}
+	return edits, refusals
+}
+
+// verify reads both files again; the lines' words are compared by another lexer, and
+// what is around the lines byte for byte.
+func (h host) verify(before, after manifest.Source, changes []manifest.Change) error {
+	a, _ := h.parse(before)
+	b, _ := h.parse(after)
+	if err := manifest.Compare(a, b, changes); err != nil {
+		return err
+	}
+	fromA, fromB := 0, 0
+	for i := range a {
+		atA, atB := a[i].At, b[i].At
+		if atA.Start < fromA { // within another line: sh -c
+			continue
+		}
+		if !bytes.Equal(before.Data[fromA:atA.Start], after.Data[fromB:atB.Start]) {
+			return fmt.Errorf("what is before %s would change", a[i].Path)
+		}
+		fromA, fromB = atA.End, atB.End
+		var want manifest.Want
+		for _, c := range changes {
+			if c.Container.Path == a[i].Path {
+				want = c.Want
+			}
+		}
+		if err := flags.SameWords(string(before.Data[atA.Start:atA.End]), string(after.Data[atB.Start:atB.End]), want); err != nil {
+			return err
+		}
+	}
+	if !bytes.Equal(before.Data[fromA:], after.Data[fromB:]) {
+		return errors.New("what is behind the lines would change")
+	}
+	return nil
+}
+
+// mentions says that there could be a line at all.
+func mentions(data []byte) bool {
+	lower := data
+	engine := false
+	for _, name := range []string{"docker", "podman", "nerdctl", "DOCKER", "PODMAN", "NERDCTL", "CONTAINER_", "container_"} {
+		engine = engine || bytes.Contains(lower, []byte(name))
+	}
+	return engine && (bytes.Contains(data, []byte("run")) || bytes.Contains(data, []byte("create")))
+}
+
+var shebang = regexp.MustCompile(`^(\x{feff})?#![^\n]*\b(sh|bash|dash|ash|ksh|zsh)\b`)
+
+func recogniseScript(name string, data []byte) manifest.Likelihood {
+	switch ext := path.Ext(name); {
+	case shebang.Match(data[:min(len(data), 256)]):
+		return manifest.Sure
+	case ext == ".sh" || ext == ".bash" || ext == ".ash" || ext == ".ksh" || ext == ".zsh":
+		return manifest.Likely
+	case runLine.Match(data[:min(len(data), 64<<10)]):
+		return manifest.Maybe
+	}
+	return manifest.No
+}
+
+// runLine is a line that begins with an engine's run or create.
+var runLine = regexp.MustCompile(`(?m)^[ \t]*(?:sudo +(?:-\S+ +)*)?(?:docker|podman|nerdctl)(?: +container)? +(?:run|create) `)
+
+// script is all of the file.
+func script(src manifest.Source) ([]snippet, words.Env) {
+	base := len(src.Data) - len(bytes.TrimPrefix(src.Data, []byte("\ufeff")))
+	return []snippet{{text: words.Whole(src.Data[base:], base)}}, words.Env(src.Env)
+}
+
+func isMakefile(name string) bool {
+	switch base := path.Base(name); {
+	case base == "Makefile", base == "makefile", base == "GNUmakefile", path.Ext(base) == ".mk", path.Ext(base) == ".make",
+		strings.HasPrefix(base, "Makefile."):
+		return true
+	}
+	return false
+}
+
+func recogniseMakefile(name string, data []byte) manifest.Likelihood {
+	switch {
+	case isMakefile(name):
+		return manifest.Likely
+	case rule.Match(data[:min(len(data), 64<<10)]):
+		return manifest.Maybe
+	}
+	return manifest.No
+}
+
+var rule = regexp.MustCompile(`(?m)^[A-Za-z0-9_.%/-]+( [A-Za-z0-9_.%/-]+)*:[^=\n]*\n\t[^\n]*\S`)

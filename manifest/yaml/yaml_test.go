@@ -1,0 +1,255 @@
+package yaml
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	v3 "go.yaml.in/yaml/v3"
+
+	"github.com/leastcap/leastcap/manifest"
+)
+
+func read(t *testing.T, text string) *Document {
+	t.Helper()
+	f, err := Read(manifest.Source{Name: "f", Data: []byte(text)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &f.Documents()[0]
+	if _, err := d.Parse(); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestDocuments(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want []string
+	}{
+		{"", []string{""}},
+		{"a: 1\n", []string{"a: 1\n"}},
+		{"---\na: 1\n---\nb: 2\n", []string{"---\na: 1\n", "---\nb: 2\n"}},
+		{"# head\n\n---\na: 1\n", []string{"# head\n\n---\na: 1\n"}},
+		{"a: |\n  x\n---x: y\n  z\n--- b\n", []string{"a: |\n  x\n---x: y\n  z\n", "--- b\n"}},
+		{"%YAML 1.1\n---\na\n...\n%YAML 1.1\n---\nb\n", []string{"%YAML 1.1\n---\na\n...\n", "%YAML 1.1\n---\nb\n"}},
+		{"a\r\n---\r\nb\r\n", []string{"a\r\n", "---\r\nb\r\n"}},
+		{"---\n---\n---", []string{"---\n", "---\n", "---"}},
+		{"a\n...\n# c\nb\n", []string{"a\n...\n# c\n", "b\n"}},
+		{"\ufeff---\na\n", []string{"\ufeff---\na\n"}},
+	} {
+		f, err := Read(manifest.Source{Data: []byte(tt.text)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, d := range f.Documents() {
+			got = append(got, string(d.Bytes()))
+		}
+		if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", tt.want) {
+			t.Errorf("%q: %q, want %q", tt.text, got, tt.want)
+		}
+	}
+}
+
+func TestPos(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		keys []string // of the node
+		want string   // what stands there, as it is written
+		at   string   // line:column
+	}{
+		{"a: b", []string{"a"}, "b", "1:4"},
+		{"a:  'b''c'  # d\n", []string{"a"}, "'b''c'", "1:5"},
+		{"a: \"b\\\"c\" \n", []string{"a"}, `"b\"c"`, "1:4"},
+		{"ä:\r\n  漢: &x !!str 字 # c\r\n", []string{"ä", "漢"}, "字", "2:15"},
+		{"\ufeffa: b\n", []string{"a"}, "b", "1:4"},
+		{"\ufeffa: b\nc: d\n", []string{"c"}, "d", "2:4"},
+		{"a: one\n  two\n\n  three # x\nb: c\n", []string{"a"}, "one\n  two\n\n  three", "1:4"},
+		{"a: |\n  x\n   y\n\n\nb: c\n", []string{"a"}, "|\n  x\n   y", "1:4"},
+		{"a: >-  # folded\n  x\n # c\nb: c\n", []string{"a"}, ">-  # folded\n  x", "1:4"},
+		{"a: |2\n    x\nb: c\n", []string{"a"}, "|2\n    x", "1:4"},
+		{"a:\n- |\n x\n-\n- c\nb: d\n", []string{"a"}, "- |\n x\n-\n- c", "2:1"},
+		{"a: {b: [c, {d: e}, ], f: } # x\n", []string{"a"}, "{b: [c, {d: e}, ], f: }", "1:4"},
+		{"a: {b: [c, # ]\n  d]}\n", []string{"a", "b"}, "[c, # ]\n  d]", "1:8"},
+		{"a: &x\n  b: c\n  d:\ne: f\n", []string{"a"}, "b: c\n  d:", "2:3"},
+		{"a: &x\n\n  # c\n  - b\n  -\ne: f\n", []string{"a"}, "- b\n  -", "4:3"},
+		{"x: &y 1\na: *y\n", []string{"a"}, "*y", "2:4"},
+		{"{\"a\":\t\"b\"}", []string{"a"}, `"b"`, "1:7"},
+		{"{\n\t\"a\": [\n\t\t\"b\"\n\t]\n}", []string{"a"}, "[\n\t\t\"b\"\n\t]", "2:7"},
+		{"a: b\rc: d\r", []string{"c"}, "d", "1:9"},
+		{"x: \"\u2028\"\na: b\n", []string{"a"}, "b", "2:4"},
+		{"? a\n: b\n", []string{"a"}, "b", "2:3"},
+	} {
+		n, _ := read(t, tt.text).Parse()
+		for _, k := range tt.keys {
+			n = n.Own(k).Value
+		}
+		if !n.Exists() {
+			t.Errorf("%q: no such node", tt.text)
+			continue
+		}
+		p := n.Pos()
+		if got := tt.text[p.Start:p.End]; got != tt.want || fmt.Sprintf("%d:%d", p.Line, p.Column) != tt.at {
+			t.Errorf("%q: %q at %d:%d, want %q at %s", tt.text, got, p.Line, p.Column, tt.want, tt.at)
+		}
+	}
+}
+
+func TestReadRefuses(t *testing.T) {
+	for _, tt := range []struct{ name, text, want string }{
+		{"UTF-16", "\xff\xfea\x00", "UTF-16"},
+		{"NUL", "a: b\nc: \x00\n", "f:2:4: a NUL byte"},
+		{"huge", strings.Repeat("a", manifest.MaxSize+1), "16 MiB"},
+	} {
+		if _, err := Read(manifest.Source{Name: "f", Data: []byte(tt.text)}); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+	for _, tt := range []struct{ name, text, want string }{
+		{"syntax", "a: b\n---\na: b\n  c: d\n", "f:4:1: mapping values are not allowed"},
+		{"deep", strings.Repeat("[", 300) + strings.Repeat("]", 300), "f:1:1: nested more than 200 deep"},
+		{"very deep", strings.Repeat("[", 100000), "max depth"},
+		{"not UTF-8", "a: \xc3\x28\n", "UTF-8"},
+	} {
+		f, err := Read(manifest.Source{Name: "f", Data: []byte(tt.text)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		docs := f.Documents()
+		if _, err := docs[len(docs)-1].Parse(); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
+// A bomb is small as it is written, and costs nothing as long as nobody takes it apart.
+const bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n" +
+	"d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\ng: &g [*f,*f,*f,*f,*f,*f,*f,*f,*f]\n"
+
+func TestBombs(t *testing.T) {
+	d := read(t, bomb)
+	if _, err := second(d); err == nil || !strings.Contains(err.Error(), "aliases stand for more") {
+		t.Errorf("bomb: %v", err)
+	}
+	circle := read(t, "a: &a\n  <<: [*a, *a, *a]\n  x: 1\n")
+	root, _ := circle.Parse()
+	if e := root.At("a").Get("nothing"); e.Exists() {
+		t.Error("found nothing")
+	}
+	if _, err := second(circle); err == nil {
+		t.Error("a circle was read to its end")
+	}
+}
+
+func TestMerge(t *testing.T) {
+	d := read(t, "x: &x {a: 1, b: 2}\ny: &y {b: 3, c: 4}\nz:\n  <<: [*x, *y]\n  a: 0\n")
+	root, _ := d.Parse()
+	z := root.At("z")
+	for key, want := range map[string]string{"a": "0", "b": "2", "c": "4"} {
+		e := z.Get(key)
+		if e.Value.Value() != want || e.Merged != (key != "a") {
+			t.Errorf("%s: %q, merged %v", key, e.Value.Value(), e.Merged)
+		}
+	}
+}
+
+// seeds are what the tests above look at, and more of the same kind.
+var seeds = []string{
+	"a: b", "a:\n- b\n- c: d\n  e: |\n    f\n\n- - g\n  - h\n", "{a: [b, 'c', \"d\\n\"], e: {f: g}}", "a: &x {b: c}\nd: *x\ne:\n  <<: *x\n",
+	"\ufeffa:\r\n  b: 'ä'\r\n", "a: one\n two\n  three\n", "? a\n: b\n", "a: !!str &x\nb: &y\n", "# c\na: # d\n  # e\n  b: c # f\n", bomb,
+	"a: >+\n x\n\n\nb: |-\n  y\n", "- |2\n    a\n- >1-\n  b\n", "a: {b: , c}\n", "[a, [b, ], {c: d, }, ]", "a: 'b\n\n  c'\nd: \"e\\\n  f\"\n", "- !t [a]\n- &b\n- - -\n",
+	"a: [\n  b, # c\n  d # e\n]\n", "{\n\t\"a\": {\"b\": [\"c\"]}\n}\n",
+}
+
+// FuzzPos: what stands where a node is said to be means the same by itself.
+func FuzzPos(f *testing.F) {
+	for _, s := range seeds {
+		f.Add([]byte(s))
+		f.Add(bytes.ReplaceAll([]byte(s), []byte("\n"), []byte("\r\n")))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		file, err := Read(manifest.Source{Name: "f", Data: data})
+		if err != nil {
+			return
+		}
+		at := 0
+		for i := range file.docs {
+			d := &file.docs[i]
+			if d.Start != at {
+				t.Fatalf("document %d starts at %d, the last ended at %d", i, d.Start, at)
+			}
+			at = d.End
+			root, err := d.Parse()
+			if err != nil || !root.Exists() {
+				continue
+			}
+			checkPos(t, root, map[*v3.Node]bool{})
+			Verify(manifest.Source{Data: data}, manifest.Source{Data: data}, func(int, []string) bool { return false })
+		}
+		if at != len(data) {
+			t.Fatalf("documents end at %d of %d", at, len(data))
+		}
+	})
+}
+
+func checkPos(t *testing.T, n Node, seen map[*v3.Node]bool) {
+	if seen[n.n] {
+		return
+	}
+	seen[n.n] = true
+	p := n.Pos()
+	text := string(n.doc.file.Data[p.Start:p.End])
+	if p.Start < n.doc.Start || p.End > n.doc.End || p.Start > p.End {
+		t.Fatalf("%+v is outside of the document", p)
+	}
+	block := n.n.Style&(v3.LiteralStyle|v3.FoldedStyle) != 0
+	switch {
+	case n.n.Kind == v3.AliasNode:
+		if text != "*"+n.n.Value {
+			t.Fatalf("alias %q at %q", n.n.Value, text)
+		}
+	case n.n.Kind == v3.ScalarNode && block:
+		if text[0] != '|' && text[0] != '>' {
+			t.Fatalf("a block scalar at %q", text)
+		}
+	case n.n.Kind == v3.ScalarNode && !(n.n.Value == "" && n.IsPlain()):
+		// By itself, or in the simplest surroundings that allow it, it must be the same.
+		ok := false
+		for _, wrap := range []string{"%s", "- %s", "[%s]", "  %s", "{a: %s}", "%s:", "{%s:}"} {
+			var again v3.Node
+			if v3.Unmarshal(fmt.Appendf(nil, wrap, text), &again) != nil || len(again.Content) != 1 {
+				continue
+			}
+			ok = ok || has(&again, n.n.Value)
+		}
+		if !ok {
+			t.Fatalf("%q at %q", n.n.Value, text)
+		}
+	case n.IsFlow():
+		if strings.IndexByte("[{", text[0]) < 0 && len(n.n.Content) != 2 || text == "" {
+			t.Fatalf("a flow collection at %q", text)
+		}
+	}
+	if n.n.Kind == v3.MappingNode {
+		for i := range n.Len() {
+			e := n.Entry(i)
+			checkPos(t, e.Key, seen)
+			checkPos(t, e.Value, seen)
+		}
+	}
+	if n.n.Kind == v3.SequenceNode {
+		for i := range n.Len() {
+			checkPos(t, n.Item(i), seen)
+		}
+	}
+}
+
+// has says that a scalar of that value is in the tree.
+func has(n *v3.Node, value string) bool {
+	return n.Kind == v3.ScalarNode && n.Value == value ||
+		slices.ContainsFunc(n.Content, func(c *v3.Node) bool { return has(c, value) })
+}

@@ -1,0 +1,297 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/leastcap/leastcap/audit"
+	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/manifest"
+)
+
+// AuditOptions say how a report is shown.
+type AuditOptions struct {
+	Style Style
+	// Least is the least severity that is shown; Excepted shows what exceptions cover too.
+	Least    audit.Severity
+	Excepted bool
+}
+
+var severityInk = map[audit.Severity]ink{
+	audit.Critical: alarm, audit.High: alarm, audit.Medium: caution, audit.Low: plain, audit.Note: faint,
+}
+
+// findingColumn is where the text of a finding begins.
+const findingColumn = 12
+
+// AuditText writes a report for people, grouped by container.
+func AuditText(w io.Writer, r *audit.Report, o AuditOptions) error {
+	p := newPage(o.Style)
+	hidden, excepted := 0, 0
+	show := func(list []*audit.Finding) (shown []*audit.Finding) {
+		for _, f := range list {
+			switch {
+			case f.Exception != nil && !o.Excepted:
+				excepted++
+			case f.Severity < o.Least:
+				hidden++
+			default:
+				shown = append(shown, f)
+			}
+		}
+		return shown
+	}
+	clean := 0
+	for i := range r.Subjects {
+		s := &r.Subjects[i]
+		list := show(r.Of(s.Container))
+		if len(list) == 0 {
+			clean++
+			continue
+		}
+		auditContainer(p, s)
+		for _, f := range list {
+			auditFinding(p, f)
+		}
+		p.blank()
+	}
+	var others []*audit.Finding
+	for _, f := range r.Findings {
+		if f.Container == nil {
+			others = append(others, f)
+		}
+	}
+	if others = show(others); len(others) > 0 {
+		for _, f := range others {
+			auditFinding(p, f)
+		}
+		p.blank()
+	}
+	p.para(text(""), 0, text(auditSummary(r)))
+	if clean > 0 && clean < len(r.Subjects) {
+		p.para(text(""), 0, text(fmt.Sprintf("%s without any that is shown", count(clean, "container"))))
+	}
+	if hidden > 0 {
+		p.para(text(""), 0, text(fmt.Sprintf("%s below %s not shown (--severity note shows all)", count(hidden, "finding"), o.Least)))
+	}
+	if excepted > 0 {
+		p.para(text(""), 0, text(fmt.Sprintf("%s covered by exceptions (--excepted shows them)", count(excepted, "finding"))))
+	}
+	if r.Known > 0 {
+		p.para(text(""), 0, text(fmt.Sprintf("%s in the baseline not shown", count(r.Known, "finding"))))
+	}
+	return p.writeTo(w)
+}
+
+func auditContainer(p *page, s *audit.Subject) {
+	c := s.Container
+	p.para(text(""), 0, span{c.At.String(), faint}, text(" "), span{c.Name, strong}, text(" ("+aboutContainer(c)+")"))
+	if set, known := s.Holds(); known {
+		engine := ""
+		if len(c.Target.Engines) > 0 && c.Stated == nil {
+			engine = ", by the rules of " + c.Target.Engines[0]
+		}
+		p.para(text("  has"), findingColumn, text(setInWords(set)+engine))
+	}
+}
+
+// aboutContainer says what it is.
+func aboutContainer(c *manifest.Container) string {
+	about := c.Kind
+	if c.Owner != nil && c.Owner.Name != "" {
+		about += fmt.Sprintf(" of %s %s", c.Owner.Kind, c.Owner.Name)
+	}
+	if image := c.Image.Raw; image != "" && image != c.Name {
+		about += ", image " + image
+	}
+	return about
+}
+
+// setInWords is a set for people.
+func setInWords(set caps.Set) string {
+	d := dockerDefault()
+	switch {
+	case set.Empty():
+		return "no capability"
+	case set.Minus(caps.All()) == 0 && caps.All().Minus(set).Empty():
+		return "all capabilities"
+	case caps.All().Minus(set).Len() <= 6:
+		return "all capabilities but " + spaced(caps.All().Minus(set))
+	case set == d:
+		return "Docker's default 14"
+	case set.Minus(d) != 0 && d.Minus(set).Empty():
+		return "Docker's default 14 and " + spaced(set.Minus(d))
+	}
+	return spaced(set)
+}
+
+func spaced(set caps.Set) string { return strings.ReplaceAll(set.String(), ",", ", ") }
+
+func auditFinding(p *page, f *audit.Finding) {
+	p.para(span{"  " + f.Severity.String(), severityInk[f.Severity]}, findingColumn,
+		text(f.Message), text(" "), span{fmt.Sprintf("[%s]", f.Rule.ID), faint})
+	where := ""
+	if f.Container == nil || f.At != f.Container.At {
+		where = f.At.String()
+	}
+	if where != "" {
+		p.para(text(""), findingColumn, span{where, faint})
+	}
+	if f.Gain != "" {
+		p.para(text(""), findingColumn, text(f.Gain))
+	}
+	if f.Mend != "" {
+		p.para(text("    mend"), findingColumn, text(f.Mend))
+	}
+	if e := f.Exception; e != nil {
+		p.para(text("    except"), findingColumn, text(fmt.Sprintf("until %s: %s (%s)", e.Expires.Format(time.DateOnly), e.Reason, e.At)))
+	}
+}
+
+// auditSummary is one sentence.
+func auditSummary(r *audit.Report) string {
+	files := 0
+	for _, f := range r.Files {
+		if f.Format != "" {
+			files++
+		}
+	}
+	s := count(len(r.Subjects), "container")
+	if files > 0 {
+		s += " in " + count(files, "file")
+	}
+	counts := r.Count()
+	var parts []string
+	for i := len(audit.Severities()) - 1; i >= 0; i-- {
+		if n := counts[audit.Severities()[i]]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, audit.Severities()[i]))
+		}
+	}
+	if len(parts) == 0 {
+		return s + ": no findings"
+	}
+	return s + ": " + strings.Join(parts, ", ")
+}
+
+// The JSON of a report. Lists are never null, capabilities are CAP_* names.
+type (
+	auditJSON struct {
+		Version    string           `json:"version"`
+		Files      []auditFileJSON  `json:"files"`
+		Containers []containerJSON  `json:"containers"`
+		Findings   []findingJSON    `json:"findings"`
+		Errors     []auditErrorJSON `json:"errors"`
+		Summary    map[string]int   `json:"summary"`
+		Known      int              `json:"known"`
+	}
+	auditFileJSON struct {
+		File       string `json:"file"`
+		Format     string `json:"format"`
+		Containers int    `json:"containers"`
+	}
+	placeJSON struct {
+		File   string `json:"file"`
+		Line   int    `json:"line,omitempty"`
+		Column int    `json:"column,omitempty"`
+		// Start and End are byte offsets.
+		Start int `json:"start,omitempty"`
+		End   int `json:"end,omitempty"`
+	}
+	containerJSON struct {
+		placeJSON
+		Path         string    `json:"path"`
+		Name         string    `json:"name"`
+		Kind         string    `json:"kind"`
+		Format       string    `json:"format"`
+		Image        string    `json:"image,omitempty"`
+		User         string    `json:"user,omitempty"`
+		Engines      []string  `json:"engines"`
+		Privileged   bool      `json:"privileged"`
+		Capabilities *caps.Set `json:"capabilities"` // null if not known
+		Required     *caps.Set `json:"required"`     // null if nobody learned it
+	}
+	findingJSON struct {
+		Rule     string `json:"rule"`
+		Severity string `json:"severity"`
+		placeJSON
+		Container    string         `json:"container,omitempty"`
+		Capabilities caps.Set       `json:"capabilities"`
+		Message      string         `json:"message"`
+		Gain         string         `json:"gain,omitempty"`
+		Mend         string         `json:"mend,omitempty"`
+		Fixable      bool           `json:"fixable"`
+		Proven       bool           `json:"proven,omitempty"`
+		Exception    *exceptionJSON `json:"exception"`
+		Fingerprint  string         `json:"fingerprint"`
+		Page         string         `json:"page"`
+	}
+	exceptionJSON struct {
+		Reason  string `json:"reason"`
+		Expires string `json:"expires"`
+		At      string `json:"at"`
+	}
+	auditErrorJSON struct {
+		placeJSON
+		Message string `json:"message"`
+		Hint    string `json:"hint,omitempty"`
+	}
+)
+
+func place(p manifest.Pos) placeJSON { return placeJSON{p.File, p.Line, p.Column, p.Start, p.End} }
+
+// AuditJSON writes a report as one document, version [audit.ReportVersion].
+func AuditJSON(w io.Writer, r *audit.Report) error {
+	out := auditJSON{
+		Version: audit.ReportVersion, Files: []auditFileJSON{}, Containers: []containerJSON{},
+		Findings: []findingJSON{}, Errors: []auditErrorJSON{}, Summary: map[string]int{}, Known: r.Known,
+	}
+	for _, f := range r.Files {
+		out.Files = append(out.Files, auditFileJSON{f.Name, f.Format, f.Containers})
+	}
+	for i := range r.Subjects {
+		s := &r.Subjects[i]
+		c := s.Container
+		j := containerJSON{
+			placeJSON: place(c.At), Path: c.Path, Name: c.Name, Kind: c.Kind, Format: c.Format,
+			Image: c.Image.Raw, User: c.User.Raw, Engines: append([]string{}, c.Target.Engines...), Privileged: manifest.Is(c.Privileged, true),
+		}
+		if set, known := s.Holds(); known {
+			j.Capabilities = &set
+		}
+		if s.Profile != nil {
+			j.Required = &s.Profile.Required
+		}
+		out.Containers = append(out.Containers, j)
+	}
+	for _, f := range r.Findings {
+		j := findingJSON{
+			Rule: f.Rule.ID, Severity: f.Severity.String(), placeJSON: place(f.At), Capabilities: f.Caps,
+			Message: f.Message, Gain: f.Gain, Mend: f.Mend, Fixable: f.Want != nil, Proven: f.Proven,
+			Fingerprint: f.Fingerprint(), Page: f.Rule.Page(),
+		}
+		if f.Container != nil {
+			j.Container = f.Container.Path
+		}
+		if e := f.Exception; e != nil {
+			j.Exception = &exceptionJSON{e.Reason, e.Expires.Format(time.DateOnly), e.At.String()}
+		}
+		out.Findings = append(out.Findings, j)
+	}
+	for s, n := range r.Count() {
+		out.Summary[s.String()] = n
+	}
+	for _, e := range r.Errors {
+		at := *e
+		at.At = manifest.Pos{}
+		out.Errors = append(out.Errors, auditErrorJSON{place(e.At), at.Error(), e.Hint})
+	}
+	data, err := json.MarshalIndent(out, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	_, err = w.Write(append(data, '\n'))
+	return err
+}

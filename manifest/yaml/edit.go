@@ -50,6 +50,15 @@ func (e *Editor) Edits() []manifest.Edit {
 			list[n-1].End = max(list[n-1].End, o.End)
 			continue
 		}
+		if n := len(list); n > 0 && o.Start == o.End && o.Start < list[n-1].End {
+			// Lines that come where the last ones go, again without an end of line.
+			last := &list[n-1]
+			if gap := string(e.data()[last.Start:o.Start]); strings.Trim(gap, "\r\n") == "" {
+				last.New += gap + strings.TrimSuffix(o.New, gap)
+				last.Reason += ", " + o.Reason
+				continue
+			}
+		}
 		if n := len(list); n > 0 && list[n-1].Start == list[n-1].End && list[n-1].Start == o.Start {
 			last := &list[n-1]
 			last.New += o.New

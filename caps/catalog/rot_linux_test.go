@@ -14,7 +14,6 @@ import (
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/caps/catalog"
-	"github.com/leastcap/leastcap/engine/rules"
 	"github.com/leastcap/leastcap/internal/testenv"
 )
 
@@ -64,19 +63,6 @@ func TestErrnoNumbers(t *testing.T) {
 		}
 		if got := number.Error(); !strings.EqualFold(got, e.Text) {
 			t.Errorf("%s reads %q, the catalog has %q: mend errnos in catalog.yaml", e.Name, got, e.Text)
-		}
-	}
-}
-
-// The rules by which leastcap computes what an engine gives have the sets too.
-func TestDefaultsAreThoseOfTheRules(t *testing.T) {
-	for _, name := range rules.Names() {
-		r, err := rules.For(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if set, ok := catalog.DefaultSet(name); !ok || set != r.Default {
-			t.Errorf("%s: engine/rules has %v, catalog.yaml %v: mend one of them", name, r.Default, set)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/caps/catalog"
 )
 
 // Request is what a user asks of an engine.
@@ -61,31 +62,19 @@ type Rules struct {
 	unavailable func(r *request, c caps.Cap) error
 }
 
-var (
-	// moby daemon/pkg/oci/caps/defaults.go, since 1.2.0 (2014); containerd
-	// pkg/oci/spec.go defaultUnixCaps is the same.
-	fourteen = caps.Of(caps.Chown, caps.DacOverride, caps.Fsetid, caps.Fowner, caps.Mknod, caps.NetRaw,
-		caps.Setgid, caps.Setuid, caps.Setfcap, caps.Setpcap, caps.NetBindService, caps.SysChroot,
-		caps.Kill, caps.AuditWrite)
-	// containers/common pkg/config/default.go, since 0.52 (2023).
-	eleven = fourteen.Without(caps.AuditWrite, caps.Mknod, caps.NetRaw)
-	// cri-o internal/config/capabilities/capabilities_linux.go, since 63b9f4ec98 (2020).
-	nine = eleven.Without(caps.Setfcap, caps.SysChroot)
-	// runc libcontainer/specconv/example.go.
-	three = caps.Of(caps.AuditWrite, caps.Kill, caps.NetBindService)
-)
-
 var engines = []Rules{
-	{Name: "docker", Default: fourteen, Source: "moby daemon/pkg/oci/caps/defaults.go",
-		merge: mergeDocker, state: stateDocker, unavailable: refuseUnavailable},
-	{Name: "podman", Default: eleven, Source: "containers/common pkg/config/default.go",
-		merge: mergePodman, state: statePodman},
-	{Name: "containerd", Default: fourteen, Source: "containerd pkg/oci/spec.go",
-		merge: mergeCRI, state: stateSame, blindPrefix: true},
-	{Name: "crio", Default: nine, Source: "cri-o internal/config/capabilities/capabilities_linux.go",
-		merge: mergeCRI, state: stateSame},
-	{Name: "runc", Default: three, Source: "runc libcontainer/specconv/example.go",
-		merge: mergeRunc, state: stateSame},
+	withDefault(Rules{Name: "docker", merge: mergeDocker, state: stateDocker, unavailable: refuseUnavailable}),
+	withDefault(Rules{Name: "podman", merge: mergePodman, state: statePodman}),
+	withDefault(Rules{Name: "containerd", merge: mergeCRI, state: stateSame, blindPrefix: true}),
+	withDefault(Rules{Name: "crio", merge: mergeCRI, state: stateSame}),
+	withDefault(Rules{Name: "runc", merge: mergeRunc, state: stateSame}),
+}
+
+// withDefault fills in what the catalog knows; a test holds that it has all of them.
+func withDefault(r Rules) Rules {
+	d, _ := catalog.FindDefault(r.Name)
+	r.Default, r.Source = d.Caps, d.Source
+	return r
 }
 
 // Names are what [For] knows.

@@ -9,6 +9,26 @@ import (
 	"github.com/leastcap/leastcap/caps"
 )
 
+// The defaults as masks, so that what the catalog has is not compared with itself.
+var (
+	fourteen = caps.Set(0xa80425fb)
+	eleven   = caps.Set(0x800405fb)
+	nine     = caps.Set(0x000005fb)
+	three    = caps.Set(0x20000420)
+)
+
+func TestDefaults(t *testing.T) {
+	for name, want := range map[string]caps.Set{"docker": fourteen, "podman": eleven, "containerd": fourteen, "crio": nine, "runc": three} {
+		r, err := For(name)
+		if err != nil || r.Default != want || r.Source == "" {
+			t.Errorf("%s: %+v, %v; want %v", name, r, err, want)
+		}
+	}
+	if n := len(Names()); n != 5 {
+		t.Errorf("%d engines, compared 5", n)
+	}
+}
+
 func TestApply(t *testing.T) {
 	kill, raw := caps.Of(caps.Kill), caps.Of(caps.NetRaw)
 	admin := caps.Of(caps.NetAdmin)

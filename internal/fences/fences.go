@@ -8,7 +8,8 @@ package fences
 // is not here is a mistake, in the layout or in this table.
 var order = [][]string{
 	{"caps"},
-	{"caps/catalog", "caps/catalog/proof", "engine/line", "engine/rules"},
+	{"caps/catalog", "caps/catalog/proof"},
+	{"engine/line", "engine/rules"},
 	{"usage"},
 	{"advise"},
 	{"manifest"},

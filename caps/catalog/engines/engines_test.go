@@ -38,7 +38,7 @@ func compare(t *testing.T, name string, theirs []string) {
 		t.Fatalf("%s is not among default_sets in caps/catalog/catalog.yaml", name)
 	}
 	if set != d.Caps {
-		t.Errorf("%s: its module has %v more and %v less than the catalog: update default_sets (with history) in caps/catalog/catalog.yaml, and engine/rules",
+		t.Errorf("%s: its module has %v more and %v less than the catalog: update default_sets (with history) in caps/catalog/catalog.yaml",
 			name, set.Minus(d.Caps), d.Caps.Minus(set))
 	}
 }

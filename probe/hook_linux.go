@@ -36,6 +36,31 @@ var ways = []way{
 	// unseen by either, and only a trial shows the need.
 	{"fexit/cap_capable", bpfProgCheckFexitCap, "commoncap's verdict", hasType("cap_capable", (*btf.Func)(nil))},
 	{"fexit/security_capable", bpfProgCheckFexitSecurity, "the verdict of all LSMs", hasType("security_capable", (*btf.Func)(nil))},
+	// Where there is no trampoline (arm64 before 6.0, and where lockdown or a
+	// container's host refuses one). The verdict is worked out, see bpf/kprobe.h.
+	{"kprobe/cap_capable", bpfProgCheckKprobe, "commoncap's verdict", hasType("cap_capable", (*btf.Func)(nil))},
+}
+
+// Hooks are the names of the ways in, the preferred one first.
+func Hooks() []string {
+	var names []string
+	for _, w := range ways {
+		names = append(names, w.name)
+	}
+	return names
+}
+
+// named gives the way that has this name, or all of them.
+func named(hook string) ([]way, error) {
+	if hook == "" {
+		return ways, nil
+	}
+	for _, w := range ways {
+		if w.name == hook {
+			return []way{w}, nil
+		}
+	}
+	return nil, &HookError{hook}
 }
 
 func hasType[T btf.Type](name string, _ T) func() error {
@@ -49,38 +74,28 @@ func hasType[T btf.Type](name string, _ T) func() error {
 	}
 }
 
-// load loads and attaches the programs with the first way in that works.
-func load(spec *ebpf.CollectionSpec) (*ebpf.Collection, []link.Link, way, error) {
+// load loads and attaches the programs with the first of the ways in that works.
+func load(spec *ebpf.CollectionSpec, allowed []way) (*ebpf.Collection, []link.Link, way, error) {
 	var reasons []string
 	var last error
-	for _, w := range ways {
-		if err := w.offered(); err != nil {
+	for _, v := range variants(allowed, preemptible()) {
+		if err := v.offered(); err != nil {
 			if errors.Is(err, btf.ErrNotFound) {
 				err = errors.New("this kernel does not have it")
 			}
-			reasons = append(reasons, fmt.Sprintf("%s: %v", w.name, err))
+			reasons = append(reasons, fmt.Sprintf("%s: %v", v.name, err))
 			continue
 		}
-		s := spec.Copy()
-		for _, other := range ways {
-			if other.program != w.program {
-				delete(s.Programs, other.program)
-			}
-		}
-		coll, err := ebpf.NewCollection(s)
+		coll, links, err := v.load(spec)
 		if err == nil {
-			var links []link.Link
-			if links, err = attach(coll); err == nil {
-				return coll, links, w, nil
-			}
-			coll.Close()
+			return coll, links, v.way, nil
 		}
 		last = err
 		var ve *ebpf.VerifierError
 		if errors.As(err, &ve) {
-			return nil, nil, w, refused(w.name, ve)
+			return nil, nil, v.way, refused(v.name, ve)
 		}
-		reasons = append(reasons, fmt.Sprintf("%s: %v", w.name, err))
+		reasons = append(reasons, fmt.Sprintf("%s: %v", v.name, err))
 	}
 	if errors.Is(last, unix.EPERM) {
 		return nil, nil, way{}, &FeatureError{
@@ -104,6 +119,31 @@ func refused(way string, ve *ebpf.VerifierError) error {
 		way, ve, strings.Join(ve.Log, "\n"))
 }
 
+func (v variant) load(spec *ebpf.CollectionSpec) (*ebpf.Collection, []link.Link, error) {
+	s := spec.Copy()
+	for _, other := range ways {
+		if other.program != v.program {
+			delete(s.Programs, other.program)
+		}
+	}
+	for plain, whole := range twins {
+		if v.whole {
+			delete(s.Programs, plain)
+		} else {
+			delete(s.Programs, whole)
+		}
+	}
+	coll, err := ebpf.NewCollection(s)
+	if err != nil {
+		return nil, nil, err
+	}
+	links, err := attach(coll)
+	if err != nil {
+		coll.Close()
+	}
+	return coll, links, err
+}
+
 func attach(coll *ebpf.Collection) (links []link.Link, err error) {
 	defer func() {
 		if err != nil {
@@ -111,7 +151,17 @@ func attach(coll *ebpf.Collection) (links []link.Link, err error) {
 		}
 	}()
 	for name, prog := range coll.Programs {
-		l, err := link.AttachTracing(link.TracingOptions{Program: prog})
+		var l link.Link
+		var err error
+		switch prog.Type() {
+		case ebpf.Kprobe:
+			l, err = link.Kprobe("cap_capable", prog, nil)
+		case ebpf.TracePoint:
+			event := tracepoints[name]
+			l, err = link.Tracepoint(event[0], event[1], prog, nil)
+		default:
+			l, err = link.AttachTracing(link.TracingOptions{Program: prog})
+		}
 		if err != nil {
 			return links, fmt.Errorf("attach %s: %w", name, err)
 		}

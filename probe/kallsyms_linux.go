@@ -113,11 +113,14 @@ var wrappers = []string{
 // innermost first; "" if unknown.
 func (s *symbols) asker(stack []uint64) string {
 	inside := false
-	for _, addr := range stack {
+	for i, addr := range stack {
 		if addr == 0 {
 			break
 		}
-		name := s.at(addr - 1)               // the call's own address: a return address may be the next function's
+		name := s.at(addr - 1)                                               // the call's own address: a return address may be the next function's
+		if entry := s.at(addr); i == 0 && slices.Contains(wrappers, entry) { // a kprobe's own address is no return address
+			name = entry
+		}
 		base, _, _ := strings.Cut(name, ".") // compilers append .constprop.0 and the like
 		if slices.Contains(wrappers, base) {
 			inside = true

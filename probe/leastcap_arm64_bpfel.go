@@ -273,19 +273,23 @@ const (
 	bpfMapTasks               = "tasks"
 	bpfProgCheckFexitCap      = "check_fexit_cap"
 	bpfProgCheckFexitSecurity = "check_fexit_security"
+	bpfProgCheckKprobe        = "check_kprobe"
 	bpfProgCheckTp            = "check_tp"
 	bpfProgOnCgroupAttach     = "on_cgroup_attach"
 	bpfProgOnCgroupMkdir      = "on_cgroup_mkdir"
 	bpfProgOnCgroupRmdir      = "on_cgroup_rmdir"
 	bpfProgOnExec             = "on_exec"
 	bpfProgOnExit             = "on_exit"
+	bpfProgOnExitWhole        = "on_exit_whole"
 	bpfProgOnFork             = "on_fork"
 	bpfProgOnSysExit          = "on_sys_exit"
+	bpfProgOnSysExitWhole     = "on_sys_exit_whole"
 	bpfVarCfgPcpuHot          = "cfg_pcpu_hot"
 	bpfVarCfgPerCpuOffset     = "cfg_per_cpu_offset"
 	bpfVarCfgPreemptCount     = "cfg_preempt_count"
 	bpfVarCfgSubsys           = "cfg_subsys"
 	bpfVarCfgText             = "cfg_text"
+	bpfVarCfgThreadSize       = "cfg_thread_size"
 	bpfVarChecksSeen          = "checks_seen"
 	bpfVarFlights             = "flights"
 	bpfVarLost                = "lost"
@@ -340,14 +344,17 @@ type bpfSpecs struct {
 type bpfProgramSpecs struct {
 	CheckFexitCap      *ebpf.ProgramSpec `ebpf:"check_fexit_cap"`
 	CheckFexitSecurity *ebpf.ProgramSpec `ebpf:"check_fexit_security"`
+	CheckKprobe        *ebpf.ProgramSpec `ebpf:"check_kprobe"`
 	CheckTp            *ebpf.ProgramSpec `ebpf:"check_tp"`
 	OnCgroupAttach     *ebpf.ProgramSpec `ebpf:"on_cgroup_attach"`
 	OnCgroupMkdir      *ebpf.ProgramSpec `ebpf:"on_cgroup_mkdir"`
 	OnCgroupRmdir      *ebpf.ProgramSpec `ebpf:"on_cgroup_rmdir"`
 	OnExec             *ebpf.ProgramSpec `ebpf:"on_exec"`
 	OnExit             *ebpf.ProgramSpec `ebpf:"on_exit"`
+	OnExitWhole        *ebpf.ProgramSpec `ebpf:"on_exit_whole"`
 	OnFork             *ebpf.ProgramSpec `ebpf:"on_fork"`
 	OnSysExit          *ebpf.ProgramSpec `ebpf:"on_sys_exit"`
+	OnSysExitWhole     *ebpf.ProgramSpec `ebpf:"on_sys_exit_whole"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -377,6 +384,7 @@ type bpfVariableSpecs struct {
 	CfgPreemptCount *ebpf.VariableSpec `ebpf:"cfg_preempt_count"`
 	CfgSubsys       *ebpf.VariableSpec `ebpf:"cfg_subsys"`
 	CfgText         *ebpf.VariableSpec `ebpf:"cfg_text"`
+	CfgThreadSize   *ebpf.VariableSpec `ebpf:"cfg_thread_size"`
 	ChecksSeen      *ebpf.VariableSpec `ebpf:"checks_seen"`
 	Flights         *ebpf.VariableSpec `ebpf:"flights"`
 	Lost            *ebpf.VariableSpec `ebpf:"lost"`
@@ -447,6 +455,7 @@ type bpfVariables struct {
 	CfgPreemptCount *ebpf.Variable `ebpf:"cfg_preempt_count"`
 	CfgSubsys       *ebpf.Variable `ebpf:"cfg_subsys"`
 	CfgText         *ebpf.Variable `ebpf:"cfg_text"`
+	CfgThreadSize   *ebpf.Variable `ebpf:"cfg_thread_size"`
 	ChecksSeen      *ebpf.Variable `ebpf:"checks_seen"`
 	Flights         *ebpf.Variable `ebpf:"flights"`
 	Lost            *ebpf.Variable `ebpf:"lost"`
@@ -463,28 +472,34 @@ type bpfVariables struct {
 type bpfPrograms struct {
 	CheckFexitCap      *ebpf.Program `ebpf:"check_fexit_cap"`
 	CheckFexitSecurity *ebpf.Program `ebpf:"check_fexit_security"`
+	CheckKprobe        *ebpf.Program `ebpf:"check_kprobe"`
 	CheckTp            *ebpf.Program `ebpf:"check_tp"`
 	OnCgroupAttach     *ebpf.Program `ebpf:"on_cgroup_attach"`
 	OnCgroupMkdir      *ebpf.Program `ebpf:"on_cgroup_mkdir"`
 	OnCgroupRmdir      *ebpf.Program `ebpf:"on_cgroup_rmdir"`
 	OnExec             *ebpf.Program `ebpf:"on_exec"`
 	OnExit             *ebpf.Program `ebpf:"on_exit"`
+	OnExitWhole        *ebpf.Program `ebpf:"on_exit_whole"`
 	OnFork             *ebpf.Program `ebpf:"on_fork"`
 	OnSysExit          *ebpf.Program `ebpf:"on_sys_exit"`
+	OnSysExitWhole     *ebpf.Program `ebpf:"on_sys_exit_whole"`
 }
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
 		p.CheckFexitCap,
 		p.CheckFexitSecurity,
+		p.CheckKprobe,
 		p.CheckTp,
 		p.OnCgroupAttach,
 		p.OnCgroupMkdir,
 		p.OnCgroupRmdir,
 		p.OnExec,
 		p.OnExit,
+		p.OnExitWhole,
 		p.OnFork,
 		p.OnSysExit,
+		p.OnSysExitWhole,
 	)
 }
 

@@ -11,7 +11,10 @@ import (
 )
 
 // Options change how the probe is loaded.
-type Options struct{ Limits map[string]uint32 }
+type Options struct {
+	Limits map[string]uint32
+	Hook   string
+}
 
 // Probe exists on Linux only.
 type Probe struct{}

@@ -171,6 +171,13 @@ struct task_struct {
 	struct nsproxy *nsproxy;
 	struct seccomp seccomp;
 	unsigned long atomic_flags;
+	void *stack;
+};
+
+/* Which helpers this kernel has. */
+enum bpf_func_id___known {
+	BPF_FUNC_get_current_task_btf___known = 158, /* since 5.11 */
+	BPF_FUNC_task_pt_regs___known = 175,         /* since 5.15 */
 };
 
 struct linux_binprm { struct file *file; const char *filename; };

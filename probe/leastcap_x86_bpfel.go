@@ -284,6 +284,11 @@ const (
 	bpfProgOnFork             = "on_fork"
 	bpfProgOnSysExit          = "on_sys_exit"
 	bpfProgOnSysExitWhole     = "on_sys_exit_whole"
+	bpfProgOwnCapsetFentry    = "own_capset_fentry"
+	bpfProgOwnCapsetKprobe    = "own_capset_kprobe"
+	bpfProgOwnPrctlFentry     = "own_prctl_fentry"
+	bpfProgOwnPrctlKprobe     = "own_prctl_kprobe"
+	bpfVarCfgOwn              = "cfg_own"
 	bpfVarCfgPcpuHot          = "cfg_pcpu_hot"
 	bpfVarCfgPerCpuOffset     = "cfg_per_cpu_offset"
 	bpfVarCfgPreemptCount     = "cfg_preempt_count"
@@ -355,6 +360,10 @@ type bpfProgramSpecs struct {
 	OnFork             *ebpf.ProgramSpec `ebpf:"on_fork"`
 	OnSysExit          *ebpf.ProgramSpec `ebpf:"on_sys_exit"`
 	OnSysExitWhole     *ebpf.ProgramSpec `ebpf:"on_sys_exit_whole"`
+	OwnCapsetFentry    *ebpf.ProgramSpec `ebpf:"own_capset_fentry"`
+	OwnCapsetKprobe    *ebpf.ProgramSpec `ebpf:"own_capset_kprobe"`
+	OwnPrctlFentry     *ebpf.ProgramSpec `ebpf:"own_prctl_fentry"`
+	OwnPrctlKprobe     *ebpf.ProgramSpec `ebpf:"own_prctl_kprobe"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -379,6 +388,7 @@ type bpfMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
+	CfgOwn          *ebpf.VariableSpec `ebpf:"cfg_own"`
 	CfgPcpuHot      *ebpf.VariableSpec `ebpf:"cfg_pcpu_hot"`
 	CfgPerCpuOffset *ebpf.VariableSpec `ebpf:"cfg_per_cpu_offset"`
 	CfgPreemptCount *ebpf.VariableSpec `ebpf:"cfg_preempt_count"`
@@ -450,6 +460,7 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
+	CfgOwn          *ebpf.Variable `ebpf:"cfg_own"`
 	CfgPcpuHot      *ebpf.Variable `ebpf:"cfg_pcpu_hot"`
 	CfgPerCpuOffset *ebpf.Variable `ebpf:"cfg_per_cpu_offset"`
 	CfgPreemptCount *ebpf.Variable `ebpf:"cfg_preempt_count"`
@@ -483,6 +494,10 @@ type bpfPrograms struct {
 	OnFork             *ebpf.Program `ebpf:"on_fork"`
 	OnSysExit          *ebpf.Program `ebpf:"on_sys_exit"`
 	OnSysExitWhole     *ebpf.Program `ebpf:"on_sys_exit_whole"`
+	OwnCapsetFentry    *ebpf.Program `ebpf:"own_capset_fentry"`
+	OwnCapsetKprobe    *ebpf.Program `ebpf:"own_capset_kprobe"`
+	OwnPrctlFentry     *ebpf.Program `ebpf:"own_prctl_fentry"`
+	OwnPrctlKprobe     *ebpf.Program `ebpf:"own_prctl_kprobe"`
 }
 
 func (p *bpfPrograms) Close() error {
@@ -500,6 +515,10 @@ func (p *bpfPrograms) Close() error {
 		p.OnFork,
 		p.OnSysExit,
 		p.OnSysExitWhole,
+		p.OwnCapsetFentry,
+		p.OwnCapsetKprobe,
+		p.OwnPrctlFentry,
+		p.OwnPrctlKprobe,
 	)
 }
 

@@ -193,7 +193,9 @@ func TestFlood(t *testing.T) {
 	if c := evidence(t, r, caps.SysAdmin, usage.Denied, "sethostname"); c.Count != 8 || c.Failed != 8 || c.Errno != "EPERM" {
 		t.Errorf("got %+v, want 8 denied and failed", c)
 	}
-	if missed, err := s.p.Missed(); err != nil || missed > 0 {
+	// Where the kernel preempts itself some program may have been: what the record
+	// needs of it was not.
+	if missed, err := s.p.Missed(); err != nil || missed > 0 && !probe.Preempts() {
 		t.Errorf("programs missed %d events, %v", missed, err)
 	}
 	if after-before < n || r.ChecksSeen < n {

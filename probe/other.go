@@ -40,3 +40,15 @@ func (*Watch) SetPhase(usage.Phase) error            { return errors.ErrUnsuppor
 func (*Watch) Identities() ([]usage.Identity, error) { return nil, errors.ErrUnsupported }
 func (*Watch) Record() (*usage.Record, error)        { return nil, errors.ErrUnsupported }
 func (*Watch) End()                                  {}
+
+// Hooks is empty.
+func Hooks() []string { return nil }
+
+// Survey fails as Open does.
+func Survey() ([]Way, string, error) {
+	_, err := Open(Options{})
+	return nil, "", err
+}
+
+// Preempts is false.
+func Preempts() bool { return false }

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"compress/gzip"
 	"io"
 	"os"
 	"regexp"
@@ -59,17 +60,43 @@ func preemptible() bool {
 	if err := unix.Uname(&uts); err != nil {
 		return true
 	}
-	return preempts(unix.ByteSliceToString(uts.Version[:]), dynamicMode())
+	cmdline, _ := os.ReadFile("/proc/cmdline") // unreadable: as if it said nothing
+	return preempts(unix.ByteSliceToString(uts.Version[:]), dynamicMode(), string(cmdline), config(unix.ByteSliceToString(uts.Release[:])))
 }
 
-// preempts reads what uname -v and /sys/kernel/debug/sched/preempt say, the
-// latter only where the mode can be changed: "none voluntary (full) lazy".
-func preempts(version, modes string) bool {
-	if m := regexp.MustCompile(`\((\w+)\)`).FindStringSubmatch(modes); m != nil {
-		return m[1] != "none" && m[1] != "voluntary"
+var (
+	modeInUse  = regexp.MustCompile(`\((\w+)\)`)
+	modeOfBoot = regexp.MustCompile(`(?:^|\s)preempt=(\w+)`)
+	modeBuilt  = regexp.MustCompile(`(?m)^CONFIG_PREEMPT_(NONE|VOLUNTARY)=y$`)
+)
+
+// preempts reads what uname -v says, and of a kernel whose mode is dynamic
+// /sys/kernel/debug/sched/preempt ("none voluntary (full) lazy"), or else how it
+// was booted and built (kernel/sched/core.c, preempt_dynamic_init()).
+func preempts(version, modes, cmdline, config string) bool {
+	if !strings.Contains(version, "PREEMPT") {
+		return false
 	}
-	// kernel/sched/core.c and init/Makefile: PREEMPT, PREEMPT_RT, PREEMPT_LAZY, PREEMPT_DYNAMIC.
-	return strings.Contains(version, "PREEMPT")
+	for _, m := range [][]string{modeInUse.FindStringSubmatch(modes), modeOfBoot.FindStringSubmatch(cmdline)} {
+		if m != nil {
+			return m[1] != "none" && m[1] != "voluntary"
+		}
+	}
+	return !strings.Contains(version, "PREEMPT_DYNAMIC") || !modeBuilt.MatchString(config)
+}
+
+// config is how the kernel was built, empty where it does not say.
+func config(release string) string {
+	if f, err := os.Open("/proc/config.gz"); err == nil {
+		defer f.Close()
+		if z, err := gzip.NewReader(f); err == nil {
+			if text, err := io.ReadAll(io.LimitReader(z, 4<<20)); err == nil {
+				return string(text)
+			}
+		}
+	}
+	text, _ := os.ReadFile("/boot/config-" + release) // not there: it does not say
+	return string(text)
 }
 
 // dynamicMode reads the file from a mount of debugfs that nobody else sees.

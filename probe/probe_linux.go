@@ -31,6 +31,7 @@ type Probe struct {
 	coll      *ebpf.Collection
 	links     []link.Link
 	way       way
+	lossy     bool // programs may be preempted, see preempt_linux.go
 	hierarchy proc.Hierarchy
 	symbols   *symbols
 	syscalls  *arch.Info
@@ -84,7 +85,7 @@ func open(o Options) (_ *Probe, err error) {
 	if err := p.configure(spec, o); err != nil {
 		return nil, err
 	}
-	if p.coll, p.links, p.way, err = load(spec, allowed); err != nil {
+	if p.coll, p.links, p.way, p.lossy, err = load(spec, allowed); err != nil {
 		return nil, err
 	}
 	if err := p.describeCalls(); err != nil {

@@ -413,21 +413,26 @@ func TestWaysInOrder(t *testing.T) {
 }
 
 func TestPreempts(t *testing.T) {
+	const none, lazy = "# CONFIG_PREEMPT is not set\nCONFIG_PREEMPT_NONE=y\n", "# CONFIG_PREEMPT_NONE is not set\nCONFIG_PREEMPT_LAZY=y\n"
+	const dynamic = "#1 SMP PREEMPT_DYNAMIC Debian 6.12.95-1"
 	for _, c := range []struct {
-		version, modes string
-		want           bool
+		version, modes, cmdline, config string
+		want                            bool
 	}{
-		{"#1 SMP Debian 5.10.223-1", "", false},
-		{"#1 SMP PREEMPT_DYNAMIC Debian 6.12.95-1", "none (voluntary) full lazy\n", false},
-		{"#1 SMP PREEMPT_DYNAMIC Debian 7.3.4-1", "full (lazy)\n", true},
-		{"#1 SMP PREEMPT_DYNAMIC Debian 6.12.95-1", "", true},
-		{"#1 SMP PREEMPT_RT Debian 6.1.176-1", "", true},
-		{"#1 SMP PREEMPT_DYNAMIC x", "(none) voluntary full lazy", false},
-		{"#1 SMP PREEMPT_DYNAMIC x", "none voluntary (full)", true},
+		{"#1 SMP Debian 5.10.223-1", "", "", lazy, false},
+		{"#1 SMP PREEMPT_RT Debian 6.1.176-1", "", "", none, true},
+		{"#1 SMP PREEMPT x", "", "", "", true},
+		{dynamic, "none (voluntary) full lazy\n", "preempt=full", lazy, false},
+		{dynamic, "none voluntary (full)", "", none, true},
+		{dynamic, "full (lazy)\n", "", lazy, true},
+		{dynamic, "", "", "", true},
+		{dynamic, "", "quiet", none, false},
+		{dynamic, "", "quiet preempt=full", none, true},
+		{dynamic, "", "preempt=voluntary quiet", lazy, false},
+		{dynamic, "", "", lazy, true},
 	} {
-		if got := preempts(c.version, c.modes); got != c.want {
-			t.Errorf("%q, %q: got %t", c.version, c.modes, got)
+		if got := preempts(c.version, c.modes, c.cmdline, c.config); got != c.want {
+			t.Errorf("%+v: got %t", c, got)
 		}
 	}
-	t.Logf("this kernel: %q, %t", dynamicMode(), preemptible())
 }

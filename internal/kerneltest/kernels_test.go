@@ -20,6 +20,8 @@ import (
 var (
 	which  = flag.String("kernels", "short", "the kernels to test: short (one, the core of the tests), all, or names such as 5.10,6.12")
 	keep   = flag.String("guest-output", "", "a directory that gets what the guests print")
+	onlyBy = flag.String("guest-ways", "", "only these ways in, such as kprobe/cap_capable,fexit/cap_capable")
+	limit  = flag.Duration("guest-timeout", 20*time.Minute, "how long a guest may run")
 	onlyIn = flag.String("guest-run", "", "only the tests in guests that match this")
 )
 
@@ -85,12 +87,12 @@ func (r row) test(t *testing.T, root *Root, short bool) {
 	want := 0
 	for _, p := range programs {
 		for _, way := range r.ways {
-			if (p.once || short) && way != r.ways[0] {
+			if (p.once || short) && way != r.ways[0] || *onlyBy != "" && !slices.Contains(strings.Split(*onlyBy, ","), way) {
 				continue
 			}
 			run := p.run
-			if short {
-				run = p.core
+			if short || way != r.ways[0] {
+				run = p.core // the rest does not depend on the way in
 			}
 			if *onlyIn != "" {
 				run = *onlyIn
@@ -102,7 +104,7 @@ func (r row) test(t *testing.T, root *Root, short bool) {
 		}
 	}
 	g := &Guest{Image: img, Cgroups: r.cgroups, Root: root, Modules: []string{"overlay", "veth"}, Script: script.String(), MiB: 1536}
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Minute, fmt.Errorf("20 minutes are over"))
+	ctx, cancel := context.WithTimeoutCause(t.Context(), *limit, fmt.Errorf("%v are over", *limit))
 	defer cancel()
 	began := time.Now()
 	results, err := g.Boot(ctx)

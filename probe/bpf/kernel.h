@@ -40,6 +40,7 @@ enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2 };
 #define CAP_SYS_ADMIN 21
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
 #define PR_CAPBSET_DROP 24    /* include/uapi/linux/prctl.h */
+#define PR_SET_SECUREBITS 28
 #define PR_CAP_AMBIENT 47
 #define PR_CAP_AMBIENT_RAISE 2
 #define AF_UNIX 1
@@ -86,6 +87,7 @@ struct cred {
 	kernel_cap_t cap_inheritable, cap_permitted, cap_effective, cap_bset, cap_ambient;
 	struct user_namespace *user_ns;
 	struct group_info *group_info;
+	unsigned securebits;
 };
 
 struct kernfs_node { const char *name; __u64 id; };

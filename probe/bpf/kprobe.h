@@ -41,4 +41,33 @@ static __always_inline int verdict_of(const struct cred *cred, struct user_names
 	return -EPERM;
 }
 
+/* SECURE_ALL_LOCKS (include/uapi/linux/securebits.h): each lock is one bit above what it locks. */
+#define SECURE_LOCKS 0xaaaaaaaa
+
+/*
+ * commoncap asks for SETPCAP itself in capset(2) and PR_SET_SECUREBITS, past
+ * security_capable(), and compilers put cap_capable() inline there (gcc 12 in
+ * Debian's 6.1). Both functions are hooks of a security module, called through
+ * pointers, so that these can be seen.
+ */
+static __noinline int ask_own(void *ctx)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	const struct cred *cred = READ(task, cred);
+	struct call c = current_call(task);
+	struct sysinfo *si = sysinfo_of(&c);
+	struct user_namespace *ns;
+
+	if (!is_own(&c, si))
+		return 0;
+	if (si->special == SPECIAL_PRCTL) {
+		__u32 now = READ(cred, securebits), want = arg(c.regs, 1);
+
+		if ((((now & SECURE_LOCKS) >> 1) & (now ^ want)) || (now & SECURE_LOCKS & ~want))
+			return 0; /* refused without a question (security/commoncap.c cap_task_prctl()) */
+	}
+	ns = READ(cred, user_ns);
+	return check_in(ctx, SLOT_OWN, cred, ns, CAP_SETPCAP, verdict_of(cred, ns, CAP_SETPCAP));
+}
+
 #endif

@@ -54,6 +54,31 @@ int check_kprobe(struct pt_regs *ctx)
 	return on_check(ctx, cred, ns, PARAM3(ctx), verdict_of(cred, ns, PARAM3(ctx)));
 }
 
+/* What commoncap asks itself, for the ways in that do not see it. */
+SEC("fentry/cap_capset")
+int BPF_PROG(own_capset_fentry)
+{
+	return ask_own(ctx);
+}
+
+SEC("fentry/cap_task_prctl")
+int BPF_PROG(own_prctl_fentry)
+{
+	return ask_own(ctx);
+}
+
+SEC("kprobe/cap_capset")
+int own_capset_kprobe(void *ctx)
+{
+	return ask_own(ctx);
+}
+
+SEC("kprobe/cap_task_prctl")
+int own_prctl_kprobe(void *ctx)
+{
+	return ask_own(ctx);
+}
+
 /* ---- scopes come and go ---- */
 
 SEC("tp_btf/cgroup_mkdir")

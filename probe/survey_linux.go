@@ -2,7 +2,11 @@ package probe
 
 import (
 	"errors"
+	"os"
 	"strings"
+
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 // Survey tries every way in: the programs are loaded, attached and taken away again.
@@ -33,13 +37,20 @@ func Survey() (ways []Way, chosen string, err error) {
 	return ways, p.Hook(), nil
 }
 
-// reason is an error's own part, without what all of them say.
+// reason is an error's own part, in words.
 func reason(name string, err error) string {
+	text := strings.TrimPrefix(err.Error(), ErrUnavailable.Error()+": ")
 	var f *FeatureError
 	if errors.As(err, &f) && f.Detail != "" {
-		return strings.TrimPrefix(f.Detail, name+": ")
+		text = strings.TrimPrefix(f.Detail, name+": ")
 	}
-	return strings.TrimPrefix(err.Error(), ErrUnavailable.Error()+": ")
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return "not permitted: by this kernel, or to this user"
+	case strings.HasPrefix(name, "kprobe/") && (errors.Is(err, os.ErrNotExist) || errors.Is(err, link.ErrNotSupported) || strings.Contains(text, "tracefs")):
+		return "this kernel has no kprobes"
+	}
+	return text
 }
 
 // notSeen is what a way in cannot show.

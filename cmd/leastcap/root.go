@@ -40,5 +40,6 @@ take the rest away.
 	root.AddCommand(newAtomic(stdout, stderr))
 	root.AddCommand(newImage(stdout, stderr))
 	root.AddCommand(newProfile(stdout, stderr))
+	root.AddCommand(newDoctor(stdout))
 	return root
 }

@@ -56,6 +56,7 @@ type program struct {
 }
 
 var programs = []program{
+	{pkg: "internal/kerneltest", cgo: true, run: "^TestSets$", core: "^TestSets$"},
 	{pkg: "probe", core: "^(TestCounted|TestEvidence|TestMemoryAccounting|TestUserNamespace|TestBeyond|TestCapset|TestFileCaps|TestThreads|TestPhases)$"},
 }
 
@@ -64,7 +65,7 @@ var excused = []string{"this test needs Docker", "this test needs image ", "this
 
 func TestKernels(t *testing.T) {
 	testenv.Need(t, testenv.Command("qemu-system-x86_64"), testenv.Command("cpio"), testenv.Command("busybox"),
-		testenv.Command("apt-get"), testenv.Command("gcc"), testenv.Command("xz"))
+		testenv.Command("apt-get"), testenv.Command("gcc"), testenv.Command("xz"), testenv.Command("runc"), testenv.Command("crun"))
 	short := *which == "short"
 	root := guestRoot(t)
 	for _, r := range matrix {
@@ -175,12 +176,13 @@ func guestRoot(t *testing.T) *Root {
 	try(r.Write("/etc/passwd", 0o644, []byte("root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")))
 	try(r.Write("/etc/group", 0o644, []byte("root:x:0:\nwww-data:x:33:\nnogroup:x:65534:\n")))
 	for _, name := range []string{"workload", "exit"} {
-		flags := map[string][]string{"workload": {"-pthread"}, "exit": {"-nostdlib"}}[name]
-		args := append([]string{"-static", "-O1", "-o", filepath.Join(dir, name), filepath.Join(top, "probe/testdata", name+".c")}, flags...)
-		if out, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
+		buildStatic(t, filepath.Join(top, "probe/testdata", name+".c"), filepath.Join(dir, name))
 		try(r.Copy(filepath.Join(dir, name), "/prebuilt/"+name))
+	}
+	for _, name := range []string{"runc", "crun"} {
+		path, err := exec.LookPath(name)
+		try(err)
+		try(r.Copy(path, "/usr/bin/"+name))
 	}
 	for _, p := range programs {
 		out := filepath.Join(dir, filepath.Base(p.pkg)+".test")
@@ -199,4 +201,16 @@ func guestRoot(t *testing.T) *Root {
 		try(os.MkdirAll(filepath.Join(r.Dir, "src", p.pkg), 0o755))
 	}
 	return r
+}
+
+// buildStatic compiles one of the probe's test programs, so that it runs anywhere.
+func buildStatic(t *testing.T, from, to string) {
+	t.Helper()
+	args := []string{"-static", "-O1", "-o", to, from, "-pthread"}
+	if filepath.Base(from) == "exit.c" {
+		args = []string{"-static", "-O1", "-o", to, from, "-nostdlib"}
+	}
+	if out, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 }

@@ -179,7 +179,7 @@ type bpfScope struct {
 	PingHigh   uint32
 	HaveNet    uint32
 	Moved      uint32
-	Pad        uint32
+	Born       uint32
 	Name       [128]uint8
 }
 

@@ -152,7 +152,7 @@ static __always_inline int check_in(void *ctx, __u32 slot, const struct cred *cr
 
 	id = bpf_get_current_pid_tgid();
 	t = mark_of((__u32)id, id >> 32);
-	if (t && t->state == TASK_SETUP)
+	if ((t && t->state == TASK_SETUP) || is_early(scope, t))
 		return 0;
 	if (!ret)
 		count(sum, KIND_PLAIN_OWN, cap);

@@ -96,6 +96,7 @@ int BPF_PROG(on_cgroup_mkdir, struct cgroup *cgrp, const char *path)
 	s->scope.parent = parent;
 	s->scope.level = READ(cgrp, level);
 	s->scope.port_start = -1;
+	s->scope.born = 1;
 	bpf_probe_read_kernel_str(s->scope.name, NAME_LEN, READ(cgrp, kn, name));
 	up = bpf_map_lookup_elem(&scopes, &parent);
 	if (up) {
@@ -231,6 +232,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	struct task mark = {};
 	struct inode *inode;
 	struct exec_event *ev;
+	struct scope *scope;
 	struct scratch *s;
 	struct file *file;
 	struct task *t;
@@ -238,9 +240,12 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	bool first = false;
 
 	key.scope = scope_of(task);
-	if (!bpf_map_lookup_elem(&scopes, &key.scope))
+	scope = bpf_map_lookup_elem(&scopes, &key.scope);
+	if (!scope)
 		return 0;
 	t = mark_of(old, tid);
+	if (is_early(scope, t))
+		return 0;
 	if (t) {
 		if (t->state == TASK_SETUP)
 			return 0; /* the runtime executes a copy of itself */

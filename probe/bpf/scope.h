@@ -68,6 +68,17 @@ static __always_inline struct task *mark_of(__u32 tid, __u32 tgid)
 	return t;
 }
 
+/*
+ * A process that is moved into a cgroup acts there a moment before its mark is set:
+ * the tracepoint comes after the migration (kernel/cgroup/cgroup.c
+ * cgroup_attach_task()). Before anything was launched in a scope only a runtime can
+ * be there without one.
+ */
+static __always_inline bool is_early(struct scope *scope, struct task *t)
+{
+	return !t && scope->born && !scope->launched;
+}
+
 static __always_inline void set_mark(__u32 tid, struct task *t)
 {
 	if (bpf_map_update_elem(&tasks, &tid, t, BPF_ANY))

@@ -45,6 +45,10 @@ ps procps
 pscap libcap-ng-utils
 git git
 flock util-linux
+qemu-system-x86_64 qemu-system-x86
+cpio cpio
+busybox busybox-static
+xz xz-utils
 '
 
 [ "${1:-}" != build ] || needs=$build_needs

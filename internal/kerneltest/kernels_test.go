@@ -20,6 +20,8 @@ import (
 var (
 	which  = flag.String("kernels", "short", "the kernels to test: short (one, the core of the tests), all, or names such as 5.10,6.12")
 	keep   = flag.String("guest-output", "", "a directory that gets what the guests print")
+	saved  = flag.String("results", "", "a directory for what the corpus gave, of this run and others")
+	table  = flag.String("table", "", "a file that gets the page of all that is in -results")
 	onlyBy = flag.String("guest-ways", "", "only these ways in, such as kprobe/cap_capable,fexit/cap_capable")
 	limit  = flag.Duration("guest-timeout", 20*time.Minute, "how long a guest may run")
 	onlyIn = flag.String("guest-run", "", "only the tests in guests that match this")
@@ -74,6 +76,24 @@ func TestKernels(t *testing.T) {
 		}
 		t.Run(r.kernel, func(t *testing.T) { r.test(t, root, short) })
 	}
+	if *table != "" {
+		writeTable(t)
+	}
+}
+
+func writeTable(t *testing.T) {
+	cells, err := Load(*saved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(*table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := Table(f, cells, []string{"host", "embedded", "runc", "crun"}); err != nil {
+		t.Error(err)
+	}
 }
 
 func (r row) test(t *testing.T, root *Root, short bool) {
@@ -125,6 +145,18 @@ func (r row) test(t *testing.T, root *Root, short bool) {
 		t.Errorf("%d programs ran, want %d", len(runs), want)
 	}
 	t.Logf("%d programs in %.1f s", len(runs), time.Since(began).Seconds())
+	var cells []Cell
+	for _, run := range runs {
+		if exact, of, ok := CellOf(run); ok {
+			_, way, _ := strings.Cut(run.Name, " ")
+			cells = append(cells, Cell{r.kernel, img.Release, img.Version, r.cgroups, way, exact, of})
+		}
+	}
+	if *saved != "" {
+		if err := Save(*saved, cells); err != nil {
+			t.Error(err)
+		}
+	}
 	for _, run := range runs {
 		t.Run(run.Name, func(t *testing.T) { report(t, run) })
 	}

@@ -28,6 +28,7 @@ type Test struct {
 	Output  string // of the test and its subtests
 	Skipped []Skip // it or its subtests
 	Passed  []string
+	Failed  []string
 }
 
 // Skip is a test that was skipped, and what it said.
@@ -125,6 +126,8 @@ func (r *Run) read(ctx context.Context, text []byte) error {
 			t.Skipped = append(t.Skipped, Skip{e.Test, said[e.Test]})
 		case "pass":
 			t.Passed = append(t.Passed, e.Test)
+		case "fail":
+			t.Failed = append(t.Failed, e.Test)
 		}
 		if !sub && (e.Action == "pass" || e.Action == "fail" || e.Action == "skip") {
 			t.Result = e.Action

@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build install demo test bench truth bench-truth generate lint setup clean
+.PHONY: help build install demo test test-kernels bench truth bench-truth generate lint setup clean
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
@@ -54,6 +54,11 @@ test: setup ## run all tests; nothing may be skipped
 	go build ./...
 	LEASTCAP_TEST=1 go test -tags '$(TAGS)' -count=1 -p 1 -timeout 15m $(TESTFLAGS) $(PKGS)
 	$(if $(filter ./...,$(PKGS)),LEASTCAP_TEST=1 go test -C caps/catalog/engines -count=1 $(TESTFLAGS) ./...)
+
+# Everything under each of Debian's kernels, in QEMU; "make test" has a short form.
+test-kernels: setup ## run the probe's and the runtimes' tests under other kernels, write docs/kernels.md
+	LEASTCAP_TEST=1 go test -tags '$(TAGS)' -count=1 -timeout 90m ./internal/kerneltest -kernels all \
+	  -results $(CURDIR)/bin/kernels -table $(CURDIR)/docs/kernels.md $(TESTFLAGS)
 
 bench: setup ## run the benchmarks
 	go test -tags '$(TAGS)' -run '^$$' -bench . -benchmem -p 1 -timeout 30m $(TESTFLAGS) $(PKGS)

@@ -33,7 +33,12 @@ func (l *learner) baseline(ctx context.Context) (*usage.Record, error) {
 			return nil, err
 		}
 		s := r.last()
-		if r.record.Launch == nil {
+		if l.unaided() && r.trial.Passed {
+			if err := l.assume(r.record); err != nil {
+				return nil, err
+			}
+		}
+		if r.record.Launch == nil && !l.unaided() {
 			if r.record.ChecksSeen == 0 && s.exit.Started {
 				return nil, ErrUnseen
 			}

@@ -20,7 +20,7 @@ func (l *learner) conclude(final caps.Set, proven bool) {
 			switch {
 			case l.shaken:
 				p.Used = p.Used.With(c)
-			case predicted.Has(c):
+			case predicted.Has(c), l.unaided(): // that it works without is all that is known
 				p.Optional = p.Optional.With(c)
 			}
 		case n >= 0:
@@ -47,7 +47,7 @@ func (l *learner) conclude(final caps.Set, proven bool) {
 	}
 	p.Runs = l.passes[p.Recommended]
 	p.Portability = advise.Portability(base, p.Recommended)
-	p.Use = l.workload.Use(p.Recommended, l.unconfined)
+	p.Use = l.workload.Use(p.Recommended, l.grant(0).Unconfined)
 	p.Capabilities = nil
 	for _, c := range (p.Baseline | p.Required).Caps() {
 		p.Capabilities = append(p.Capabilities, l.finding(c, base))

@@ -58,7 +58,7 @@ func (o observer) Watch(ref proc.ScopeRef) (learn.Watch, error) { return o.Probe
 
 func openProbe(t testing.TB) *probe.Probe {
 	t.Helper()
-	p, err := probe.Open(probe.Options{})
+	p, err := probe.Open(probe.Options{Hook: os.Getenv(testenv.HookVar)})
 	if err != nil {
 		t.Fatal(err)
 	}

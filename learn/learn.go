@@ -157,6 +157,10 @@ type learner struct {
 	mu       sync.Mutex // progress, and fileCaps
 	fileCaps map[string]*caps.FileCaps
 
+	// decided is the trial that showed that a capability is needed, where it was not
+	// the only one that was taken away.
+	decided map[caps.Cap]int
+
 	records  []*usage.Record // by trial
 	words    []string        // by trial: the telling line of a failed one
 	passes   map[caps.Set]int
@@ -178,7 +182,7 @@ func Run(ctx context.Context, w engine.Workload, o Observer, opts Options, progr
 	}
 	l := &learner{
 		opts: opts.withDefaults(), workload: w, observer: o, progress: progress,
-		fileCaps: map[string]*caps.FileCaps{}, passes: map[caps.Set]int{}, failures: map[caps.Set]int{},
+		fileCaps: map[string]*caps.FileCaps{}, decided: map[caps.Cap]int{}, passes: map[caps.Set]int{}, failures: map[caps.Set]int{},
 		profile: &usage.Profile{Version: usage.Version, Created: began.UTC().Truncate(time.Second), Complete: true},
 	}
 	defer func() {
@@ -263,6 +267,9 @@ func (l *learner) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if t := l.expect[0].timing; l.unaided() && !t.oneShot && !t.healthy && len(l.opts.Checks) == 0 {
+		return ErrNeedsCheck
+	}
 	volumes, err := l.workload.Volumes(ctx)
 	if err != nil {
 		return err
@@ -273,6 +280,21 @@ func (l *learner) run(ctx context.Context) error {
 		Checks: len(l.opts.Checks), Healthy: t.healthy, Helpers: len(l.opts.Exec), Starts: l.opts.Starts, Volumes: volumes,
 	})
 	p.Subject = l.subject
+	if l.unaided() {
+		final, err := l.alone(ctx)
+		if err != nil {
+			return err
+		}
+		proven, err := l.confirm(ctx, final)
+		if err != nil {
+			return err
+		}
+		if !proven {
+			l.shaken, final = true, p.Baseline
+		}
+		l.conclude(final, proven)
+		return nil
+	}
 	predicted := advise.Predict(seen, p.Baseline)
 	p.Used = predicted
 	p.Unused = p.Baseline &^ predicted
@@ -524,6 +546,9 @@ func (l *learner) confirm(ctx context.Context, set caps.Set) (bool, error) {
 // withoutTrial is the trial that decided a capability, -1 if none: one without
 // it alone, or one without several that passed.
 func (l *learner) withoutTrial(c caps.Cap) int {
+	if n, ok := l.decided[c]; ok {
+		return n
+	}
 	for i, t := range slices.Backward(l.profile.Trials) {
 		if t.Kind == usage.Remove && (t.Removed == caps.Of(c) || t.Passed && t.Removed.Has(c)) {
 			return i

@@ -75,6 +75,9 @@ func (s *start) deadline() time.Duration {
 	if s.baseline {
 		return s.opts.CheckTimeout
 	}
+	if s.unaided() { // no refusal will tell earlier
+		return min(3*s.expect.timing.ready+2*time.Second, s.opts.CheckTimeout)
+	}
 	return min(5*s.expect.timing.ready+5*time.Second, max(s.opts.CheckTimeout, s.expect.timing.ready*2))
 }
 
@@ -335,7 +338,7 @@ func (s *start) certain() bool {
 	default:
 		return false
 	}
-	if s.patient || s.expect.settled == nil {
+	if s.patient || s.unaided() || s.expect.settled == nil {
 		return false
 	}
 	ids, err := s.watch.Identities()

@@ -189,6 +189,10 @@ func (s *start) judge() {
 		}
 		if wrong := s.expect.guard.Compare(s.record.Identities); wrong != "" {
 			s.fail("guard", "%s", wrong)
+		} else if s.unaided() && s.expect.settled != nil {
+			if wrong := s.expect.settled.Compare(s.settled); wrong != "" {
+				s.fail("guard", "%s", wrong)
+			}
 		}
 	}
 	if s.failure != "" && s.failure != "start" && !s.baseline {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/leastcap/leastcap/advise"
+	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/engine"
 	"github.com/leastcap/leastcap/usage"
 )
@@ -67,10 +68,14 @@ type expected struct {
 // logLines is how much of a failing workload's output is kept.
 const logLines = 20
 
+func (l *learner) grant(set caps.Set) engine.Grant {
+	return engine.Grant{Set: set, Unconfined: l.unconfined || l.unaided() && l.workload.Privileged()}
+}
+
 // reduced runs a reduced set. A failure that is not to be relied on is
 // repeated: one that no refusal explains, and any if the baseline failed too.
 func (l *learner) reduced(ctx context.Context, t usage.Trial) (*result, error) {
-	r, err := l.try(ctx, t, engine.Grant{Set: t.Set, Unconfined: l.unconfined})
+	r, err := l.try(ctx, t, l.grant(t.Set))
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +97,7 @@ func (l *learner) again(ctx context.Context, r *result) (*result, error) {
 	}
 	for range doubts {
 		l.planned++
-		more, err := l.try(ctx, r.trial.Again(), engine.Grant{Set: r.trial.Set, Unconfined: l.unconfined})
+		more, err := l.try(ctx, r.trial.Again(), l.grant(r.trial.Set))
 		if err != nil {
 			return nil, err
 		}
@@ -150,7 +155,7 @@ func (l *learner) sideBySide(ctx context.Context, trials []usage.Trial) ([]*resu
 	var wg sync.WaitGroup
 	for i, t := range trials {
 		wg.Go(func() {
-			results[i], errs[i] = l.execute(ctx, first+i, t, engine.Grant{Set: t.Set, Unconfined: l.unconfined})
+			results[i], errs[i] = l.execute(ctx, first+i, t, l.grant(t.Set))
 			if errs[i] != nil {
 				cancel()
 			}

@@ -36,3 +36,8 @@ func unavailable(err error) error {
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
+
+// HookError is a way in that is none.
+type HookError struct{ Name string }
+
+func (e *HookError) Error() string { return fmt.Sprintf("no way in is named %q", e.Name) }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -18,24 +19,56 @@ import (
 type way struct {
 	name    string
 	program string
+	// own are programs for what commoncap asks itself, where the way misses it.
+	own []string
 	// sees says what the verdict is: that of commoncap alone, or of all LSMs.
 	sees string
 	// offered is nil where the kernel has what the program attaches to.
 	offered func() error
 }
 
+var (
+	ownByFentry = []string{bpfProgOwnCapsetFentry, bpfProgOwnPrctlFentry}
+	ownByKprobe = []string{bpfProgOwnCapsetKprobe, bpfProgOwnPrctlKprobe}
+)
+
 var ways = []way{
 	// The tracepoint comes first although fexit sees the other LSMs' verdicts:
 	// it works on locked-down kernels and without trampolines, and a set never
 	// depends on what another LSM says.
-	{"tp_btf/cap_capable", bpfProgCheckTp, "commoncap's verdict", hasType("btf_trace_cap_capable", (*btf.Typedef)(nil))},
+	{"tp_btf/cap_capable", bpfProgCheckTp, nil, "commoncap's verdict", hasType("btf_trace_cap_capable", (*btf.Typedef)(nil))},
 	// The function that the tracepoint is in. commoncap calls it directly for
 	// PR_SET_SECUREBITS and capset(2)'s SETPCAP (security/commoncap.c), and other
 	// LSMs do: none of these pass security_capable(). Where the compiler inlined
 	// it into its own file (gcc 12 did in Debian's 6.1), commoncap's own stay
-	// unseen by either, and only a trial shows the need.
-	{"fexit/cap_capable", bpfProgCheckFexitCap, "commoncap's verdict", hasType("cap_capable", (*btf.Func)(nil))},
-	{"fexit/security_capable", bpfProgCheckFexitSecurity, "the verdict of all LSMs", hasType("security_capable", (*btf.Func)(nil))},
+	// unseen by either: the own programs ask in their place.
+	{"fexit/cap_capable", bpfProgCheckFexitCap, ownByFentry, "commoncap's verdict", hasType("cap_capable", (*btf.Func)(nil))},
+	{"fexit/security_capable", bpfProgCheckFexitSecurity, ownByFentry, "the verdict of all LSMs", hasType("security_capable", (*btf.Func)(nil))},
+	// Where there is no trampoline (arm64 before 6.0). The verdict is worked out,
+	// see bpf/kprobe.h.
+	{"kprobe/cap_capable", bpfProgCheckKprobe, ownByKprobe, "commoncap's verdict", hasType("cap_capable", (*btf.Func)(nil))},
+}
+
+// Hooks are the names of the ways in, the preferred one first.
+func Hooks() []string {
+	var names []string
+	for _, w := range ways {
+		names = append(names, w.name)
+	}
+	return names
+}
+
+// named gives the way that has this name, or all of them.
+func named(hook string) ([]way, error) {
+	if hook == "" {
+		return ways, nil
+	}
+	for _, w := range ways {
+		if w.name == hook {
+			return []way{w}, nil
+		}
+	}
+	return nil, &HookError{hook}
 }
 
 func hasType[T btf.Type](name string, _ T) func() error {
@@ -49,51 +82,42 @@ func hasType[T btf.Type](name string, _ T) func() error {
 	}
 }
 
-// load loads and attaches the programs with the first way in that works.
-func load(spec *ebpf.CollectionSpec) (*ebpf.Collection, []link.Link, way, error) {
+// load loads and attaches the programs with the first of the ways in that works.
+func load(spec *ebpf.CollectionSpec, allowed []way) (_ *ebpf.Collection, _ []link.Link, _ way, lossy bool, _ error) {
+	preempts := preemptible()
 	var reasons []string
 	var last error
-	for _, w := range ways {
-		if err := w.offered(); err != nil {
+	for _, v := range variants(allowed, preempts) {
+		if err := v.offered(); err != nil {
 			if errors.Is(err, btf.ErrNotFound) {
 				err = errors.New("this kernel does not have it")
 			}
-			reasons = append(reasons, fmt.Sprintf("%s: %v", w.name, err))
+			reasons = append(reasons, fmt.Sprintf("%s: %v", v.name, err))
 			continue
 		}
-		s := spec.Copy()
-		for _, other := range ways {
-			if other.program != w.program {
-				delete(s.Programs, other.program)
-			}
-		}
-		coll, err := ebpf.NewCollection(s)
+		coll, links, err := v.load(spec)
 		if err == nil {
-			var links []link.Link
-			if links, err = attach(coll); err == nil {
-				return coll, links, w, nil
-			}
-			coll.Close()
+			return coll, links, v.way, preempts && !(v.whole && v.program == bpfProgCheckKprobe), nil
 		}
 		last = err
 		var ve *ebpf.VerifierError
 		if errors.As(err, &ve) {
-			return nil, nil, w, refused(w.name, ve)
+			return nil, nil, v.way, false, refused(v.name, ve)
 		}
-		reasons = append(reasons, fmt.Sprintf("%s: %v", w.name, err))
+		reasons = append(reasons, fmt.Sprintf("%s: %v", v.name, err))
 	}
 	if errors.Is(last, unix.EPERM) {
-		return nil, nil, way{}, &FeatureError{
+		return nil, nil, way{}, false, &FeatureError{
 			Missing: "the privilege to load BPF programs (CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN)",
 			Detail:  strings.Join(reasons, "; "),
 			Hint:    "run it as root (sudo leastcap …), outside any container that lacks these capabilities",
 			Err:     last,
 		}
 	}
-	return nil, nil, way{}, &FeatureError{
+	return nil, nil, way{}, false, &FeatureError{
 		Missing: "a way in to the kernel's capability checks",
 		Detail:  strings.Join(reasons, "; "),
-		Hint:    "Linux 6.14 and later have the tracepoint; older kernels need BPF trampolines (CONFIG_BPF_JIT, CONFIG_FUNCTION_TRACER)",
+		Hint:    "Linux 6.14 and later have the tracepoint; older kernels need BPF trampolines (CONFIG_BPF_JIT, CONFIG_FUNCTION_TRACER) or kprobes (CONFIG_KPROBES); leastcap doctor tells what there is",
 		Err:     last,
 	}
 }
@@ -104,6 +128,45 @@ func refused(way string, ve *ebpf.VerifierError) error {
 		way, ve, strings.Join(ve.Log, "\n"))
 }
 
+func (v variant) load(spec *ebpf.CollectionSpec) (*ebpf.Collection, []link.Link, error) {
+	s := spec.Copy()
+	for _, other := range ways {
+		for _, name := range append([]string{other.program}, other.own...) {
+			if name != v.program && !slices.Contains(v.own, name) {
+				delete(s.Programs, name)
+			}
+		}
+	}
+	own := uint32(0)
+	if v.own != nil {
+		own = 1
+	}
+	if err := s.Variables[bpfVarCfgOwn].Set(own); err != nil {
+		return nil, nil, fmt.Errorf("set %s: %w", bpfVarCfgOwn, err)
+	}
+	for plain, whole := range twins {
+		if v.whole {
+			delete(s.Programs, plain)
+		} else {
+			delete(s.Programs, whole)
+		}
+	}
+	coll, err := ebpf.NewCollection(s)
+	if err != nil {
+		return nil, nil, err
+	}
+	links, err := attach(coll)
+	if err != nil {
+		coll.Close()
+	}
+	return coll, links, err
+}
+
+// functions are where kprobes are attached.
+var functions = map[string]string{
+	bpfProgCheckKprobe: "cap_capable", bpfProgOwnCapsetKprobe: "cap_capset", bpfProgOwnPrctlKprobe: "cap_task_prctl",
+}
+
 func attach(coll *ebpf.Collection) (links []link.Link, err error) {
 	defer func() {
 		if err != nil {
@@ -111,7 +174,17 @@ func attach(coll *ebpf.Collection) (links []link.Link, err error) {
 		}
 	}()
 	for name, prog := range coll.Programs {
-		l, err := link.AttachTracing(link.TracingOptions{Program: prog})
+		var l link.Link
+		var err error
+		switch prog.Type() {
+		case ebpf.Kprobe:
+			l, err = link.Kprobe(functions[name], prog, nil)
+		case ebpf.TracePoint:
+			event := tracepoints[name]
+			l, err = link.Tracepoint(event[0], event[1], prog, nil)
+		default:
+			l, err = link.AttachTracing(link.TracingOptions{Program: prog})
+		}
 		if err != nil {
 			return links, fmt.Errorf("attach %s: %w", name, err)
 		}

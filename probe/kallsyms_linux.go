@@ -109,21 +109,29 @@ var wrappers = []string{
 	"sockopt_capable", "sockopt_ns_capable", "bpf_token_capable",
 }
 
+// own are commoncap's functions that ask for themselves. A program at one's entry,
+// or at the end of what one calls, has no wrapper in its stack.
+var own = []string{"cap_capset", "cap_task_prctl"}
+
 // asker names the kernel function that asked, from return addresses with the
 // innermost first; "" if unknown.
 func (s *symbols) asker(stack []uint64) string {
 	inside := false
-	for _, addr := range stack {
+	for i, addr := range stack {
 		if addr == 0 {
 			break
 		}
-		name := s.at(addr - 1)               // the call's own address: a return address may be the next function's
+		name := s.at(addr - 1) // the call's own address: a return address may be the next function's
+		entry := s.at(addr)
+		if i == 0 && (slices.Contains(wrappers, entry) || slices.Contains(own, entry)) {
+			name = entry // a kprobe's own address is no return address
+		}
 		base, _, _ := strings.Cut(name, ".") // compilers append .constprop.0 and the like
 		if slices.Contains(wrappers, base) {
 			inside = true
 			continue
 		}
-		if inside {
+		if inside || slices.Contains(own, base) {
 			return base
 		}
 	}

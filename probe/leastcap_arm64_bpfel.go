@@ -179,7 +179,7 @@ type bpfScope struct {
 	PingHigh   uint32
 	HaveNet    uint32
 	Moved      uint32
-	Pad        uint32
+	Born       uint32
 	Name       [128]uint8
 }
 
@@ -273,19 +273,28 @@ const (
 	bpfMapTasks               = "tasks"
 	bpfProgCheckFexitCap      = "check_fexit_cap"
 	bpfProgCheckFexitSecurity = "check_fexit_security"
+	bpfProgCheckKprobe        = "check_kprobe"
 	bpfProgCheckTp            = "check_tp"
 	bpfProgOnCgroupAttach     = "on_cgroup_attach"
 	bpfProgOnCgroupMkdir      = "on_cgroup_mkdir"
 	bpfProgOnCgroupRmdir      = "on_cgroup_rmdir"
 	bpfProgOnExec             = "on_exec"
 	bpfProgOnExit             = "on_exit"
+	bpfProgOnExitWhole        = "on_exit_whole"
 	bpfProgOnFork             = "on_fork"
 	bpfProgOnSysExit          = "on_sys_exit"
+	bpfProgOnSysExitWhole     = "on_sys_exit_whole"
+	bpfProgOwnCapsetFentry    = "own_capset_fentry"
+	bpfProgOwnCapsetKprobe    = "own_capset_kprobe"
+	bpfProgOwnPrctlFentry     = "own_prctl_fentry"
+	bpfProgOwnPrctlKprobe     = "own_prctl_kprobe"
+	bpfVarCfgOwn              = "cfg_own"
 	bpfVarCfgPcpuHot          = "cfg_pcpu_hot"
 	bpfVarCfgPerCpuOffset     = "cfg_per_cpu_offset"
 	bpfVarCfgPreemptCount     = "cfg_preempt_count"
 	bpfVarCfgSubsys           = "cfg_subsys"
 	bpfVarCfgText             = "cfg_text"
+	bpfVarCfgThreadSize       = "cfg_thread_size"
 	bpfVarChecksSeen          = "checks_seen"
 	bpfVarFlights             = "flights"
 	bpfVarLost                = "lost"
@@ -340,14 +349,21 @@ type bpfSpecs struct {
 type bpfProgramSpecs struct {
 	CheckFexitCap      *ebpf.ProgramSpec `ebpf:"check_fexit_cap"`
 	CheckFexitSecurity *ebpf.ProgramSpec `ebpf:"check_fexit_security"`
+	CheckKprobe        *ebpf.ProgramSpec `ebpf:"check_kprobe"`
 	CheckTp            *ebpf.ProgramSpec `ebpf:"check_tp"`
 	OnCgroupAttach     *ebpf.ProgramSpec `ebpf:"on_cgroup_attach"`
 	OnCgroupMkdir      *ebpf.ProgramSpec `ebpf:"on_cgroup_mkdir"`
 	OnCgroupRmdir      *ebpf.ProgramSpec `ebpf:"on_cgroup_rmdir"`
 	OnExec             *ebpf.ProgramSpec `ebpf:"on_exec"`
 	OnExit             *ebpf.ProgramSpec `ebpf:"on_exit"`
+	OnExitWhole        *ebpf.ProgramSpec `ebpf:"on_exit_whole"`
 	OnFork             *ebpf.ProgramSpec `ebpf:"on_fork"`
 	OnSysExit          *ebpf.ProgramSpec `ebpf:"on_sys_exit"`
+	OnSysExitWhole     *ebpf.ProgramSpec `ebpf:"on_sys_exit_whole"`
+	OwnCapsetFentry    *ebpf.ProgramSpec `ebpf:"own_capset_fentry"`
+	OwnCapsetKprobe    *ebpf.ProgramSpec `ebpf:"own_capset_kprobe"`
+	OwnPrctlFentry     *ebpf.ProgramSpec `ebpf:"own_prctl_fentry"`
+	OwnPrctlKprobe     *ebpf.ProgramSpec `ebpf:"own_prctl_kprobe"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -372,11 +388,13 @@ type bpfMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
+	CfgOwn          *ebpf.VariableSpec `ebpf:"cfg_own"`
 	CfgPcpuHot      *ebpf.VariableSpec `ebpf:"cfg_pcpu_hot"`
 	CfgPerCpuOffset *ebpf.VariableSpec `ebpf:"cfg_per_cpu_offset"`
 	CfgPreemptCount *ebpf.VariableSpec `ebpf:"cfg_preempt_count"`
 	CfgSubsys       *ebpf.VariableSpec `ebpf:"cfg_subsys"`
 	CfgText         *ebpf.VariableSpec `ebpf:"cfg_text"`
+	CfgThreadSize   *ebpf.VariableSpec `ebpf:"cfg_thread_size"`
 	ChecksSeen      *ebpf.VariableSpec `ebpf:"checks_seen"`
 	Flights         *ebpf.VariableSpec `ebpf:"flights"`
 	Lost            *ebpf.VariableSpec `ebpf:"lost"`
@@ -442,11 +460,13 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
+	CfgOwn          *ebpf.Variable `ebpf:"cfg_own"`
 	CfgPcpuHot      *ebpf.Variable `ebpf:"cfg_pcpu_hot"`
 	CfgPerCpuOffset *ebpf.Variable `ebpf:"cfg_per_cpu_offset"`
 	CfgPreemptCount *ebpf.Variable `ebpf:"cfg_preempt_count"`
 	CfgSubsys       *ebpf.Variable `ebpf:"cfg_subsys"`
 	CfgText         *ebpf.Variable `ebpf:"cfg_text"`
+	CfgThreadSize   *ebpf.Variable `ebpf:"cfg_thread_size"`
 	ChecksSeen      *ebpf.Variable `ebpf:"checks_seen"`
 	Flights         *ebpf.Variable `ebpf:"flights"`
 	Lost            *ebpf.Variable `ebpf:"lost"`
@@ -463,28 +483,42 @@ type bpfVariables struct {
 type bpfPrograms struct {
 	CheckFexitCap      *ebpf.Program `ebpf:"check_fexit_cap"`
 	CheckFexitSecurity *ebpf.Program `ebpf:"check_fexit_security"`
+	CheckKprobe        *ebpf.Program `ebpf:"check_kprobe"`
 	CheckTp            *ebpf.Program `ebpf:"check_tp"`
 	OnCgroupAttach     *ebpf.Program `ebpf:"on_cgroup_attach"`
 	OnCgroupMkdir      *ebpf.Program `ebpf:"on_cgroup_mkdir"`
 	OnCgroupRmdir      *ebpf.Program `ebpf:"on_cgroup_rmdir"`
 	OnExec             *ebpf.Program `ebpf:"on_exec"`
 	OnExit             *ebpf.Program `ebpf:"on_exit"`
+	OnExitWhole        *ebpf.Program `ebpf:"on_exit_whole"`
 	OnFork             *ebpf.Program `ebpf:"on_fork"`
 	OnSysExit          *ebpf.Program `ebpf:"on_sys_exit"`
+	OnSysExitWhole     *ebpf.Program `ebpf:"on_sys_exit_whole"`
+	OwnCapsetFentry    *ebpf.Program `ebpf:"own_capset_fentry"`
+	OwnCapsetKprobe    *ebpf.Program `ebpf:"own_capset_kprobe"`
+	OwnPrctlFentry     *ebpf.Program `ebpf:"own_prctl_fentry"`
+	OwnPrctlKprobe     *ebpf.Program `ebpf:"own_prctl_kprobe"`
 }
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
 		p.CheckFexitCap,
 		p.CheckFexitSecurity,
+		p.CheckKprobe,
 		p.CheckTp,
 		p.OnCgroupAttach,
 		p.OnCgroupMkdir,
 		p.OnCgroupRmdir,
 		p.OnExec,
 		p.OnExit,
+		p.OnExitWhole,
 		p.OnFork,
 		p.OnSysExit,
+		p.OnSysExitWhole,
+		p.OwnCapsetFentry,
+		p.OwnCapsetKprobe,
+		p.OwnPrctlFentry,
+		p.OwnPrctlKprobe,
 	)
 }
 

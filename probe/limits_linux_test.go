@@ -193,7 +193,9 @@ func TestFlood(t *testing.T) {
 	if c := evidence(t, r, caps.SysAdmin, usage.Denied, "sethostname"); c.Count != 8 || c.Failed != 8 || c.Errno != "EPERM" {
 		t.Errorf("got %+v, want 8 denied and failed", c)
 	}
-	if missed, err := s.p.Missed(); err != nil || missed > 0 {
+	// Where the kernel preempts itself some program may have been: what the record
+	// needs of it was not.
+	if missed, err := s.p.Missed(); err != nil || missed > 0 && !probe.Preempts() {
 		t.Errorf("programs missed %d events, %v", missed, err)
 	}
 	if after-before < n || r.ChecksSeen < n {
@@ -217,7 +219,7 @@ func TestFirstAtOnce(t *testing.T) {
 
 // TestClose: no program and no map stays.
 func TestClose(t *testing.T) {
-	testenv.Need(t, testenv.Root, testenv.BPF, testenv.Command("gcc"))
+	testenv.Need(t, testenv.Root, testenv.BPF, testenv.MadeBy("gcc", "workload"))
 	var objects map[string]func() (bool, error)
 	t.Run("use", func(t *testing.T) {
 		p := ownProbe(t, nil)
@@ -355,7 +357,7 @@ func median(v []float64) float64 {
 // sethostname is the cheapest such call, and sys_admin the dearest check, since
 // its kernel stack is looked at.
 func BenchmarkCheck(b *testing.B) {
-	testenv.Need(b, testenv.Root, testenv.BPF, testenv.Command("gcc"))
+	testenv.Need(b, testenv.Root, testenv.BPF, testenv.MadeBy("gcc", "workload"))
 	const calls, rounds = 200_000, 7
 	for _, call := range []string{"setgid", "sethostname"} {
 		b.Run(call, func(b *testing.B) {
@@ -387,7 +389,7 @@ func BenchmarkCheck(b *testing.B) {
 
 // BenchmarkFlood is a million checks by four threads, of which none is lost.
 func BenchmarkFlood(b *testing.B) {
-	testenv.Need(b, testenv.Root, testenv.BPF, testenv.Command("gcc"))
+	testenv.Need(b, testenv.Root, testenv.BPF, testenv.MadeBy("gcc", "workload"))
 	const n, threads = 1_000_000, 4
 	var without, with []float64
 	for range b.N {

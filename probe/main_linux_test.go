@@ -60,8 +60,8 @@ var shared struct {
 
 func theProbe(t testing.TB) *probe.Probe {
 	t.Helper()
-	testenv.Need(t, testenv.Root, testenv.BPF, testenv.Command("gcc"))
-	shared.once.Do(func() { shared.p, shared.err = probe.Open(probe.Options{}) })
+	testenv.Need(t, testenv.Root, testenv.BPF, testenv.MadeBy("gcc", "workload"))
+	shared.once.Do(func() { shared.p, shared.err = probe.Open(probe.Options{Hook: os.Getenv(testenv.HookVar)}) })
 	if shared.err != nil {
 		t.Fatal(shared.err)
 	}
@@ -71,8 +71,8 @@ func theProbe(t testing.TB) *probe.Probe {
 // ownProbe is one with limits, for this test alone.
 func ownProbe(t testing.TB, limits map[string]uint32) *probe.Probe {
 	t.Helper()
-	testenv.Need(t, testenv.Root, testenv.BPF, testenv.Command("gcc"))
-	p, err := probe.Open(probe.Options{Limits: limits})
+	testenv.Need(t, testenv.Root, testenv.BPF, testenv.MadeBy("gcc", "workload"))
+	p, err := probe.Open(probe.Options{Limits: limits, Hook: os.Getenv(testenv.HookVar)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,6 +89,9 @@ var built struct {
 // program compiles testdata/NAME.c, statically, so that it runs anywhere.
 func program(t testing.TB, name string) string {
 	t.Helper()
+	if path, ok := testenv.Prebuilt(name); ok {
+		return path
+	}
 	built.once.Do(func() {
 		if built.dir, built.err = os.MkdirTemp("", "leastcap-probe-"); built.err != nil {
 			return

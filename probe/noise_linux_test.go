@@ -28,7 +28,8 @@ func TestMemoryAccounting(t *testing.T) {
 			sets := r.All()
 			wantSet(t, "granted", sets.Granted, 0)
 			wantSet(t, "denied", sets.Denied, 0)
-			if c.set.Has(caps.SysAdmin) {
+			// Elsewhere the compiler may have put the question inline: no noise, then.
+			if c.set.Has(caps.SysAdmin) && theProbe(t).Hook() == "tp_btf/cap_capable" {
 				wantIn(t, "a plain trace without the set-up", sets.PlainOwn, caps.SysAdmin)
 				if r.ChecksSeen < 1000 {
 					t.Errorf("only %d checks were seen", r.ChecksSeen)

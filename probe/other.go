@@ -11,7 +11,10 @@ import (
 )
 
 // Options change how the probe is loaded.
-type Options struct{ Limits map[string]uint32 }
+type Options struct {
+	Limits map[string]uint32
+	Hook   string
+}
 
 // Probe exists on Linux only.
 type Probe struct{}
@@ -37,3 +40,15 @@ func (*Watch) SetPhase(usage.Phase) error            { return errors.ErrUnsuppor
 func (*Watch) Identities() ([]usage.Identity, error) { return nil, errors.ErrUnsupported }
 func (*Watch) Record() (*usage.Record, error)        { return nil, errors.ErrUnsupported }
 func (*Watch) End()                                  {}
+
+// Hooks is empty.
+func Hooks() []string { return nil }
+
+// Survey fails as Open does.
+func Survey() ([]Way, string, error) {
+	_, err := Open(Options{})
+	return nil, "", err
+}
+
+// Preempts is false.
+func Preempts() bool { return false }

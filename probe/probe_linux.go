@@ -23,6 +23,8 @@ type Options struct {
 	// Limits overrides maps' sizes in entries, by the names of
 	// bpf/leastcap.bpf.c; tests use it to make maps overflow.
 	Limits map[string]uint32
+	// Hook is the way in to use, one of [Hooks]; empty for the first that works.
+	Hook string
 }
 
 // Probe is the loaded programs. Its methods may be called concurrently.
@@ -30,6 +32,7 @@ type Probe struct {
 	coll      *ebpf.Collection
 	links     []link.Link
 	way       way
+	lossy     bool // programs may be preempted, see preempt_linux.go
 	hierarchy proc.Hierarchy
 	symbols   *symbols
 	syscalls  *arch.Info
@@ -50,6 +53,10 @@ func Open(o Options) (*Probe, error) {
 }
 
 func open(o Options) (_ *Probe, err error) {
+	allowed, err := named(o.Hook)
+	if err != nil {
+		return nil, err
+	}
 	if err := preflight(); err != nil {
 		return nil, err
 	}
@@ -77,7 +84,7 @@ func open(o Options) (_ *Probe, err error) {
 	if err := p.configure(spec, o); err != nil {
 		return nil, err
 	}
-	if p.coll, p.links, p.way, err = load(spec); err != nil {
+	if p.coll, p.links, p.way, p.lossy, err = load(spec, allowed); err != nil {
 		return nil, err
 	}
 	if err := p.describeCalls(); err != nil {
@@ -141,7 +148,9 @@ func (p *Probe) configure(spec *ebpf.CollectionSpec, o Options) error {
 		text[len(advisers)] = [2]uint64{from, to}
 	}
 	for name, value := range map[string]any{
-		bpfVarCfgSubsys:       subsys,
+		bpfVarCfgSubsys: subsys,
+		// arch/x86/include/asm/page_64_types.h, arch/arm64/include/asm/memory.h: THREAD_SIZE
+		bpfVarCfgThreadSize:   uint32(max(16<<10, os.Getpagesize())),
 		bpfVarCfgText:         text,
 		bpfVarCfgPerCpuOffset: p.symbols.data["__per_cpu_offset"],
 		bpfVarCfgPreemptCount: p.symbols.data["__preempt_count"],

@@ -382,12 +382,57 @@ func TestIsPath(t *testing.T) {
 }
 
 func TestWaysInOrder(t *testing.T) {
-	var names []string
-	for _, w := range ways {
-		names = append(names, w.name)
+	names := func(vs []variant) (out []string) {
+		for _, v := range vs {
+			name := v.name
+			if v.whole {
+				name += ", whole"
+			}
+			out = append(out, name)
+		}
+		return out
 	}
 	// commoncap's own questions never pass security_capable().
-	if want := []string{"tp_btf/cap_capable", "fexit/cap_capable", "fexit/security_capable"}; !slices.Equal(names, want) {
-		t.Errorf("got %v, want %v", names, want)
+	plain := []string{"tp_btf/cap_capable", "fexit/cap_capable", "fexit/security_capable", "kprobe/cap_capable"}
+	if got := names(variants(ways, false)); !slices.Equal(got, plain) {
+		t.Errorf("got %v, want %v", got, plain)
+	}
+	if !slices.Equal(Hooks(), plain) {
+		t.Errorf("Hooks gives %v, want %v", Hooks(), plain)
+	}
+	preempted := append([]string{"kprobe/cap_capable, whole", "tp_btf/cap_capable, whole", "fexit/cap_capable, whole", "fexit/security_capable, whole"}, plain...)
+	if got := names(variants(ways, true)); !slices.Equal(got, preempted) {
+		t.Errorf("got %v, want %v", got, preempted)
+	}
+	if _, err := named("nonesuch"); err == nil {
+		t.Error("an unknown way in was taken")
+	}
+	if one, err := named("fexit/cap_capable"); err != nil || len(one) != 1 || one[0].name != "fexit/cap_capable" {
+		t.Errorf("got %v, %v", one, err)
+	}
+}
+
+func TestPreempts(t *testing.T) {
+	const none, lazy = "# CONFIG_PREEMPT is not set\nCONFIG_PREEMPT_NONE=y\n", "# CONFIG_PREEMPT_NONE is not set\nCONFIG_PREEMPT_LAZY=y\n"
+	const dynamic = "#1 SMP PREEMPT_DYNAMIC Debian 6.12.95-1"
+	for _, c := range []struct {
+		version, modes, cmdline, config string
+		want                            bool
+	}{
+		{"#1 SMP Debian 5.10.223-1", "", "", lazy, false},
+		{"#1 SMP PREEMPT_RT Debian 6.1.176-1", "", "", none, true},
+		{"#1 SMP PREEMPT x", "", "", "", true},
+		{dynamic, "none (voluntary) full lazy\n", "preempt=full", lazy, false},
+		{dynamic, "none voluntary (full)", "", none, true},
+		{dynamic, "full (lazy)\n", "", lazy, true},
+		{dynamic, "", "", "", true},
+		{dynamic, "", "quiet", none, false},
+		{dynamic, "", "quiet preempt=full", none, true},
+		{dynamic, "", "preempt=voluntary quiet", lazy, false},
+		{dynamic, "", "", lazy, true},
+	} {
+		if got := preempts(c.version, c.modes, c.cmdline, c.config); got != c.want {
+			t.Errorf("%+v: got %t", c, got)
+		}
 	}
 }

@@ -24,6 +24,12 @@ func (r *profileReport) drop() {
 	}
 	r.section("DROP", about)
 
+	if r.unaided() {
+		r.blank()
+		r.para(span{}, 2, span{"it works without; whether it used them is not known", faint})
+		r.byDanger(gone)
+		return
+	}
 	used := gone.Minus(r.Unused)
 	for _, c := range catalog.ByDanger(used) {
 		r.blank()
@@ -39,6 +45,9 @@ func (r *profileReport) drop() {
 		r.byDanger(unused)
 	}
 }
+
+// unaided says that nothing of the kernel's checks was seen.
+func (r *profileReport) unaided() bool { return r.Hook == "none" }
 
 // spared is a capability that was used and can go all the same.
 func (r *profileReport) spared(c caps.Cap) {

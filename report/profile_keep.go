@@ -132,7 +132,11 @@ func (r *profileReport) evidence(f usage.Finding) {
 		lines++
 	}
 	if lines == 0 && slices.Contains(f.Reasons, "trial") {
-		r.line("found", text("no check for it was seen; only the run without it told"))
+		found := "no check for it was seen; only the run without it told"
+		if r.unaided() {
+			found = "by the run without it alone"
+		}
+		r.line("found", text(found))
 	}
 }
 

@@ -52,6 +52,9 @@ col bsdextrautils
 /usr/share/bash-completion/bash_completion bash-completion
 systemd-analyze systemd
 busybox busybox-static
+qemu-system-x86_64 qemu-system-x86
+cpio cpio
+xz xz-utils
 '
 
 [ "${1:-}" != build ] || needs=$build_needs

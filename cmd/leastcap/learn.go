@@ -39,6 +39,7 @@ type learnFlags struct {
 	engine  string
 	image   string
 	rootfs  string
+	hook    string
 }
 
 func newLearn(stdout, stderr io.Writer) *cobra.Command {
@@ -72,6 +73,11 @@ replaced by new, empty ones, and the second start finds what the first left.
 In all cases every process must end up with the same identity (user, groups,
 no_new_privs, seccomp, root) as today.
 
+Where the kernel's checks cannot be watched (no root, Docker Desktop, a managed host: see
+leastcap doctor) a container's set is found by trials alone, in groups. Then a service
+needs a --check, nothing is known of why, and the result is called incomplete. --hook
+none does so anywhere.
+
 What is proven of a container is kept for leastcap run, by image, command and user, in
 /var/lib/leastcap/profiles (without root in ~/.local/state/leastcap/profiles), or in the
 directory that LEASTCAP_PROFILES names.
@@ -102,6 +108,7 @@ directory that LEASTCAP_PROFILES names.
 	fl.StringVar(&f.engine, "engine", "", "run a docker line on another: embedded, or api, the Engine API at DOCKER_HOST (default: the line's own command)")
 	fl.StringVar(&f.image, "image", "", "run this image on the embedded runtime: a name, an OCI layout, an archive")
 	fl.StringVar(&f.rootfs, "rootfs", "", "run the root file system in this directory on the embedded runtime")
+	fl.StringVar(&f.hook, "hook", "", "the way in to the kernel's checks, one of leastcap doctor's, or none: trials alone (default: the first that works)")
 	fl.StringVarP(&f.output, "output", "o", "text", "text, json (the profile) or flags")
 	fl.StringVar(&f.profile, "profile", "", "write the profile to this file")
 	fl.BoolVar(&f.noSave, "no-save", false, "do not keep what is proven for leastcap run")
@@ -143,6 +150,9 @@ func (f *learnFlags) validate(args []string, changed func(flag string) bool) err
 	case "text", "json", "flags":
 	default:
 		return &usageError{fmt.Errorf("--output %q is not known", f.output), "use text, json or flags"}
+	}
+	if f.hook == learn.HookNone && f.opts.ObserveOnly {
+		return &usageError{errors.New("--hook none and --observe-only contradict each other"), "leave one of them out: nothing would be seen, and nothing tried"}
 	}
 	switch learn.Keep(f.keep) {
 	case learn.KeepAuto, learn.KeepRequired, learn.KeepUsed:
@@ -278,19 +288,19 @@ func (f *learnFlags) run(ctx context.Context, stdout, stderr io.Writer, args []s
 		}
 		workload, line = w, w.Line()
 	}
-	p, err := probe.Open(probe.Options{})
+	o, hierarchy, done, err := f.observe(stderr, isContainer)
 	if err != nil {
 		return err
 	}
-	defer p.Close()
+	defer done()
 	if !isContainer {
-		if workload, err = host.New(args, f.user, p.Hierarchy()); err != nil {
+		if workload, err = host.New(args, f.user, hierarchy); err != nil {
 			return err
 		}
 	}
 	progress := newProgress(stderr, !f.quiet)
 	defer progress.Close() // also after a panic
-	profile, err := learn.Run(ctx, workload, observer{p}, f.opts, progress.Event)
+	profile, err := learn.Run(ctx, workload, o, f.opts, progress.Event)
 	progress.Close()
 	if err != nil {
 		return err
@@ -323,6 +333,35 @@ func (f *learnFlags) run(ctx context.Context, stdout, stderr io.Writer, args []s
 		return status(exitFindings)
 	}
 	return nil
+}
+
+// observe opens the way in that is asked for, or the best there is. Where there is none
+// a container is learned by trials alone; a host command needs root for its cgroup, and
+// who is root has a way in or asks for none.
+func (f *learnFlags) observe(stderr io.Writer, container bool) (learn.Observer, proc.Hierarchy, func(), error) {
+	if f.hook != learn.HookNone {
+		p, err := probe.Open(probe.Options{Hook: f.hook})
+		if err == nil {
+			return observer{p}, p.Hierarchy(), p.Close, nil
+		}
+		if h := (*probe.HookError)(nil); errors.As(err, &h) {
+			return nil, proc.Hierarchy{}, nil, &usageError{fmt.Errorf("--hook %q is not known", h.Name),
+				"use " + strings.Join(append(probe.Hooks(), learn.HookNone), ", ")}
+		}
+		if f.hook != "" || !container || f.opts.ObserveOnly || !errors.Is(err, probe.ErrUnavailable) {
+			return nil, proc.Hierarchy{}, nil, err
+		}
+		say(stderr, "warning: %v", err)
+		say(stderr, "warning: so the set is found by trials alone, and there will be no evidence; leastcap doctor says what would improve it")
+	}
+	h, err := proc.FindHierarchy()
+	if err != nil {
+		if !container {
+			return nil, h, nil, err
+		}
+		return learn.Unaided{}, h, func() {}, nil
+	}
+	return learn.Unaided{Hierarchy: &h}, h, func() {}, nil
 }
 
 func (f *learnFlags) print(stdout io.Writer, p *usage.Profile) error {

@@ -170,6 +170,8 @@ func sortOut(err error) (text, hint string, code int) {
 		return text, unseen.Hint, exitBlind
 	case errors.As(err, &eng):
 		return text, eng.Hint, exitUsage
+	case errors.Is(err, learn.ErrNeedsCheck):
+		return text, "give a --check that tells whether it works", exitUsage
 	case errors.Is(err, learn.ErrUnseen):
 		return text, "leastcap has to run on the machine (and in the virtual machine, with Docker Desktop) that runs the containers", exitBlind
 	case errors.Is(err, learn.ErrTimeLimit):

@@ -45,6 +45,7 @@ take the rest away.
 	root.AddCommand(newAtomic(stdout, stderr))
 	root.AddCommand(newImage(stdout, stderr))
 	root.AddCommand(newProfile(stdout, stderr))
+	root.AddCommand(newDoctor(stdout))
 	root.AddCommand(newMan(stdout))
 	completeFlags(root)
 	return root

@@ -16,6 +16,7 @@ import (
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/engine"
 	"github.com/leastcap/leastcap/engine/line"
+	"github.com/leastcap/leastcap/engine/rules"
 	"github.com/leastcap/leastcap/proc"
 	"github.com/leastcap/leastcap/usage"
 )
@@ -77,6 +78,21 @@ func (w *Workload) Line() *Line { return w.line }
 
 // Privileged implements [engine.Workload].
 func (w *Workload) Privileged() bool { return w.line.Privileged() }
+
+// Today gives what the engine gives the line, by the engine's rules. A user that the
+// image names does not change the bounding set.
+func (w *Workload) Today() (caps.Set, error) {
+	name := w.line.Engine
+	if name == "nerdctl" {
+		name = "docker" // pkg/cmd/container/run_security_linux.go: the same rules
+	}
+	r, err := rules.For(name)
+	if err != nil {
+		return 0, err
+	}
+	result, err := r.Apply(rules.Request{Add: w.line.CapAdd(), Drop: w.line.CapDrop(), Privileged: w.line.Privileged(), User: w.line.User()})
+	return result.Runtime.Bounding, err
+}
 
 // Persistent implements [engine.Workload]: anonymous volumes are new in every
 // run, all others stay, unless named ones are to be fresh.

@@ -24,6 +24,7 @@ import (
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/engine"
 	"github.com/leastcap/leastcap/engine/bundle"
+	"github.com/leastcap/leastcap/engine/rules"
 	"github.com/leastcap/leastcap/proc"
 	"github.com/leastcap/leastcap/usage"
 )
@@ -65,6 +66,16 @@ func (w *Workload) Inspect(context.Context) (usage.Subject, error) { return w.Su
 
 // Privileged implements [engine.Workload].
 func (w *Workload) Privileged() bool { return w.Container.Privileged }
+
+// Today gives what Docker gives the container, by its rules; Podman's socket gives less.
+func (w *Workload) Today() (caps.Set, error) {
+	r, err := rules.For("docker")
+	if err != nil {
+		return 0, err
+	}
+	result, err := r.Apply(rules.Request{Add: w.CapAdd, Drop: w.CapDrop, Privileged: w.Container.Privileged, User: w.Container.User})
+	return result.Runtime.Bounding, err
+}
 
 // Persistent implements [engine.Workload].
 func (w *Workload) Persistent(fresh bool) bool { return w.Container.Persistent(fresh) }

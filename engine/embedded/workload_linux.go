@@ -44,6 +44,9 @@ func (w *Workload) Inspect(context.Context) (usage.Subject, error) { return w.Su
 // Privileged implements [engine.Workload].
 func (w *Workload) Privileged() bool { return w.Container.Privileged }
 
+// Today is what the container has by Docker's rules.
+func (w *Workload) Today() (caps.Set, error) { return w.Baseline.Bounding, nil }
+
 // Persistent implements [engine.Workload]: what is not new in every run.
 func (w *Workload) Persistent(fresh bool) bool { return w.Container.Persistent(fresh) }
 

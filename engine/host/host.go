@@ -182,3 +182,6 @@ func (w *Workload) Clean(context.Context) error {
 	}
 	return errors.Join(errs...)
 }
+
+// Today is what the command has when it is not reduced: all that leastcap has.
+func (w *Workload) Today() (caps.Set, error) { return w.baseline, nil }

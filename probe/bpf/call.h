@@ -48,6 +48,14 @@ static __always_inline bool is_compat(struct task_struct *task)
 #endif
 }
 
+/* arch/x86/include/asm/processor.h and arch/arm64/include/asm/processor.h: task_pt_regs() */
+static __always_inline struct pt_regs *user_regs(struct task_struct *task)
+{
+	if (bpf_core_enum_value_exists(enum bpf_func_id___known, BPF_FUNC_task_pt_regs___known))
+		return (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	return READ(task, stack) + cfg_thread_size - bpf_core_type_size(struct pt_regs);
+}
+
 /*
  * On x86 an exception leaves its error code where the system call's number
  * stands. A system call in progress has ax preset to -ENOSYS
@@ -57,7 +65,7 @@ static __always_inline struct call current_call(struct task_struct *task)
 {
 	struct call c = { .nr = -1, .slot = SLOT_CHECK };
 
-	c.regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	c.regs = user_regs(task);
 	if (!c.regs)
 		return c;
 #if defined(__TARGET_ARCH_x86)

@@ -90,6 +90,12 @@ static __always_inline int decided_by(const struct cred *cred, struct user_names
 	return -1;
 }
 
+/* Is it one of the two calls whose questions commoncap asks itself, past security_capable()? */
+static __always_inline bool is_own(struct call *c, struct sysinfo *si)
+{
+	return si && (si->special == SPECIAL_CAPSET || (si->special == SPECIAL_PRCTL && arg(c->regs, 0) == PR_SET_SECUREBITS));
+}
+
 /* What a system call returns belongs to each check that it was denied. */
 static __always_inline void follow(__u32 tid, struct evidence_key *key)
 {
@@ -116,7 +122,8 @@ static __always_inline void follow(__u32 tid, struct evidence_key *key)
 	lose(LOST_INFLIGHT);
 }
 
-static __always_inline int on_check(void *ctx, const struct cred *cred, struct user_namespace *target, __u32 cap, int ret)
+static __always_inline int check_in(void *ctx, __u32 slot, const struct cred *cred, struct user_namespace *target, __u32 cap,
+				    int ret)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
 	const struct cred *real;
@@ -145,7 +152,7 @@ static __always_inline int on_check(void *ctx, const struct cred *cred, struct u
 
 	id = bpf_get_current_pid_tgid();
 	t = mark_of((__u32)id, id >> 32);
-	if (t && t->state == TASK_SETUP)
+	if ((t && t->state == TASK_SETUP) || is_early(scope, t))
 		return 0;
 	if (!ret)
 		count(sum, KIND_PLAIN_OWN, cap);
@@ -153,6 +160,7 @@ static __always_inline int on_check(void *ctx, const struct cred *cred, struct u
 		return 0;
 
 	c = current_call(task);
+	c.slot = slot;
 	si = sysinfo_of(&c);
 	real = READ(task, real_cred);
 	if (cred != real) {
@@ -176,6 +184,8 @@ static __always_inline int on_check(void *ctx, const struct cred *cred, struct u
 		return 0;
 	if (cap == CAP_SETPCAP && si && si->special == SPECIAL_CAPSET && !setpcap_matters(task, &c))
 		return 0;
+	if (cfg_own && slot == SLOT_CHECK && cap == CAP_SETPCAP && is_own(&c, si))
+		return 0; /* ask_own() counts it */
 	if (t && t->state == TASK_LAUNCH && own_descriptors(ctx, cap))
 		return 0;
 	if (in_interrupt(task))
@@ -203,6 +213,11 @@ static __always_inline int on_check(void *ctx, const struct cred *cred, struct u
 	if (ret && c.nr >= 0)
 		follow((__u32)id, &key);
 	return 0;
+}
+
+static __always_inline int on_check(void *ctx, const struct cred *cred, struct user_namespace *target, __u32 cap, int ret)
+{
+	return check_in(ctx, SLOT_CHECK, cred, target, cap, ret);
 }
 
 #endif

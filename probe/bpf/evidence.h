@@ -6,16 +6,26 @@
 #include "call.h"
 #include "scope.h"
 
-/* Not static: a global function is verified once, and not again at each call. */
-__noinline int walk_path(struct walk *w, __u64 vfsmnt, __u64 leaf)
+/* Which of a program's scratch gets a path. */
+enum walk_of { WALK_EVIDENCE, WALK_EXE, WALK_ROOT };
+
+/*
+ * Not static: a global function is verified once, and not again at each call.
+ * Its arguments are numbers, since before 5.12 it may not have pointers
+ * (kernel/bpf/btf.c btf_prepare_func_args()).
+ */
+__noinline int walk_path(__u32 slot, __u32 of, __u64 vfsmnt, __u64 leaf)
 {
 	struct mount *mnt = container_of((struct vfsmount *)vfsmnt, struct mount, mnt);
 	struct dentry *dentry = (struct dentry *)leaf;
+	struct scratch *s = scratch(slot);
 	/* In memory: a length in a register multiplies what the verifier follows. */
 	volatile __u32 *len;
+	struct walk *w;
 
-	if (!w)
+	if (!s)
 		return 0;
+	w = of == WALK_EXE ? &s->exe.walk : of == WALK_ROOT ? &s->id.root : &s->ev.walk;
 	len = &w->len;
 	*len = 0;
 	w->truncated = 1;
@@ -62,7 +72,7 @@ static __always_inline struct file *file_of(struct task_struct *task, __u64 fd)
 	return f;
 }
 
-static __always_inline void walk_fd(struct walk *w, struct task_struct *task, __s32 fd)
+static __always_inline void walk_fd(__u32 slot, struct task_struct *task, __s32 fd)
 {
 	struct vfsmount *mnt;
 	struct dentry *dentry;
@@ -79,11 +89,11 @@ static __always_inline void walk_fd(struct walk *w, struct task_struct *task, __
 		dentry = READ(f, f_path.dentry);
 	}
 	if (mnt && dentry)
-		walk_path(w, (__u64)mnt, (__u64)dentry);
+		walk_path(slot, WALK_EVIDENCE, (__u64)mnt, (__u64)dentry);
 }
 
 static __always_inline void fill_path(struct evidence *ev, struct sockaddr_any *sa, struct task_struct *task,
-				      struct sysinfo *si)
+				      struct sysinfo *si, __u32 slot)
 {
 	__u64 *args = ev->args;
 
@@ -105,13 +115,13 @@ static __always_inline void fill_path(struct evidence *ev, struct sockaddr_any *
 		if (ev->path[0] == '/')
 			return;
 		if (si->dirfd)
-			walk_fd(&ev->walk, task, si->dirfd == 1 ? args[0] : si->dirfd == 2 ? args[1] : args[2]);
+			walk_fd(slot, task, si->dirfd == 1 ? args[0] : si->dirfd == 2 ? args[1] : args[2]);
 		else
-			walk_fd(&ev->walk, task, AT_FDCWD);
+			walk_fd(slot, task, AT_FDCWD);
 		return;
 	}
 	if (si->fd)
-		walk_fd(&ev->walk, task, (__u32)(si->fd == 1 ? args[0] : args[1]));
+		walk_fd(slot, task, (__u32)(si->fd == 1 ? args[0] : args[1]));
 }
 
 static __noinline int note(void *ctx, struct evidence_key *key, struct call *c, struct sysinfo *si)
@@ -161,7 +171,7 @@ static __noinline int note(void *ctx, struct evidence_key *key, struct call *c, 
 #pragma clang loop unroll(full)
 		for (int i = 0; i < 6; i++)
 			ev->args[i] = arg(c->regs, i);
-		fill_path(ev, &s->sa, task, si);
+		fill_path(ev, &s->sa, task, si, c->slot);
 	}
 	ev->nstack = bpf_get_stack(ctx, ev->stack, sizeof(ev->stack), 0);
 	if (!bpf_map_update_elem(&evidences, key, ev, BPF_NOEXIST))

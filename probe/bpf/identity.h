@@ -62,7 +62,7 @@ static __noinline int identify(struct task_struct *task, struct task *t, bool ex
 	id->tgid = READ(task, tgid);
 	bpf_probe_read_kernel_str(id->comm, sizeof(id->comm), &task->comm);
 	if (root)
-		walk_path(&id->root, (__u64)READ(task, fs, root.mnt), (__u64)root);
+		walk_path(slot, WALK_ROOT, (__u64)READ(task, fs, root.mnt), (__u64)root);
 	if (bpf_map_update_elem(&identities, &key, id, BPF_NOEXIST) && !bpf_map_lookup_elem(&identities, &key))
 		lose(LOST_IDENTITIES);
 	return 0;

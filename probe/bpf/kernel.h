@@ -40,6 +40,7 @@ enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2 };
 #define CAP_SYS_ADMIN 21
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
 #define PR_CAPBSET_DROP 24    /* include/uapi/linux/prctl.h */
+#define PR_SET_SECUREBITS 28
 #define PR_CAP_AMBIENT 47
 #define PR_CAP_AMBIENT_RAISE 2
 #define AF_UNIX 1
@@ -86,6 +87,7 @@ struct cred {
 	kernel_cap_t cap_inheritable, cap_permitted, cap_effective, cap_bset, cap_ambient;
 	struct user_namespace *user_ns;
 	struct group_info *group_info;
+	unsigned securebits;
 };
 
 struct kernfs_node { const char *name; __u64 id; };
@@ -171,6 +173,13 @@ struct task_struct {
 	struct nsproxy *nsproxy;
 	struct seccomp seccomp;
 	unsigned long atomic_flags;
+	void *stack;
+};
+
+/* Which helpers this kernel has. */
+enum bpf_func_id___known {
+	BPF_FUNC_get_current_task_btf___known = 158, /* since 5.11 */
+	BPF_FUNC_task_pt_regs___known = 175,         /* since 5.15 */
 };
 
 struct linux_binprm { struct file *file; const char *filename; };

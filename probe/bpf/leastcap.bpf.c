@@ -2,7 +2,7 @@
 /*
  * Which capability checks show a need of the workload itself.
  *
- * Every way in to the kernel's checks (tp_btf/cap_capable, fexit programs)
+ * Every way in to the kernel's checks (tp_btf/cap_capable, fexit programs, a kprobe)
  * ends in on_check() of check.h. Sets are aggregated here, in counters per
  * scope, phase and capability, so that load cannot lose one; what crosses to
  * user space as events is only a hint to read an executable's file capabilities
@@ -10,6 +10,7 @@
  */
 #include "check.h"
 #include "identity.h"
+#include "kprobe.h"
 #include "silent.h"
 
 /* The kernel knows no name for "GPL-2.0 OR Apache-2.0" (include/linux/license.h). */
@@ -40,6 +41,44 @@ int BPF_PROG(check_fexit_cap, const struct cred *cred, struct user_namespace *ns
 	return on_check(ctx, cred, ns, cap, ret);
 }
 
+/* The parameter after the capability differs (audit, then opts since 5.1) and is not read. */
+SEC("kprobe/cap_capable")
+int check_kprobe(struct pt_regs *ctx)
+{
+	const struct cred *cred = (const struct cred *)PARAM1(ctx);
+	struct user_namespace *ns = (struct user_namespace *)PARAM2(ctx);
+	__u64 cg = own_scope();
+
+	if (!bpf_map_lookup_elem(&scopes, &cg))
+		return 0;
+	return on_check(ctx, cred, ns, PARAM3(ctx), verdict_of(cred, ns, PARAM3(ctx)));
+}
+
+/* What commoncap asks itself, for the ways in that do not see it. */
+SEC("fentry/cap_capset")
+int BPF_PROG(own_capset_fentry)
+{
+	return ask_own(ctx);
+}
+
+SEC("fentry/cap_task_prctl")
+int BPF_PROG(own_prctl_fentry)
+{
+	return ask_own(ctx);
+}
+
+SEC("kprobe/cap_capset")
+int own_capset_kprobe(void *ctx)
+{
+	return ask_own(ctx);
+}
+
+SEC("kprobe/cap_task_prctl")
+int own_prctl_kprobe(void *ctx)
+{
+	return ask_own(ctx);
+}
+
 /* ---- scopes come and go ---- */
 
 SEC("tp_btf/cgroup_mkdir")
@@ -57,6 +96,7 @@ int BPF_PROG(on_cgroup_mkdir, struct cgroup *cgrp, const char *path)
 	s->scope.parent = parent;
 	s->scope.level = READ(cgrp, level);
 	s->scope.port_start = -1;
+	s->scope.born = 1;
 	bpf_probe_read_kernel_str(s->scope.name, NAME_LEN, READ(cgrp, kn, name));
 	up = bpf_map_lookup_elem(&scopes, &parent);
 	if (up) {
@@ -192,6 +232,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	struct task mark = {};
 	struct inode *inode;
 	struct exec_event *ev;
+	struct scope *scope;
 	struct scratch *s;
 	struct file *file;
 	struct task *t;
@@ -199,9 +240,12 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	bool first = false;
 
 	key.scope = scope_of(task);
-	if (!bpf_map_lookup_elem(&scopes, &key.scope))
+	scope = bpf_map_lookup_elem(&scopes, &key.scope);
+	if (!scope)
 		return 0;
 	t = mark_of(old, tid);
+	if (is_early(scope, t))
+		return 0;
 	if (t) {
 		if (t->state == TASK_SETUP)
 			return 0; /* the runtime executes a copy of itself */
@@ -235,7 +279,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 		s->exe.tgid = READ(task, tgid);
 		s->exe.uid = READ(task, real_cred, uid.val);
 		bpf_probe_read_kernel_str(s->exe.comm, sizeof(s->exe.comm), &task->comm);
-		walk_path(&s->exe.walk, (__u64)READ(file, f_path.mnt), (__u64)READ(file, f_path.dentry));
+		walk_path(SLOT_EXEC, WALK_EXE, (__u64)READ(file, f_path.mnt), (__u64)READ(file, f_path.dentry));
 		if (bpf_map_update_elem(&exes, &key, &s->exe, BPF_NOEXIST) && !bpf_map_lookup_elem(&exes, &key))
 			lose(LOST_EXES);
 		first = true;
@@ -254,8 +298,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	return 0;
 }
 
-SEC("tp_btf/sched_process_exit")
-int BPF_PROG(on_exit, struct task_struct *task)
+static __always_inline int see_exit(struct task_struct *task)
 {
 	__u32 tid = READ(task, pid);
 	struct task *t = bpf_map_lookup_elem(&tasks, &tid);
@@ -269,6 +312,24 @@ int BPF_PROG(on_exit, struct task_struct *task)
 		identify(task, t, true, SLOT_EXIT);
 	bpf_map_delete_elem(&tasks, &tid);
 	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(on_exit, struct task_struct *task)
+{
+	return see_exit(task);
+}
+
+/*
+ * Where a tracing program may be preempted, another task's event on that CPU is
+ * skipped meanwhile (kernel/bpf/trampoline.c, kernel/trace/bpf_trace.c: prog->active),
+ * so the programs that run often have a twin that perf runs, without preemption
+ * (include/trace/perf.h).
+ */
+SEC("tracepoint/sched/sched_process_exit")
+int on_exit_whole(void *ctx)
+{
+	return see_exit((struct task_struct *)bpf_get_current_task());
 }
 
 /* ---- system calls that make no check, and what denied ones returned ---- */
@@ -302,12 +363,11 @@ static __always_inline void land(__u32 tid, long ret)
 }
 
 /* Runs at every system call of the machine: what ends most of them comes first. */
-SEC("tp_btf/sys_exit")
-int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
+static __always_inline int see_sys_exit(void *ctx, struct pt_regs *regs, __s32 number, long ret)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
 	struct evidence_key key = {};
-	struct call c = { .regs = regs, .slot = SLOT_SYSCALL };
+	struct call c = { .regs = regs, .nr = number, .slot = SLOT_SYSCALL };
 	struct sysinfo *si;
 	struct scope *scope;
 	struct task *t;
@@ -316,11 +376,6 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 
 	if (flights)
 		land(tid, ret);
-#if defined(__TARGET_ARCH_x86)
-	c.nr = (__s32)regs->orig_ax;
-#else
-	c.nr = regs->syscallno;
-#endif
 	nr = c.nr;
 	si = bpf_map_lookup_elem(&sysinfos, &nr);
 	if (!si || si->special < SPECIAL_CAPSET || is_compat(task))
@@ -360,4 +415,26 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 		return note(ctx, &key, &c, si);
 	}
 	return 0;
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
+{
+#if defined(__TARGET_ARCH_x86)
+	return see_sys_exit(ctx, regs, regs->orig_ax, ret);
+#else
+	return see_sys_exit(ctx, regs, regs->syscallno, ret);
+#endif
+}
+
+/* /sys/kernel/tracing/events/raw_syscalls/sys_exit/format */
+struct sys_exit_record {
+	__u64 common;
+	long id, ret;
+};
+
+SEC("tracepoint/raw_syscalls/sys_exit")
+int on_sys_exit_whole(struct sys_exit_record *ctx)
+{
+	return see_sys_exit(ctx, user_regs((struct task_struct *)bpf_get_current_task()), ctx->id, ctx->ret);
 }

@@ -82,7 +82,8 @@ struct scope {
 	__s32 port_start;  /* net.ipv4.ip_unprivileged_port_start, -1 = not read */
 	__u32 ping_low, ping_high;
 	__u32 have_net;
-	__u32 moved, pad;  /* processes of the workload at home here that left */
+	__u32 moved;       /* processes of the workload at home here that left */
+	__u32 born;        /* it was made while it could be seen */
 	__u8 name[NAME_LEN];
 };
 

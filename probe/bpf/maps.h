@@ -15,6 +15,11 @@ volatile const __u64 cfg_text[ADVISERS + 1][2];
 /* x86: addresses of __per_cpu_offset[] and of what holds preempt_count; 0 where hidden. */
 volatile const __u64 cfg_per_cpu_offset, cfg_preempt_count, cfg_pcpu_hot;
 
+/* Does the way in miss what commoncap asks itself? Then ask_own() asks. */
+volatile const __u32 cfg_own;
+/* Bytes of a kernel stack, for kernels without bpf_task_pt_regs(). */
+volatile const __u32 cfg_thread_size;
+
 __u64 lost[LOST_KINDS];
 __u32 flights;     /* 1 once a denied check was followed: until then no call has to be looked up */
 __u64 checks_seen; /* in any scope, so that "saw nothing" can be told from "was blind" */
@@ -99,7 +104,7 @@ struct {
  * slot of its own: a program may be preempted by another on the same CPU, never
  * by itself (kernel/bpf/trampoline.c, its recursion counter).
  */
-enum slot { SLOT_CHECK, SLOT_SYSCALL, SLOT_EXEC, SLOT_EXIT, SLOT_CGROUP, SLOTS };
+enum slot { SLOT_CHECK, SLOT_SYSCALL, SLOT_EXEC, SLOT_EXIT, SLOT_CGROUP, SLOT_OWN, SLOTS };
 struct scratch {
 	__u64 stack[STACK];
 	struct sockaddr_any sa;

@@ -30,10 +30,14 @@ static __always_inline __u64 scope_of(struct task_struct *task)
  */
 static __always_inline __u64 own_scope(void)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct css_set *set = task->cgroups;
 	struct cgroup_subsys_state *css = NULL;
+	struct task_struct *task;
+	struct css_set *set;
 
+	if (!bpf_core_enum_value_exists(enum bpf_func_id___known, BPF_FUNC_get_current_task_btf___known))
+		return scope_of((struct task_struct *)bpf_get_current_task());
+	task = bpf_get_current_task_btf();
+	set = task->cgroups;
 	if (cfg_subsys < 0)
 		return set->dfl_cgrp->kn->id;
 	bpf_probe_read_kernel(&css, sizeof(css),
@@ -62,6 +66,17 @@ static __always_inline struct task *mark_of(__u32 tid, __u32 tgid)
 	if (!t && tid != tgid)
 		t = bpf_map_lookup_elem(&tasks, &tgid);
 	return t;
+}
+
+/*
+ * A process that is moved into a cgroup acts there a moment before its mark is set:
+ * the tracepoint comes after the migration (kernel/cgroup/cgroup.c
+ * cgroup_attach_task()). Before anything was launched in a scope only a runtime can
+ * be there without one.
+ */
+static __always_inline bool is_early(struct scope *scope, struct task *t)
+{
+	return !t && scope->born && !scope->launched;
 }
 
 static __always_inline void set_mark(__u32 tid, struct task *t)
@@ -116,6 +131,7 @@ static __always_inline struct totals *totals_of(__u64 scope, __u32 phase)
 
 static __always_inline void count(struct totals *t, __u32 kind, __u32 cap)
 {
+	asm volatile("" : "+r"(cap)); /* or the mask is left out, where the verifier has lost the bounds in a spill */
 	if (kind < KINDS)
 		__sync_fetch_and_add(&t->n[kind][cap & (CAPS - 1)], 1);
 }

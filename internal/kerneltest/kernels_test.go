@@ -1,0 +1,248 @@
+//go:build linux
+
+package kerneltest
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/leastcap/leastcap/internal/testenv"
+)
+
+var (
+	which  = flag.String("kernels", "short", "the kernels to test: short (one, the core of the tests), all, or names such as 5.10,6.12")
+	keep   = flag.String("guest-output", "", "a directory that gets what the guests print")
+	saved  = flag.String("results", "", "a directory for what the corpus gave, of this run and others")
+	table  = flag.String("table", "", "a file that gets the page of all that is in -results")
+	onlyBy = flag.String("guest-ways", "", "only these ways in, such as kprobe/cap_capable,fexit/cap_capable")
+	limit  = flag.Duration("guest-timeout", 20*time.Minute, "how long a guest may run")
+	onlyIn = flag.String("guest-run", "", "only the tests in guests that match this")
+)
+
+// row is a guest and the ways in that its kernel has: one that is missing there
+// is a failure.
+type row struct {
+	kernel  string
+	cgroups Cgroups
+	ways    []string
+}
+
+var (
+	before614 = []string{"fexit/cap_capable", "fexit/security_capable", "kprobe/cap_capable"}
+	since614  = append([]string{"tp_btf/cap_capable"}, before614...)
+)
+
+// Both ways to mount cgroups are tested with an older and a newer kernel.
+var matrix = []row{
+	{"5.10", Hybrid, before614},
+	{"6.1", V2, before614},
+	{"6.12", Hybrid, before614},
+	{"7", V2, since614},
+}
+
+// program is a test program that runs in guests.
+type program struct {
+	pkg  string
+	cgo  bool
+	once bool   // with the preferred way in only
+	run  string // the tests; all if empty
+	core string // those of the short form
+}
+
+var programs = []program{
+	{pkg: "internal/kerneltest", cgo: true, run: "^TestSets$", core: "^TestSets$"},
+	{pkg: "probe", core: "^(TestCounted|TestEvidence|TestMemoryAccounting|TestUserNamespace|TestBeyond|TestCapset|TestFileCaps|TestThreads|TestPhases)$"},
+}
+
+// Guests cannot have these; nothing else may be skipped in them.
+var excused = []string{"this test needs Docker", "this test needs image ", "this is the inner run"}
+
+func TestKernels(t *testing.T) {
+	testenv.Need(t, testenv.Command("qemu-system-x86_64"), testenv.Command("cpio"), testenv.Command("busybox"),
+		testenv.Command("apt-get"), testenv.Command("gcc"), testenv.Command("xz"), testenv.Command("runc"), testenv.Command("crun"))
+	short := *which == "short"
+	root := guestRoot(t)
+	for _, r := range matrix {
+		if !short && *which != "all" && !slices.Contains(strings.Split(*which, ","), r.kernel) || short && r.kernel != "6.1" {
+			continue
+		}
+		t.Run(r.kernel, func(t *testing.T) { r.test(t, root, short) })
+	}
+	if *table != "" {
+		writeTable(t)
+	}
+}
+
+func writeTable(t *testing.T) {
+	cells, err := Load(*saved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(*table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := Table(f, cells, []string{"host", "embedded", "runc", "crun"}); err != nil {
+		t.Error(err)
+	}
+}
+
+func (r row) test(t *testing.T, root *Root, short bool) {
+	i := slices.IndexFunc(Kernels, func(k Kernel) bool { return k.Name == r.kernel })
+	img, err := Kernels[i].Fetch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("Linux %s (%s), cgroups %s", img.Release, img.Version, r.cgroups)
+	var script strings.Builder
+	fmt.Fprintf(&script, "export %s=/prebuilt LEASTCAP_TEST=0\n", testenv.PrebuiltVar)
+	want := 0
+	for _, p := range programs {
+		for _, way := range r.ways {
+			if (p.once || short) && way != r.ways[0] || *onlyBy != "" && !slices.Contains(strings.Split(*onlyBy, ","), way) {
+				continue
+			}
+			run := p.run
+			if short || way != r.ways[0] {
+				run = p.core // the rest does not depend on the way in
+			}
+			if *onlyIn != "" {
+				run = *onlyIn
+			}
+			name := filepath.Base(p.pkg)
+			want++
+			script.WriteString(Step(p.pkg+" "+way, fmt.Sprintf("cd /src/%s && %s=%s /tests/%s.test -test.v=test2json -test.timeout=5m -test.run='%s'",
+				p.pkg, testenv.HookVar, way, name, run)))
+		}
+	}
+	g := &Guest{Image: img, Cgroups: r.cgroups, Root: root, Modules: []string{"overlay", "veth"}, Script: script.String(), MiB: 1536}
+	ctx, cancel := context.WithTimeoutCause(t.Context(), *limit, fmt.Errorf("%v are over", *limit))
+	defer cancel()
+	began := time.Now()
+	results, err := g.Boot(ctx)
+	if *keep != "" {
+		if err := os.WriteFile(filepath.Join(*keep, r.kernel+".txt"), results, 0o644); err != nil {
+			t.Error(err)
+		}
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	runs, perr := Parse(t.Context(), results)
+	if perr != nil {
+		t.Error(perr)
+	}
+	if len(runs) != want {
+		t.Errorf("%d programs ran, want %d", len(runs), want)
+	}
+	t.Logf("%d programs in %.1f s", len(runs), time.Since(began).Seconds())
+	var cells []Cell
+	for _, run := range runs {
+		if exact, of, ok := CellOf(run); ok {
+			_, way, _ := strings.Cut(run.Name, " ")
+			cells = append(cells, Cell{r.kernel, img.Release, img.Version, r.cgroups, way, exact, of})
+		}
+	}
+	if *saved != "" {
+		if err := Save(*saved, cells); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, run := range runs {
+		t.Run(run.Name, func(t *testing.T) { report(t, run) })
+	}
+}
+
+// report makes a test program's tests in the guest subtests of this test.
+func report(t *testing.T, run Run) {
+	failed := 0
+	for _, test := range run.Tests {
+		t.Run(test.Name, func(t *testing.T) {
+			if test.Result != "pass" && test.Result != "skip" {
+				failed++
+				t.Errorf("in the guest: %s\n%s", test.Result, test.Output)
+			}
+			for _, s := range test.Skipped {
+				if !slices.ContainsFunc(excused, func(reason string) bool { return strings.Contains(s.Output, reason) }) {
+					t.Errorf("in the guest %s was skipped, which nothing excuses:\n%s", s.Name, s.Output)
+				}
+			}
+		})
+	}
+	if len(run.Tests) == 0 || run.Status != 0 && failed == 0 {
+		t.Errorf("%d tests ran, exit status %d:\n%s", len(run.Tests), run.Status, run.Output)
+	}
+}
+
+// guestRoot makes the root file system that all guests share.
+func guestRoot(t *testing.T) *Root {
+	t.Helper()
+	module, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	top := strings.TrimSpace(string(module))
+	dir := t.TempDir()
+	r := &Root{Dir: filepath.Join(dir, "root")}
+	try := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	busybox, err := exec.LookPath("busybox")
+	try(err)
+	for _, d := range []string{"bin", "mnt", "proc", "sys", "dev", "tmp", "run", "root", "etc", "var", "tests"} {
+		try(os.MkdirAll(filepath.Join(r.Dir, d), 0o755))
+	}
+	try(r.Copy(busybox, "/bin/busybox"))
+	try(r.Write("/etc/passwd", 0o644, []byte("root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")))
+	try(r.Write("/etc/group", 0o644, []byte("root:x:0:\nwww-data:x:33:\nnogroup:x:65534:\n")))
+	for _, name := range []string{"workload", "exit"} {
+		buildStatic(t, filepath.Join(top, "probe/testdata", name+".c"), filepath.Join(dir, name))
+		try(r.Copy(filepath.Join(dir, name), "/prebuilt/"+name))
+	}
+	for _, name := range []string{"runc", "crun"} {
+		path, err := exec.LookPath(name)
+		try(err)
+		try(r.Copy(path, "/usr/bin/"+name))
+	}
+	for _, p := range programs {
+		out := filepath.Join(dir, filepath.Base(p.pkg)+".test")
+		args := []string{"test", "-c", "-o", out}
+		env := "CGO_ENABLED=0"
+		if p.cgo {
+			args = append(args, "-tags", "netgo osusergo seccomp", "-ldflags", "-linkmode external -extldflags -static")
+			env = "CGO_ENABLED=1"
+		}
+		cmd := exec.Command("go", append(args, "./"+p.pkg)...)
+		cmd.Dir, cmd.Env = top, append(os.Environ(), env)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		try(r.Copy(out, "/tests/"+filepath.Base(out)))
+		try(os.MkdirAll(filepath.Join(r.Dir, "src", p.pkg), 0o755))
+	}
+	return r
+}
+
+// buildStatic compiles one of the probe's test programs, so that it runs anywhere.
+func buildStatic(t *testing.T, from, to string) {
+	t.Helper()
+	args := []string{"-static", "-O1", "-o", to, from, "-pthread"}
+	if filepath.Base(from) == "exit.c" {
+		args = []string{"-static", "-O1", "-o", to, from, "-nostdlib"}
+	}
+	if out, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}

@@ -1,0 +1,151 @@
+//go:build linux
+
+package kerneltest
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Cell is one way in on one kernel: how many workloads of the corpus gave exactly
+// what they need, for each runtime.
+type Cell struct {
+	Kernel  string         `json:"kernel"`  // of [Kernels]
+	Release string         `json:"release"` // uname -r
+	Version string         `json:"version"` // of Debian's package
+	Cgroups Cgroups        `json:"cgroups"`
+	Way     string         `json:"way"`
+	Exact   map[string]int `json:"exact"` // by runtime
+	Of      map[string]int `json:"of"`
+}
+
+// CellOf counts the subtests TestSets/RUNTIME/WORKLOAD of a run; ok is false if it had
+// none.
+func CellOf(run Run) (exact, of map[string]int, ok bool) {
+	i := slices.IndexFunc(run.Tests, func(t Test) bool { return t.Name == "TestSets" })
+	if i < 0 {
+		return nil, nil, false
+	}
+	exact, of = map[string]int{}, map[string]int{}
+	count := func(names []string, into ...map[string]int) {
+		for _, name := range names {
+			if f := strings.Split(name, "/"); len(f) == 3 {
+				for _, m := range into {
+					m[f[1]]++
+				}
+			}
+		}
+	}
+	count(run.Tests[i].Passed, exact, of)
+	count(run.Tests[i].Failed, of)
+	return exact, of, len(of) > 0
+}
+
+// Save keeps a kernel's cells in a directory, in place of older ones of the same way.
+func Save(dir string, cells []Cell) error {
+	if len(cells) == 0 {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, c := range cells {
+		data, err := json.MarshalIndent(c, "", "  ")
+		if err != nil {
+			return err
+		}
+		name := fmt.Sprintf("%s-%s.json", c.Kernel, strings.ReplaceAll(c.Way, "/", "-"))
+		if err := os.WriteFile(filepath.Join(dir, name), append(data, '\n'), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Load reads all that was saved in a directory.
+func Load(dir string) ([]Cell, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err != nil {
+		return nil, err
+	}
+	var cells []Cell
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		var c Cell
+		if err := json.Unmarshal(data, &c); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		cells = append(cells, c)
+	}
+	return cells, nil
+}
+
+// notSeen is what each way in does not show, beside what docs/limits.md says of all.
+var notSeen = [][2]string{
+	{"tp_btf/cap_capable", "Linux 6.14 and later. Refusals by other security modules look like the program's own. Where the kernel preempts itself (all from 7.0 on) it may miss checks; that is counted, makes a result incomplete, and kprobe/cap_capable is preferred there."},
+	{"fexit/cap_capable", "As above, and it needs BPF trampolines, which lockdown and some hosts refuse. What commoncap asks itself in capset(2) and PR_SET_SECUREBITS is asked in its place, since compilers put that inline."},
+	{"fexit/security_capable", "Shows the verdict of all security modules. What other modules ask of commoncap themselves does not pass it."},
+	{"kprobe/cap_capable", "Needs kprobes. The verdict is worked out from the credentials before the kernel does so. It cannot be preempted, so that load loses nothing."},
+}
+
+// Table writes docs/kernels.md.
+func Table(w io.Writer, cells []Cell, runtimes []string) error {
+	order := func(name string) int { return slices.IndexFunc(Kernels, func(k Kernel) bool { return k.Name == name }) }
+	way := func(name string) int {
+		return slices.IndexFunc(notSeen, func(n [2]string) bool { return n[0] == name })
+	}
+	slices.SortFunc(cells, func(a, b Cell) int {
+		return cmp.Or(order(a.Kernel)-order(b.Kernel), way(a.Way)-way(b.Way))
+	})
+	var b strings.Builder
+	b.WriteString(`# Kernels
+
+<!-- Written by "make test-kernels". -->
+
+What leastcap sees on Debian's kernels, in QEMU: a corpus of small workloads
+(internal/kerneltest/sets_test.go), each started on the host and by three container
+runtimes with Docker's default capabilities. "exact" says that all of them gave
+exactly the sets that they need: granted, denied, set by capset(2) and demanded by
+executables' file capabilities.
+
+| Linux | cgroups | way in |`)
+	for _, r := range runtimes {
+		b.WriteString(" " + r + " |")
+	}
+	b.WriteString("\n|---|---|---|" + strings.Repeat("---|", len(runtimes)) + "\n")
+	for _, c := range cells {
+		fmt.Fprintf(&b, "| %s | %s | %s |", c.Release, c.Cgroups, c.Way)
+		for _, r := range runtimes {
+			switch exact, of := c.Exact[r], c.Of[r]; {
+			case of == 0:
+				b.WriteString(" not run |")
+			case exact == of:
+				fmt.Fprintf(&b, " exact (%d) |", of)
+			default:
+				fmt.Fprintf(&b, " %d of %d |", exact, of)
+			}
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString("\nThe ways in, and what each does not show:\n\n")
+	for _, n := range notSeen {
+		fmt.Fprintf(&b, "- `%s`: %s\n", n[0], n[1])
+	}
+	b.WriteString(`
+` + "`leastcap doctor`" + ` says which of them this machine has, and ` + "`--hook`" + ` takes one.
+
+On Linux 5.10 and 5.11 io_uring's workers are kernel threads with borrowed credentials
+(since 5.12 they are the process's own): what they ask for is not seen there.
+`)
+	_, err := io.WriteString(w, b.String())
+	return err
+}

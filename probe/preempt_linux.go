@@ -1,0 +1,129 @@
+package probe
+
+import (
+	"compress/gzip"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A tracing program (tp_btf, fexit) does not run while another task that was
+// preempted inside it waits on the same CPU (kernel/bpf/trampoline.c
+// __bpf_prog_enter_recur(), kernel/trace/bpf_trace.c __bpf_trace_run()). Where the
+// kernel preempts itself, a check would so be lost now and then: that is counted,
+// and makes a record incomplete. kprobes and perf's tracepoints run their programs
+// without preemption.
+
+// twins are programs that exist twice: for every kernel, and without preemption.
+var twins = map[string]string{bpfProgOnExit: bpfProgOnExitWhole, bpfProgOnSysExit: bpfProgOnSysExitWhole}
+
+// tracepoints are where perf's programs are attached.
+var tracepoints = map[string][2]string{
+	bpfProgOnExitWhole:    {"sched", "sched_process_exit"},
+	bpfProgOnSysExitWhole: {"raw_syscalls", "sys_exit"},
+}
+
+// variant is a way in, with the twins that go with it.
+type variant struct {
+	way
+	whole bool
+}
+
+// variants puts what cannot be preempted first on a kernel that preempts itself.
+func variants(allowed []way, preempts bool) []variant {
+	var vs []variant
+	for _, w := range allowed {
+		vs = append(vs, variant{w, false})
+	}
+	if !preempts {
+		return vs
+	}
+	var whole []variant
+	for _, w := range allowed {
+		whole = append(whole, variant{w, true})
+	}
+	slices.SortStableFunc(whole, func(a, b variant) int {
+		rank := map[bool]int{true: 0, false: 1}
+		return rank[a.program == bpfProgCheckKprobe] - rank[b.program == bpfProgCheckKprobe]
+	})
+	return append(whole, vs...)
+}
+
+// preemptible says whether the kernel preempts tasks that run in it. What cannot
+// be read counts as yes: nothing is lost by that.
+func preemptible() bool {
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err != nil {
+		return true
+	}
+	cmdline, _ := os.ReadFile("/proc/cmdline") // unreadable: as if it said nothing
+	return preempts(unix.ByteSliceToString(uts.Version[:]), dynamicMode(), string(cmdline), config(unix.ByteSliceToString(uts.Release[:])))
+}
+
+var (
+	modeInUse  = regexp.MustCompile(`\((\w+)\)`)
+	modeOfBoot = regexp.MustCompile(`(?:^|\s)preempt=(\w+)`)
+	modeBuilt  = regexp.MustCompile(`(?m)^CONFIG_PREEMPT_(NONE|VOLUNTARY)=y$`)
+)
+
+// preempts reads what uname -v says, and of a kernel whose mode is dynamic
+// /sys/kernel/debug/sched/preempt ("none voluntary (full) lazy"), or else how it
+// was booted and built (kernel/sched/core.c, preempt_dynamic_init()).
+func preempts(version, modes, cmdline, config string) bool {
+	if !strings.Contains(version, "PREEMPT") {
+		return false
+	}
+	for _, m := range [][]string{modeInUse.FindStringSubmatch(modes), modeOfBoot.FindStringSubmatch(cmdline)} {
+		if m != nil {
+			return m[1] != "none" && m[1] != "voluntary"
+		}
+	}
+	return !strings.Contains(version, "PREEMPT_DYNAMIC") || !modeBuilt.MatchString(config)
+}
+
+// config is how the kernel was built, empty where it does not say.
+func config(release string) string {
+	if f, err := os.Open("/proc/config.gz"); err == nil {
+		defer f.Close()
+		if z, err := gzip.NewReader(f); err == nil {
+			if text, err := io.ReadAll(io.LimitReader(z, 4<<20)); err == nil {
+				return string(text)
+			}
+		}
+	}
+	text, _ := os.ReadFile("/boot/config-" + release) // not there: it does not say
+	return string(text)
+}
+
+// dynamicMode reads the file from a mount of debugfs that nobody else sees.
+func dynamicMode() string {
+	const file = "sched/preempt"
+	if text, err := os.ReadFile("/sys/kernel/debug/" + file); err == nil {
+		return string(text)
+	}
+	fs, err := unix.Fsopen("debugfs", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return ""
+	}
+	defer unix.Close(fs)
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return ""
+	}
+	mount, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
+	if err != nil {
+		return ""
+	}
+	defer unix.Close(mount)
+	fd, err := unix.Openat(mount, file, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return ""
+	}
+	f := os.NewFile(uintptr(fd), file)
+	defer f.Close()
+	text, _ := io.ReadAll(io.LimitReader(f, 4096)) // what was read is looked at
+	return string(text)
+}

@@ -17,7 +17,7 @@ type layer struct {
 	// kind is "" for the service's own, "base" where another file is put over it, "merge"
 	// where all of services is merged, "include", "extends".
 	kind string
-	name string    // of the service that is extended
+	name string // of the service that is extended
 }
 
 // A definition is a service with its layers, the strongest last.

@@ -39,7 +39,7 @@ spec:
 	fmt.Printf("%s", files[0].After)
 
 	// Output:
-	// pod.yaml:9:27 add CAP_NET_ADMIN
+	// pod.yaml:9:28 add CAP_NET_ADMIN
 	// 14 CAP_NET_ADMIN is not added: containerd puts CAP_ before it, and the runtime ignores CAP_CAP_NET_ADMIN
 	// apiVersion: v1
 	// kind: Pod

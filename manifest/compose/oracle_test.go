@@ -186,6 +186,10 @@ func theirs(s types.ServiceConfig, dir string) view {
 	for _, m := range s.Volumes {
 		if m.Type != "tmpfs" {
 			source := m.Source
+			// Whose home it is depends on who runs it: ours stay as they are written.
+			if home, err := os.UserHomeDir(); err == nil && strings.HasPrefix(source, home+"/") {
+				source = "~" + strings.TrimPrefix(source, home)
+			}
 			if m.Type == "bind" {
 				source = local(source)
 			}
@@ -368,6 +372,7 @@ func TestCorpusMeaning(t *testing.T) {
 		for _, v := range []string{"DOMAIN", "SMTP_SERVER", "POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_PW", "PGADMIN_MAIL", "PGADMIN_PW"} {
 			env += v + "=x\n"
 		}
+		env += "PLEX_MEDIA_PATH=/x\n"
 		t.Run(name, func(t *testing.T) {
 			services += agree(t, files{"compose.yaml": text, ".env": env})
 			if Recognise("any.yaml", data) == manifest.No {

@@ -145,6 +145,9 @@ func outside(dir, imp string) string {
 			nearest = &imports[i]
 		}
 	}
+	if nearest != nil && len(nearest.in) == 0 {
+		return "only tests may"
+	}
 	if nearest != nil && !within(dir, nearest.in) {
 		return fmt.Sprintf("%s stays in %s", nearest.path, strings.Join(nearest.in, ", "))
 	}

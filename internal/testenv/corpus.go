@@ -9,7 +9,9 @@ import (
 
 // Corpus returns files that people really wrote, which are no part of the module: those
 // of shared/corpus, which stands beside the repository, that match the pattern
-// ("kubernetes/*.yaml"), by base name. LEASTCAP_CORPUS says where else they are.
+// ("kubernetes/*.yaml"), by base name. LEASTCAP_CORPUS says where else they are. Whoever
+// has only the repository cannot have them: then, and only then, the test is skipped
+// wherever it runs.
 func Corpus(t testing.TB, pattern string) map[string][]byte {
 	t.Helper()
 	dir := os.Getenv("LEASTCAP_CORPUS")
@@ -19,6 +21,9 @@ func Corpus(t testing.TB, pattern string) map[string][]byte {
 			t.Fatal(err)
 		}
 		dir = filepath.Join(root, "..", "shared", "corpus")
+		if _, err := os.Stat(filepath.Dir(dir)); err != nil {
+			t.Skipf("there is no corpus of definitions: %v; LEASTCAP_CORPUS says where it is", err)
+		}
 	}
 	names, err := filepath.Glob(filepath.Join(dir, pattern))
 	if err != nil {

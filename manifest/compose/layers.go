@@ -14,8 +14,10 @@ type layer struct {
 	file *file
 	node yaml.Node // the mapping, or an alias of one
 	path []string  // of the mapping in its file, not of what an alias stands for
-	kind string    // "" for the service's own, "extends", "include", "override"
-	name string    // of the service that is extended
+	// kind is "" for the service's own, "base" where another file is put over it, "merge"
+	// where all of services is merged, "include", "extends".
+	kind string
+	name string // of the service that is extended
 }
 
 // A definition is a service with its layers, the strongest last.
@@ -150,10 +152,6 @@ func (p *project) extend(d *definition, f *file, section string, v yaml.Node, ch
 	}
 	e := from.root.At(section).Get(ref.V)
 	if !e.Exists() {
-		if from == f && p.src.Open == nil && f.root.Get("include").Exists() {
-			d.why = "it extends a service that is included"
-			return
-		}
 		if base := p.included(from, section, ref.V, chain); base != nil {
 			p.below(d, base, ref.V)
 			return
@@ -238,9 +236,6 @@ func (p *project) include(f *file, list yaml.Node, outer []string) []*definition
 						env = p.environment(f.dir, relative(f.dir, t.V), f.env)
 					}
 				}
-			}
-			if _, tried := p.files[name]; p.src.Open == nil && !tried {
-				continue // nothing but the one file is looked at
 			}
 			inner := p.open(name, env)
 			if inner == nil {

@@ -120,3 +120,27 @@ func BenchmarkParse(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(sources)), "ns/file")
 }
+
+// BenchmarkRewrite is everything that `fix` does with the corpus but reading and writing
+// it: edits, and all that makes them trusted.
+func BenchmarkRewrite(b *testing.B) {
+	var sources []manifest.Source
+	for name, data := range corpus(b) {
+		if !bytes.Contains(data, notRendered) {
+			sources = append(sources, manifest.Source{Name: name, Data: data})
+		}
+	}
+	for b.Loop() {
+		for _, src := range sources {
+			list, _ := Parse(src)
+			var changes []manifest.Change
+			for _, c := range list {
+				changes = append(changes, manifest.Change{Container: c, Want: manifest.Want{Exactly: set(caps.Chown), NoNewPrivs: true, Unprivileged: true}})
+			}
+			if _, _, err := manifest.Rewrite(&Format, src, changes); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(sources)), "ns/file")
+}

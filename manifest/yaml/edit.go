@@ -26,6 +26,9 @@ type op struct {
 	indent int // of the lines that are inserted
 }
 
+// inline is the indent of what is inserted into a line, which comes before all lines.
+const inline = 1 << 30
+
 // NewEditor edits a document that is parsed.
 func NewEditor(d *Document) *Editor { return &Editor{doc: d} }
 
@@ -302,7 +305,7 @@ func (e *Editor) SetNothing(entry Entry, v Value) error {
 		return errComplex
 	}
 	if entry.In.IsFlow() || v.kind == v3.ScalarNode {
-		e.add(at, at, " "+s.flow(v), 0)
+		e.add(at, at, " "+s.flow(v), inline)
 		return nil
 	}
 	next, ended, ok := e.nextLine(at)
@@ -344,7 +347,7 @@ func (e *Editor) Tag(entry Entry, tag string) error {
 	if _, key := entry.Key.span(); at == key || e.explicit(entry) || entry.Value.n.Style&v3.TaggedStyle != 0 {
 		return errComplex
 	}
-	e.add(at, at, " "+tag, 0)
+	e.add(at, at, " "+tag, inline)
 	return nil
 }
 

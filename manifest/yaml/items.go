@@ -35,7 +35,7 @@ func (e *Editor) Empty(entry Entry) error {
 		if _, first := e.indentation(start); !first {
 			return errLayout
 		}
-		e.add(at, at, " []", 0)
+		e.add(at, at, " []", inline)
 		return e.removeLines(start, end)
 	}
 	e.add(at, end, " []", 0)

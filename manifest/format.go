@@ -14,6 +14,11 @@ type Source struct {
 	// that [Pos.File] will have: relative ones are relative to this file's directory and
 	// already joined to it. Nil means that there are no others: what is in them is unknown.
 	Open func(name string) ([]byte, error)
+	// Over are the names of files that are put over this one, the strongest last, as with
+	// several --file of docker compose. Nil means those that lie beside it by custom
+	// (compose.override.yaml); an empty list means none. Formats without such a notion
+	// look at neither.
+	Over []string
 	// Env is the environment that variables are looked up in. Nil means an empty one.
 	Env func(name string) (string, bool)
 }

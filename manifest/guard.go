@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 )
 
@@ -36,22 +35,29 @@ func Guard(src Source, changes []Change, parse func(Source) ([]*Container, error
 	if all := join(open); len(all) == 0 || try(src, before, parse, all, open, nil) == nil {
 		return all, refusals
 	}
-	var kept []Change
-	for _, c := range open {
-		alike := slices.DeleteFunc(slices.Clone(open), func(o Change) bool {
-			return len(o.Want.Correct) > 0 || len(o.Want.Remove) > 0 || !reflect.DeepEqual(o.Want, c.Want)
-		})
-		if err := try(src, before, parse, join(append(kept[:len(kept):len(kept)], c)), append(kept[:len(kept):len(kept)], c), alike); err != nil {
-			refusals = append(refusals, refuse(c.Container, err))
-			continue
+	// What stands in the way is found by halves: a file may have thousands of containers.
+	search := func(list, maybe []Change) (kept []Change) {
+		var part func(list []Change)
+		part = func(list []Change) {
+			all := append(slices.Clone(kept), list...)
+			err := try(src, before, parse, join(all), all, maybe)
+			switch {
+			case err == nil:
+				kept = all
+			case len(list) == 1:
+				refusals = append(refusals, refuse(list[0].Container, err))
+			default:
+				part(list[:len(list)/2])
+				part(list[len(list)/2:])
+			}
 		}
-		kept = append(kept, c)
+		part(list)
+		return kept
 	}
-	if err := try(src, before, parse, join(kept), kept, nil); err != nil {
-		for _, c := range kept {
-			refusals = append(refusals, refuse(c.Container, err))
-		}
-		return nil, refusals
+	// Another one may become what is wanted of it …
+	kept := search(open, open)
+	if len(kept) > 0 && try(src, before, parse, join(kept), kept, nil) != nil {
+		kept = search(kept, nil) // … but not if its own change is refused
 	}
 	return join(kept), refusals
 }

@@ -40,6 +40,7 @@ var testingPackages = []string{
 	"bench/truth/run",
 	"bench/truth/table",
 	"internal/fences",
+	"internal/formattest",
 	"internal/kerneltest",
 	"internal/testenv",
 	"engine/embedded/testdata/regain",

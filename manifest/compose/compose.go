@@ -84,7 +84,8 @@ func Parse(src manifest.Source) ([]*manifest.Container, error) {
 	p := load(src)
 	out := make([]*manifest.Container, len(p.services))
 	for i, s := range p.services {
-		out[i] = &s.Container
+		c := s.Container // the trees are not kept
+		out[i] = &c
 	}
 	return out, errors.Join(p.errs...)
 }
@@ -112,7 +113,7 @@ type file struct {
 
 func load(src manifest.Source) *project {
 	p := &project{src: src, files: map[string]*file{}}
-	if p.overridesAnother() {
+	if src.Over == nil && p.overridesAnother() {
 		return p
 	}
 	dir := path.Dir(src.Name)
@@ -122,10 +123,19 @@ func load(src manifest.Source) *project {
 		return p
 	}
 	layers := p.fileLayers(main, nil)
-	if name := p.overrideOf(src.Name); name != "" {
-		if f := p.open(name, env); f != nil {
-			layers = p.stack(layers, p.fileLayers(f, nil))
+	over := src.Over
+	if name := p.overrideOf(src.Name); name != "" && over == nil {
+		over = []string{name}
+	}
+	for _, name := range over {
+		f := p.open(name, env)
+		if f == nil {
+			p.errs = append(p.errs, &manifest.Error{At: manifest.Pos{File: name}, Reason: "the file cannot be read"})
+			continue
 		}
+		// Relative paths are from the first file's directory (docker compose --project-directory).
+		f.dir = dir
+		layers = p.stack(layers, p.fileLayers(f, nil))
 	}
 	p.read(layers)
 	return p

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -14,22 +13,41 @@ import (
 )
 
 // Edit writes cap_drop, cap_add, security_opt and privileged. What a service has from an
-// anchor, a merge key or an extended service gets an entry of its own, where that takes
-// the other's place; lists of extended services cannot be taken back so, and are edited
-// where they are if nobody else has them.
+// anchor or a merge key gets an entry of its own, which takes the other's place. The lists
+// of an extended service are joined with its own; where they must not be, its own are
+// tagged !override (docker compose 2.24.4 of 2024; compose-spec 13-merge.md).
 func Edit(src manifest.Source, changes []manifest.Change) ([]manifest.Edit, []*manifest.Refusal) {
 	p := load(src)
 	byPath := map[string]*service{}
+	extends := false
 	for _, s := range p.services {
 		byPath[s.Path] = s
+		extends = extends || s.def.extends()
 	}
-	return manifest.Guard(src, changes, Parse, func(c manifest.Change) ([]manifest.Edit, *manifest.Refusal) {
-		s := byPath[c.Container.Path]
-		if s == nil {
-			return nil, &manifest.Refusal{Container: c.Container, Reason: "it is not in the file any more"}
-		}
-		return s.edit(c)
-	})
+	edit := func(isolate bool) ([]manifest.Edit, []*manifest.Refusal) {
+		return manifest.Guard(src, changes, Parse, func(c manifest.Change) ([]manifest.Edit, *manifest.Refusal) {
+			s := byPath[c.Container.Path]
+			if s == nil {
+				return nil, &manifest.Refusal{Container: c.Container, Reason: "it is not in the file any more"}
+			}
+			return s.edit(c, isolate)
+		})
+	}
+	edits, refusals := edit(false)
+	if len(refusals) == 0 || !extends {
+		return edits, refusals
+	}
+	// A change of a service is one of all that extend it, unless those are made
+	// independent of it.
+	if apart, fewer := edit(true); len(fewer) < len(refusals) {
+		return apart, fewer
+	}
+	return edits, refusals
+}
+
+// extends says that a service has something of one that it extends.
+func (d *definition) extends() bool {
+	return slices.ContainsFunc(d.layers, func(l layer) bool { return l.kind == "extends" })
 }
 
 // editor edits one service, in as many files as it has layers.
@@ -38,11 +56,12 @@ type editor struct {
 	want    manifest.Want
 	home    *layer // where new entries go: the strongest of its own
 	editors map[*yaml.Document]*yaml.Editor
+	isolate bool // its lists are to have nothing of the services that it extends
 	reason  string
 	pairs   []yaml.Pair // to be put into home
 }
 
-func (s *service) edit(c manifest.Change) ([]manifest.Edit, *manifest.Refusal) {
+func (s *service) edit(c manifest.Change, isolate bool) ([]manifest.Edit, *manifest.Refusal) {
 	refuse := func(at manifest.Pos, reason string) *manifest.Refusal {
 		return &manifest.Refusal{Container: c.Container, At: at, Reason: reason}
 	}
@@ -53,7 +72,7 @@ func (s *service) edit(c manifest.Change) ([]manifest.Edit, *manifest.Refusal) {
 	if w.Exactly != nil && !w.Unprivileged && s.Privileged.State != manifest.Unset && !manifest.Is(s.Privileged, false) {
 		return nil, refuse(s.Privileged.At, "it is privileged, where capabilities mean nothing")
 	}
-	e := &editor{s: s, want: w, editors: map[*yaml.Document]*yaml.Editor{}}
+	e := &editor{s: s, want: w, isolate: isolate && s.def.extends(), editors: map[*yaml.Document]*yaml.Editor{}}
 	for i := range s.def.layers {
 		l := &s.def.layers[i]
 		if err := l.file.doc.Doubtful(l.path); err != nil {
@@ -222,113 +241,6 @@ func (e *editor) spelling(remove []int) func(caps.Cap) string {
 		}
 		return word
 	}
-}
-
-// list takes requests out of a key's lists, by their index among the service's, and puts
-// words into home's. correct are words that are to be others, by their index; those that
-// are written here are deleted from it.
-func (e *editor) list(key string, remove []int, add []string, correct map[int]string) error {
-	action := manifest.Add
-	if key == "cap_drop" {
-		action = manifest.Drop
-	}
-	// Which items of which list go, and what stays in a list that home does not own.
-	gone := map[int][]int{} // by layer
-	for _, i := range remove {
-		if r := e.s.refs[i]; e.s.Caps[i].Action == action {
-			gone[r.layer] = append(gone[r.layer], r.index)
-		}
-	}
-	if len(gone) == 0 && len(add) == 0 {
-		return nil
-	}
-	home := e.homeIndex()
-	entry := e.home.node.Get(key)
-	foreign := entry.Exists() && !entry.Value.IsNull() && (entry.Merged || entry.Value.IsAlias())
-	if foreign && (len(gone[home]) > 0 || len(add) > 0) {
-		// A merge key's or an anchor's list is written out in its place.
-		var words []string
-		for i, r := range e.s.refs {
-			if r.layer != home || e.s.Caps[i].Action != action || slices.Contains(remove, i) {
-				continue
-			}
-			word := e.s.Caps[i].Word.Raw
-			if w, ok := correct[i]; ok {
-				word = w
-				delete(correct, i)
-			}
-			words = append(words, word)
-		}
-		words = append(words, add...)
-		if slices.ContainsFunc(words, func(w string) bool { return !plainWord.MatchString(w) }) {
-			return errors.New(key + " has words that would need quotes")
-		}
-		delete(gone, home)
-		add = nil
-		if entry.Merged {
-			e.pairs = append(e.pairs, yaml.Pair{Key: key, Value: yaml.List(words...)})
-		} else if err := e.in(e.home.file).ReplaceAlias(entry, yaml.List(words...)); err != nil {
-			return err
-		}
-	}
-	for _, l := range slices.Sorted(maps.Keys(gone)) {
-		if l == home && len(add) > 0 {
-			continue
-		}
-		if err := e.take(&e.s.def.layers[l], key, gone[l], nil); err != nil {
-			return err
-		}
-	}
-	switch {
-	case len(add) == 0:
-	case !entry.Exists():
-		e.pairs = append(e.pairs, yaml.Pair{Key: key, Value: yaml.List(add...)})
-	case entry.Value.IsNull(), entry.Value.Len() == 0:
-		return e.in(e.home.file).SetNothing(entry, yaml.List(add...))
-	default:
-		return e.take(e.home, key, gone[home], add)
-	}
-	return nil
-}
-
-func (e *editor) homeIndex() int {
-	for i := range e.s.def.layers {
-		if &e.s.def.layers[i] == e.home {
-			return i
-		}
-	}
-	return -1
-}
-
-// plainWord is one that needs no quotes in any style.
-var plainWord = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.=/-]*(:[A-Za-z0-9_./=-]+)*$`)
-
-// take edits the list of one layer.
-func (e *editor) take(l *layer, key string, remove []int, add []string) error {
-	entry := l.node.Get(key)
-	ed := e.in(l.file)
-	list := entry.Value.Deref()
-	slices.Sort(remove)
-	if len(remove) < list.Len() || len(add) > 0 {
-		return ed.SetItems(list, remove, add)
-	}
-	in := l.node.Deref()
-	if entry.Merged {
-		in = entry.In
-	}
-	if l == e.home && in.Len() == 1 && len(e.pairs) > 0 && !entry.Merged && entry.Value.Tag() != "!override" {
-		pairs := e.pairs
-		e.pairs = nil
-		return ed.Replace(entry, pairs...)
-	}
-	if in.Len() == 1 || len(in.Merges()) > 0 || entry.Value.IsAlias() || entry.Value.Tag() == "!override" {
-		// Without the key there would be something else in its place, or nothing.
-		if entry.Value.IsAlias() {
-			return ed.ReplaceAlias(entry, yaml.List())
-		}
-		return ed.Empty(entry)
-	}
-	return ed.Remove(entry)
 }
 
 // noNewPrivs is an option among the security options.

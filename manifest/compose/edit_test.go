@@ -1,7 +1,6 @@
 package compose
 
 import (
-	"bytes"
 	"strings"
 	"testing"
 
@@ -9,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/internal/formattest"
 	"github.com/leastcap/leastcap/internal/testenv"
 	"github.com/leastcap/leastcap/manifest"
 )
@@ -113,7 +113,12 @@ func TestEdit(t *testing.T) {
 		{"it extends, and adds", two, "other",
 			"services:\n  web:\n    image: x\n    cap_add: [CHOWN]\n  other:\n    extends: {service: web}\n",
 			"services:\n  web:\n    image: x\n    cap_add: [CHOWN]\n  other:\n    extends: {service: web}\n    cap_drop:\n      - ALL\n    cap_add:\n      - KILL\n    security_opt:\n      - no-new-privileges:true\n"},
-		{"it extends, and would take away", two, "other", "services:\n  web:\n    image: x\n    cap_add: [SYS_ADMIN]\n  other:\n    extends: {service: web}\n", ""},
+		{"it extends, and takes away", two, "other",
+			"services:\n  web:\n    image: x\n    cap_add: [SYS_ADMIN, KILL]\n  other:\n    extends: {service: web}\n",
+			"services:\n  web:\n    image: x\n    cap_add: [SYS_ADMIN, KILL]\n  other:\n    extends: {service: web}\n    cap_drop:\n      - ALL\n    cap_add: !override\n      - KILL\n      - CHOWN\n    security_opt:\n      - no-new-privileges:true\n"},
+		{"it extends, and takes own away, too", none, "other",
+			"services:\n  web:\n    image: x\n    cap_add: [SYS_ADMIN]\n    cap_drop: [ALL]\n  other:\n    extends: {service: web}\n    cap_add: [KILL] # k\n",
+			"services:\n  web:\n    image: x\n    cap_add: [SYS_ADMIN]\n    cap_drop: [ALL]\n  other:\n    extends: {service: web}\n    cap_add: !override []\n"},
 		{"a variable", two, "web", "services:\n  web:\n    image: x\n    cap_add: [\"${CAP}\"]\n", ""},
 		{"null lists", two, "web",
 			"services:\n  web:\n    image: x\n    cap_add:   # none yet\n    cap_drop: ~\n    security_opt: []\n",
@@ -168,6 +173,28 @@ func TestEditFiles(t *testing.T) {
 	agree(t, after)
 }
 
+// Services that extend each other, each to have its own: they are made independent.
+func TestEditExtends(t *testing.T) {
+	src := files{"compose.yaml": "services:\n  a:\n    image: x\n    cap_add: [KILL, NET_RAW]\n  b:\n    extends: a\n    cap_add:\n      - SYS_TIME\n      - CHOWN\n  c: {extends: {service: b}}\n"}
+	list, err := Parse(src.source())
+	if err != nil || len(list) != 3 {
+		t.Fatal(list, err)
+	}
+	var changes []manifest.Change
+	for i, s := range []*caps.Set{set(caps.Kill), set(caps.Chown), set()} {
+		changes = append(changes, manifest.Change{Container: list[i], Want: manifest.Want{Exactly: s}})
+	}
+	out, refused, err := manifest.Rewrite(&Format, src.source(), changes)
+	if err != nil || len(refused) > 0 || len(out) != 1 {
+		t.Fatal(refused, err)
+	}
+	want := "services:\n  a:\n    image: x\n    cap_add: [KILL]\n    cap_drop:\n      - ALL\n  b:\n    extends: a\n    cap_add: !override\n      - CHOWN\n    cap_drop:\n      - ALL\n  c: {extends: {service: b}, cap_drop: [ALL], cap_add: !override []}\n"
+	if d := cmp.Diff(want, string(out[0].After)); d != "" {
+		t.Error(d)
+	}
+	agree(t, files{"compose.yaml": string(out[0].After)})
+}
+
 func TestCorrectAndRemove(t *testing.T) {
 	src := files{"compose.yaml": "services:\n  web:\n    image: x\n    cap_add:\n      - 'NETADMIN' # typo\n      - KILL\n      - KILL # again\n"}.source()
 	list, _ := Parse(src)
@@ -203,11 +230,7 @@ func TestCorpus(t *testing.T) {
 			for _, c := range list {
 				changes = append(changes, manifest.Change{Container: c, Want: manifest.Want{Exactly: set(caps.Chown, caps.NetBindService), NoNewPrivs: true, Unprivileged: true}})
 			}
-			out, refused, err := manifest.Rewrite(&Format, src, changes)
-			if err != nil {
-				t.Error(err)
-				continue
-			}
+			out, refused := formattest.EditAll(t, &Format, src, changes)
 			for _, r := range refused {
 				t.Error(r)
 			}
@@ -216,22 +239,33 @@ func TestCorpus(t *testing.T) {
 				continue
 			}
 			edits += len(out[0].Edits)
-			after := out[0].After
-			if eol == "\r\n" && bytes.Count(after, []byte("\n")) != bytes.Count(after, []byte("\r\n")) {
-				t.Errorf("%s: not all lines end in CRLF any more", name)
-			}
-			at, to := 0, 0
-			for _, e := range out[0].Edits {
-				n := e.Start - at
-				if text[at:e.Start] != string(after[to:to+n]) {
-					t.Errorf("%s: bytes before %d changed", name, e.Start)
-				}
-				at, to = e.End, to+n+len(e.New)
-			}
-			if text[at:] != string(after[to:]) {
-				t.Errorf("%s: the rest changed", name)
-			}
 		}
 	}
 	t.Logf("%d services, %d edits", services, edits)
+}
+
+// TestVerify: an edit that does more than it was asked for is found out.
+func TestVerify(t *testing.T) {
+	before := "services:\n  web:\n    image: x\n    environment: [A=b]\n  db:\n    image: y\n"
+	good := strings.Replace(before, "image: x\n", "image: x\n    cap_drop: [ALL]\n", 1)
+	src := manifest.Source{Name: "f", Data: []byte(before)}
+	list, _ := Parse(src)
+	changes := []manifest.Change{{Container: list[0], Want: manifest.Want{Exactly: set()}}}
+	for _, tt := range []struct {
+		name, after string
+		ok          bool
+	}{
+		{"as wanted", good, true},
+		{"not done", before, false},
+		{"another set", strings.Replace(good, "[ALL]", "[ALL]\n    cap_add: [KILL]", 1), false},
+		{"something that is no fact", strings.Replace(good, "A=b", "A=c", 1), false},
+		{"privileged", strings.Replace(good, "image: x", "image: x\n    privileged: true", 1), false},
+		{"the other service", strings.Replace(good, "image: y", "image: y\n    cap_drop: [ALL]", 1), false},
+		{"an anchor", strings.Replace(good, "services:", "x-a: 1\nservices:", 1), false},
+		{"a comment", "# c\n" + good, true},
+	} {
+		if err := Verify(src, manifest.Source{Name: "f", Data: []byte(tt.after)}, changes); (err == nil) != tt.ok {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
 }

@@ -2,10 +2,10 @@ package compose
 
 import (
 	"bytes"
-	"strings"
 	"testing"
 
 	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/internal/formattest"
 	"github.com/leastcap/leastcap/manifest"
 )
 
@@ -18,59 +18,13 @@ var seeds = []string{
 	"services:\n  web:\n    cap_add:\n    - A\n",
 }
 
-// FuzzEdit is kube's, for Compose.
+// FuzzEdit: see [formattest.Fuzz].
 func FuzzEdit(f *testing.F) {
 	for _, s := range seeds {
 		f.Add([]byte(s), uint64(0), false)
 		f.Add(bytes.ReplaceAll([]byte(s), []byte("\n"), []byte("\r\n")), uint64(1<<caps.Chown|1<<caps.Kill), true)
 	}
 	f.Fuzz(func(t *testing.T, data []byte, mask uint64, more bool) {
-		src := manifest.Source{Name: "compose.yaml", Data: data}
-		Recognise(src.Name, data)
-		list, err := Parse(src)
-		for _, e := range manifest.Errors(err) {
-			if e.At.Start > len(data) || e.At.End > len(data) {
-				t.Fatalf("%v is behind the end", e)
-			}
-		}
-		exactly := caps.Set(mask).Intersect(caps.All())
-		want := manifest.Want{NoNewPrivs: more, Unprivileged: more, Exactly: &exactly}
-		var none, all []manifest.Change
-		for _, c := range list {
-			for _, r := range c.Caps {
-				p := r.Word.At
-				if text := string(data[p.Start:p.End]); r.Word.State == manifest.Known && r.Word.V == r.Word.Raw && strings.Trim(r.Word.V, "ABC_abc") == "" &&
-					strings.Trim(text, `"'`) != r.Word.V && !strings.ContainsAny(text, "\\*|>") {
-					t.Fatalf("%q is at %q", r.Word.V, text)
-				}
-			}
-			none = append(none, manifest.Change{Container: c})
-			all = append(all, manifest.Change{Container: c, Want: want})
-			c.Given("")
-		}
-		if files, _, err := manifest.Rewrite(&Format, src, none); len(files) > 0 || err != nil {
-			t.Fatalf("no wants, and %d files change: %v", len(files), err)
-		}
-		files, refused, err := manifest.Rewrite(&Format, src, all)
-		if err != nil {
-			t.Logf("not made: %v", err)
-			return
-		}
-		if len(files) == 0 {
-			return
-		}
-		is, _ := Parse(manifest.Overlay(src, files))
-		for i, c := range is {
-			mine := false
-			for _, r := range refused {
-				mine = mine || r.Container == list[i]
-			}
-			if mine {
-				continue
-			}
-			if got, err := c.Given("docker"); err == nil && !manifest.Is(c.Privileged, true) && got.Set != exactly {
-				t.Fatalf("%s gets %v, not %v", c.Path, got.Set, exactly)
-			}
-		}
+		formattest.Fuzz(t, &Format, manifest.Source{Name: "compose.yaml", Data: data}, mask, more, "docker")
 	})
 }

@@ -67,11 +67,15 @@ func entries(m yaml.Node) []yaml.Entry {
 			return
 		}
 		visited[m.Deref().Identity()] = true
+		last := make(map[string]int, m.Len()) // of two keys the last counts
+		for i := range m.Len() {
+			last[m.Entry(i).Key.Value()] = i
+		}
 		for i := range m.Len() {
 			e := m.Entry(i)
 			key := e.Key.Value()
-			if e.IsMerge() || seen[key] || !m.Own(key).Key.Same(e.Key) {
-				continue // of two keys the last counts
+			if e.IsMerge() || seen[key] || last[key] != i {
+				continue
 			}
 			seen[key] = true
 			e.Merged = merged
@@ -220,6 +224,10 @@ func (p *project) include(f *file, list yaml.Node, outer []string) []*definition
 				p.fail(node, "%s includes itself", t.V)
 				continue
 			}
+			if p.resolved++; p.resolved > maxLayers {
+				p.fail(node, "too many files that include each other")
+				return defs
+			}
 			if n == 0 {
 				if dir == "" {
 					dir = path.Dir(name)
@@ -255,9 +263,14 @@ func (p *project) include(f *file, list yaml.Node, outer []string) []*definition
 
 // stack puts the definitions of one file over those of another.
 func (p *project) stack(below, above []*definition) []*definition {
+	index := make(map[string]int, len(below))
+	for i, b := range below {
+		index[b.path()] = i
+	}
 	for _, a := range above {
-		i := slices.IndexFunc(below, func(b *definition) bool { return b.section == a.section && b.name == a.name })
-		if i < 0 {
+		i, ok := index[a.path()]
+		if !ok {
+			index[a.path()] = len(below)
 			below = append(below, a)
 			continue
 		}

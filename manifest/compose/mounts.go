@@ -1,8 +1,8 @@
 package compose
 
 import (
+	"fmt"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -22,9 +22,29 @@ func (d *definition) each(key string, visit func(f *file, n yaml.Node)) {
 	}
 }
 
+// A list in which a later element takes the place of an earlier one with the same key;
+// elements without a key are never the same.
+type unique[T any] struct {
+	list []T
+	at   map[string]int
+}
+
+func (u *unique[T]) put(key string, v T) {
+	if i, ok := u.at[key]; ok && key != "" {
+		u.list[i] = v
+		return
+	}
+	if u.at == nil {
+		u.at = map[string]int{}
+	}
+	u.at[key] = len(u.list)
+	u.list = append(u.list, v)
+}
+
 // volumes: of two with one target the stronger layer's counts (compose-go
 // override/uncity.go volumeIndexer).
 func (s *service) volumes() {
+	var mounts unique[manifest.Mount]
 	s.def.each("volumes", func(f *file, n yaml.Node) {
 		m := manifest.Mount{At: n.Pos()}
 		if n.IsMapping() {
@@ -42,15 +62,9 @@ func (s *service) volumes() {
 		if m.Type == "volume" {
 			m.Name = m.Source.V
 		}
-		same := func(o manifest.Mount) bool {
-			return o.Target.State == manifest.Known && m.Target.State == manifest.Known && o.Target.V == m.Target.V
-		}
-		if i := slices.IndexFunc(s.Mounts, same); i >= 0 {
-			s.Mounts[i] = m
-			return
-		}
-		s.Mounts = append(s.Mounts, m)
+		mounts.put(m.Target.V, m)
 	})
+	s.Mounts = mounts.list
 	s.def.each("tmpfs", func(f *file, n yaml.Node) {
 		t := f.text(n)
 		t.V, _, _ = strings.Cut(t.V, ":")
@@ -133,6 +147,7 @@ func hostPath(dir, p string) string {
 }
 
 func (s *service) devices() {
+	var devices unique[manifest.Device]
 	s.def.each("devices", func(f *file, n yaml.Node) {
 		d := manifest.Device{Rights: "rwm", At: n.Pos()}
 		if n.IsMapping() {
@@ -155,19 +170,14 @@ func (s *service) devices() {
 		if d.Container.State == manifest.Unset {
 			d.Container = d.Host
 		}
-		same := func(o manifest.Device) bool {
-			return d.Container.State == manifest.Known && o.Container.State == manifest.Known && o.Container.V == d.Container.V
-		}
-		if i := slices.IndexFunc(s.Devices, same); i >= 0 {
-			s.Devices[i] = d
-			return
-		}
-		s.Devices = append(s.Devices, d)
+		devices.put(d.Container.V, d)
 	})
+	s.Devices = devices.list
 }
 
 // ports reads published ports and those that are only exposed.
 func (s *service) ports() {
+	var ports unique[manifest.Port]
 	s.def.each("ports", func(f *file, n yaml.Node) {
 		p := manifest.Port{At: n.Pos()}
 		if n.IsMapping() {
@@ -178,13 +188,13 @@ func (s *service) ports() {
 		} else {
 			p = shortPort(f.text(n), p)
 		}
-		same := func(o manifest.Port) bool {
-			return o.Container != 0 && o.Container == p.Container && o.Last == p.Last && o.Host == p.Host && o.HostIP == p.HostIP && o.Protocol == p.Protocol
+		key := ""
+		if p.Container != 0 {
+			key = fmt.Sprint(p.HostIP, " ", p.Host, " ", p.Container, " ", p.Last, " ", p.Protocol)
 		}
-		if !slices.ContainsFunc(s.Ports, same) {
-			s.Ports = append(s.Ports, p)
-		}
+		ports.put(key, p)
 	})
+	s.Ports = ports.list
 	s.def.each("expose", func(f *file, n yaml.Node) {
 		t := f.text(n)
 		p := manifest.Port{Raw: t.Raw, At: n.Pos()}

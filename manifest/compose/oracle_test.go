@@ -276,7 +276,7 @@ services:
     profiles: [a, b]
     devices: ["/dev/kvm", "/dev/fuse:/dev/x:r", {source: /dev/null, target: /dev/n}]
     volumes: [/var/run/docker.sock:/s:ro, data:/d, ./rel:/r, /anon, {type: bind, source: /etc, target: /e, read_only: true}]
-    labels: {a: b, c: "1"}
+    labels: {a: b, c: "1", rule: "{{ x }}"}
     sysctls: ["net.core.somaxconn=1"]
   db:
     build: .

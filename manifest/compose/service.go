@@ -217,7 +217,7 @@ func (p *project) capabilities(s *service) {
 		key    string
 		action manifest.Action
 	}{{"cap_drop", manifest.Drop}, {"cap_add", manifest.Add}} {
-		first := len(s.Caps)
+		weaker := map[string]bool{}
 		for _, r := range s.def.all(l.key) {
 			f := s.def.layers[r.layer].file
 			if !r.entry.Value.IsSequence() {
@@ -232,12 +232,14 @@ func (p *project) capabilities(s *service) {
 				if word.State == manifest.Unset {
 					continue
 				}
-				same := func(o manifest.Request) bool { return o.Word.State == manifest.Known && o.Word.V == word.V }
-				if word.State == manifest.Known && slices.ContainsFunc(s.Caps[first:before], same) {
+				if word.State == manifest.Known && weaker[word.V] {
 					continue
 				}
 				s.Caps = append(s.Caps, manifest.Request{Action: l.action, Word: word, List: at})
 				s.refs = append(s.refs, ref{r.layer, r.entry, i})
+			}
+			for _, c := range s.Caps[before:] {
+				weaker[c.Word.V] = true
 			}
 		}
 	}
@@ -322,24 +324,18 @@ func (s *service) namespaces() {
 
 // pairs reads a mapping, or a list of KEY=VALUE; a stronger layer's value counts.
 func (d *definition) pairs(key string) []manifest.Pair {
-	var list []manifest.Pair
-	put := func(p manifest.Pair) {
-		if i := slices.IndexFunc(list, func(o manifest.Pair) bool { return o.Key == p.Key }); i >= 0 {
-			list[i] = p
-			return
-		}
-		list = append(list, p)
-	}
+	var list unique[manifest.Pair]
+	put := func(p manifest.Pair) { list.put(p.Key, p) }
 	for _, r := range d.all(key) {
 		f := d.layers[r.layer].file
 		if r.entry.Value.IsMapping() {
 			for _, e := range entries(r.entry.Value) {
-				put(manifest.Pair{Key: e.Key.Value(), KeyAt: e.Key.Pos(), Value: f.text(e.Value)})
+				put(manifest.Pair{Key: e.Key.Value(), KeyAt: e.Key.Pos(), Value: f.fill(e.Value.Literal())}) // Traefik's rules have braces
 			}
 			continue
 		}
 		for i := range r.entry.Value.Len() {
-			t := f.text(r.entry.Value.Item(i))
+			t := f.fill(r.entry.Value.Item(i).Literal())
 			k, v, _ := strings.Cut(t.V, "=")
 			if t.State != manifest.Known {
 				k, _, _ = strings.Cut(t.Raw, "=")
@@ -349,5 +345,5 @@ func (d *definition) pairs(key string) []manifest.Pair {
 			put(manifest.Pair{Key: k, KeyAt: at, Value: t})
 		}
 	}
-	return list
+	return list.list
 }

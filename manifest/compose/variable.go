@@ -13,8 +13,10 @@ import (
 // text is a scalar with its variables put in. Where one has no value and no default,
 // Compose would put in nothing; what a deployment would, nobody knows, so neither does
 // the fact.
-func (f *file) text(n yaml.Node) manifest.Text {
-	t := n.Text()
+func (f *file) text(n yaml.Node) manifest.Text { return f.fill(n.Text()) }
+
+// fill puts variables in.
+func (f *file) fill(t manifest.Text) manifest.Text {
 	if t.State != manifest.Known || strings.IndexByte(t.V, '$') < 0 {
 		return t
 	}

@@ -56,7 +56,9 @@ func (f *found) edit(c manifest.Change) ([]manifest.Edit, *manifest.Refusal) {
 		}
 	}
 	if w.NoNewPrivs && f.willHave(w, caps.SysAdmin) {
-		return nil, refuse(f.At, "Kubernetes does not take SYS_ADMIN together with allowPrivilegeEscalation: false")
+		// kubernetes.io "Configure a Security Context for a Pod or Container":
+		// allowPrivilegeEscalation is always true with CAP_SYS_ADMIN.
+		return nil, refuse(f.At, "Kubernetes allows privilege escalation wherever SYS_ADMIN is added")
 	}
 	e := &editor{Editor: yaml.NewEditor(f.doc), f: f, change: c, sc: f.node.At("securityContext")}
 	steps := []func() error{e.unprivileged, e.noNewPrivs, e.capabilities, e.insert}

@@ -114,3 +114,30 @@ func TestEdit(t *testing.T) {
 		})
 	}
 }
+
+// TestVerify: an edit that does more than it was asked for is found out.
+func TestVerify(t *testing.T) {
+	before := podOf("image: x\nsecurityContext:\n  runAsUser: 1\n") + "  - name: d\n    image: y\n"
+	good := strings.Replace(before, "      runAsUser: 1\n", "      runAsUser: 1\n      capabilities: {drop: [ALL]}\n", 1)
+	src := manifest.Source{Name: "f", Data: []byte(before)}
+	list, _ := Parse(src)
+	changes := []manifest.Change{{Container: list[0], Want: manifest.Want{Exactly: set()}}}
+	for _, tt := range []struct {
+		name, after string
+		ok          bool
+	}{
+		{"as wanted", good, true},
+		{"not done", before, false},
+		{"another set", strings.Replace(good, "drop: [ALL]", "drop: [ALL], add: [KILL]", 1), false},
+		{"the user, too", strings.Replace(good, "runAsUser: 1", "runAsUser: 0", 1), false},
+		{"something that is no fact", strings.Replace(good, "metadata:", "metadata:\n  finalizers: [x]", 1), false},
+		{"something else in the securityContext", strings.Replace(good, "runAsUser: 1", "runAsUser: 1\n      privileged: true", 1), false},
+		{"the other container", strings.Replace(good, "image: y", "image: y\n    securityContext: {capabilities: {drop: [ALL]}}", 1), false},
+		{"a container more", good + "  - name: e\n    image: z\n", false},
+		{"a comment", "# c\n" + good, true},
+	} {
+		if err := Verify(src, manifest.Source{Name: "f", Data: []byte(tt.after)}, changes); (err == nil) != tt.ok {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}

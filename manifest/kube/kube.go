@@ -75,7 +75,8 @@ func Parse(src manifest.Source) ([]*manifest.Container, error) {
 	list, err := parse(src)
 	out := make([]*manifest.Container, len(list))
 	for i, f := range list {
-		out[i] = &f.Container
+		c := f.Container // the tree is not kept
+		out[i] = &c
 	}
 	return out, err
 }

@@ -2,10 +2,9 @@ package kube
 
 import (
 	"math/rand/v2"
-	"strings"
 	"testing"
 
-	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/internal/formattest"
 	"github.com/leastcap/leastcap/internal/testenv"
 	"github.com/leastcap/leastcap/manifest"
 )
@@ -30,6 +29,18 @@ func words(r *rand.Rand) list {
 func randomPod(r *rand.Rand) tree {
 	one := func(n int) bool { return r.IntN(n) == 0 }
 	containers := list{}
+	anchors := []string{}
+	anchored := func(t tree) tree { // some have an anchor, which later ones may refer to
+		switch {
+		case len(anchors) > 0 && one(4):
+			return testenv.Alias(anchors[r.IntN(len(anchors))])
+		case one(5):
+			name := "a" + string(rune('a'+len(anchors)))
+			anchors = append(anchors, name)
+			return testenv.Anchored{Name: name, Tree: t}
+		}
+		return t
+	}
 	for i := range 1 + r.IntN(3) {
 		c := of("image", "registry.example/x:1")
 		if one(2) {
@@ -66,7 +77,7 @@ func randomPod(r *rand.Rand) tree {
 		case 1:
 			c = append(c, of("securityContext", []tree{"", of(), "null"}[r.IntN(3)])...)
 		default:
-			c = append(c, of("securityContext", sc)...)
+			c = append(c, of("securityContext", anchored(sc))...)
 		}
 		if one(3) {
 			c = append(c, of("command", list{"a\nb\n"})...)
@@ -93,39 +104,15 @@ func TestLayouts(t *testing.T) {
 		if err != nil || len(containers) == 0 {
 			t.Fatalf("seed %d: %v\n%s", seed, err, text)
 		}
-		var changes []manifest.Change
-		for _, c := range containers {
-			if r.IntN(5) == 0 {
-				continue
-			}
-			w := manifest.Want{NoNewPrivs: r.IntN(2) == 0, Unprivileged: true}
-			switch {
-			case r.IntN(4) > 0:
-				w.Exactly = []*caps.Set{set(), set(caps.Chown), set(caps.Chown, caps.Kill, caps.NetBindService)}[r.IntN(3)]
-			default:
-				for _, req := range c.Caps {
-					switch r.IntN(3) {
-					case 0:
-						w.Remove = append(w.Remove, req.Word.At)
-					case 1:
-						w.Correct = append(w.Correct, manifest.Correction{At: req.Word.At, Word: "SETUID"})
-					}
-				}
-			}
-			changes = append(changes, manifest.Change{Container: c, Want: w})
-		}
-		files, refused, err := manifest.Rewrite(&Format, src, changes)
-		if err != nil {
-			t.Errorf("seed %d: %v\n%s", seed, err, text)
-		}
+		changes := formattest.RandomChanges(r, containers)
+		files, refused := formattest.EditAll(t, &Format, src, changes)
 		for _, r := range refused {
-			t.Errorf("seed %d: %v\n%s", seed, r, text)
+			if len(r.Container.Shared) == 0 {
+				t.Errorf("seed %d: %v\n%s", seed, r, text)
+			}
 		}
 		for _, f := range files {
 			edits += len(f.Edits)
-			if crlf := strings.Contains(text, "\r\n"); crlf != strings.Contains(string(f.After), "\r\n") || crlf && strings.Count(string(f.After), "\n") != strings.Count(string(f.After), "\r\n") {
-				t.Errorf("seed %d: line ends changed:\n%q", seed, f.After)
-			}
 		}
 		if t.Failed() {
 			t.FailNow()

@@ -24,6 +24,7 @@ type pod struct {
 	sysctls    []manifest.Pair
 	facts      []manifest.Pair
 	notes      yaml.Node // annotations
+	volumes    map[string]manifest.Mount
 }
 
 // pod reads the containers of a pod's spec. holder has its metadata: the template, or
@@ -38,8 +39,11 @@ func (r *reader) pod(holder, spec yaml.Node, owner *manifest.Owner, path []strin
 	p.labels = pairs(meta.At("labels"))
 	p.notes = meta.At("annotations")
 	if list := spec.At("volumes"); list.IsSequence() {
+		p.volumes = make(map[string]manifest.Mount, list.Len())
 		for i := range list.Len() {
-			owner.Volumes = append(owner.Volumes, volume(list.Item(i)))
+			v := volume(list.Item(i))
+			owner.Volumes = append(owner.Volumes, v)
+			p.volumes[v.Name] = v
 		}
 	}
 	for _, l := range lists {
@@ -285,10 +289,8 @@ func (p *pod) mounts(list yaml.Node) []manifest.Mount {
 	for i := range list.Len() {
 		n := list.Item(i)
 		m := manifest.Mount{Name: n.At("name").Value(), Type: "volume"}
-		for _, v := range p.owner.Volumes {
-			if v.Name == m.Name {
-				m = v
-			}
+		if v, ok := p.volumes[m.Name]; ok {
+			m = v
 		}
 		m.At = n.Pos()
 		m.Target = n.At("mountPath").Text()

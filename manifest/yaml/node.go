@@ -245,8 +245,18 @@ func (n Node) At(keys ...string) Node {
 	return n
 }
 
-// Text is a scalar as a fact. A collection, where a scalar should be, is not known.
+// Text is a scalar as a fact. A collection, where a scalar should be, is not known, nor
+// is what a template has yet to fill in.
 func (n Node) Text() manifest.Text {
+	t := n.Literal()
+	if t.State == manifest.Known && strings.Contains(t.V, "{{") && strings.Contains(t.V, "}}") {
+		return manifest.NotKnown[string](t.V, "it is a template that is not rendered", t.At)
+	}
+	return t
+}
+
+// Literal is Text where braces are nothing special.
+func (n Node) Literal() manifest.Text {
 	switch d := n.Deref(); {
 	case d.n == nil || n.IsNull():
 		return manifest.Text{}
@@ -255,8 +265,6 @@ func (n Node) Text() manifest.Text {
 			return manifest.NotKnown[string](n.source(), "it is a template that is not rendered", n.Pos())
 		}
 		return manifest.NotKnown[string]("", "it is no single value", n.Pos())
-	case strings.Contains(d.n.Value, "{{") && strings.Contains(d.n.Value, "}}"):
-		return manifest.NotKnown[string](d.n.Value, "it is a template that is not rendered", n.Pos())
 	default:
 		return manifest.Of(d.n.Value, d.n.Value, n.Pos())
 	}

@@ -133,9 +133,10 @@ func (n Node) properties() (content, end int) {
 		return at, at // what stands there is the first key's
 	}
 	nothing := n.n.Kind == v3.ScalarNode && n.n.Value == "" && n.IsPlain()
-	for at < len(data) && (data[at] == '&' || data[at] == '!') {
-		if data[at] == '&' {
-			at += 1 + len(n.n.Anchor)
+	var first byte // of what is skipped already: there is one of each
+	for at < len(data) && (data[at] == '&' || data[at] == '!') && data[at] != first {
+		if first = data[at]; first == '&' {
+			at = min(at+1+len(n.n.Anchor), len(data))
 		} else {
 			for at < len(data) && !isSpace(data[at]) && !(nothing && isFlowEnd(data[at])) {
 				at++

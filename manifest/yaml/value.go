@@ -12,6 +12,7 @@ type Value struct {
 	list []string
 	keys []Pair
 	kind v3.Kind
+	tag  string
 }
 
 // A Pair is a key with its value.
@@ -28,6 +29,12 @@ func List(words ...string) Value { return Value{list: words, kind: v3.SequenceNo
 
 // Map is a mapping.
 func Map(pairs ...Pair) Value { return Value{keys: pairs, kind: v3.MappingNode} }
+
+// Tagged is the value with a tag before it.
+func (v Value) Tagged(tag string) Value {
+	v.tag = tag
+	return v
+}
 
 // A style is how a document writes things, so that what is new looks like the rest.
 type style struct {
@@ -91,6 +98,9 @@ func (s *style) look(n Node, budget *int) {
 func (s style) block(b *strings.Builder, indent int, p Pair) {
 	space := strings.Repeat(" ", indent)
 	b.WriteString(space + p.Key + ":")
+	if p.Value.tag != "" {
+		b.WriteString(" " + p.Value.tag)
+	}
 	switch p.Value.kind {
 	case v3.ScalarNode:
 		b.WriteString(" " + p.Value.word + s.newline)
@@ -113,6 +123,11 @@ func (s style) block(b *strings.Builder, indent int, p Pair) {
 
 // flow writes a value into one line.
 func (s style) flow(v Value) string {
+	if v.tag != "" {
+		tag := v.tag
+		v.tag = ""
+		return tag + " " + s.flow(v)
+	}
 	switch v.kind {
 	case v3.ScalarNode:
 		return s.scalar(v.word)

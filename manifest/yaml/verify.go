@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -138,7 +139,8 @@ func difference(a, b any, path []string, allowed func([]string) bool) []string {
 		}
 		return nil
 	default:
-		if reflect.DeepEqual(a, b) || a != nil && b != nil && fmt.Sprint(a) == fmt.Sprint(b) { // a NaN is not equal to itself
+		nan := func(v any) bool { f, ok := v.(float64); return ok && math.IsNaN(f) }
+		if reflect.DeepEqual(a, b) || nan(a) && nan(b) {
 			return nil
 		}
 	}

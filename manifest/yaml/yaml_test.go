@@ -84,9 +84,7 @@ func TestPos(t *testing.T) {
 		{"x: \"\u2028\"\na: b\n", []string{"a"}, "b", "2:4"},
 		{"? a\n: b\n", []string{"a"}, "b", "2:3"},
 	} {
-		n := Node{read(t, tt.text).root.Content[0], nil, -1}
-		d := read(t, tt.text)
-		n, _ = d.Parse()
+		n, _ := read(t, tt.text).Parse()
 		for _, k := range tt.keys {
 			n = n.Own(k).Value
 		}

@@ -18,7 +18,7 @@ var order = [][]string{
 	{
 		"manifest/actions", "manifest/compose", "manifest/devcontainer", "manifest/dockerfile",
 		"manifest/ecs", "manifest/inspect", "manifest/kube",
-		"manifest/oci", "manifest/shell", "manifest/systemd",
+		"manifest/nomad", "manifest/oci", "manifest/shell", "manifest/systemd",
 	},
 	{"audit"},
 	{"report"},

@@ -128,9 +128,11 @@ func TestParseErrors(t *testing.T) {
 		{"docker run \x00", "NUL", 0},
 		{strings.Repeat("( ", 20000) + "docker run a", "nested deeper", 0},
 		{"docker run a;" + strings.Repeat(" ", 1<<20), "at most", 0},
+		{strings.Repeat("docker run a\n", 2100), "f:2001:1: more than 2000 lines", 2000},
+		{"docker run " + strings.Repeat("$A ", 50000) + "a", "", 1},
 	} {
 		list, err := Format.Parse(manifest.Source{Name: "f", Data: []byte(tt.in)})
-		if err == nil || !strings.Contains(err.Error(), tt.want) || len(list) != tt.count {
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) || len(list) != tt.count {
 			t.Errorf("%.40q: %d containers, %v; want %q", tt.in, len(list), err, tt.want)
 		}
 	}

@@ -147,7 +147,7 @@ func isImage(text string) bool {
 	return strings.ContainsAny(rest, "/:@") || rest != "" && !strings.ContainsAny(rest, "$`-= ")
 }
 
-var expansion = regexp.MustCompile(`\$(\{\{.*?\}\}|\w+|\{[^}]*\}|\([^)]*\))`)
+var expansion = regexp.MustCompile(`\$(\{\{.*?\}\}|\w+|[@*#?!-]|\{[^}]*\}|\([^)]*\))`)
 
 // pos is where the words from one to another stand.
 func (v *Invocation) pos(from, to int) manifest.Pos {

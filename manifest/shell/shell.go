@@ -84,7 +84,8 @@ func (h host) invocations(src manifest.Source) ([]*flags.Invocation, error) {
 			switch {
 			case err != nil && !s.prose:
 				errs = append(errs, err)
-			case v != nil:
+			case v == nil, s.prose && strings.Contains(v.Container.Image.Raw, "["): // docker run [OPTIONS] IMAGE
+			default:
 				if c.Function != "" {
 					v.Container.Facts = append(v.Container.Facts, manifest.Pair{Key: "function", Value: manifest.Of(c.Function, c.Function, v.Container.At)})
 				}

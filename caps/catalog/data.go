@@ -6,7 +6,7 @@ package catalog
 
 import "github.com/leastcap/leastcap/caps"
 
-var entries = [...]Entry{
+var entries = []Entry{
 	{Since: "2.2", Grants: "change any file's owner and group", Manual: "Gives any file any user and group id. Without it only the owner may change the group, to one of his own.", Danger: 4, Rank: 11, Root: Root{Class: "equal", How: "takes /etc/shadow, or a program that root runs, and changes it as its owner"}, Container: Container{Confined: "changes files in the container's own mounts only", Reaches: []Reach{
 		{Shared: 4, Level: 5, What: "take any file of a bind mount of the host: a unit, a cron job, a key"},
 	}}, Abuse: []Abuse{
@@ -641,7 +641,7 @@ var defaults = []Default{
 	{Engine: "pss-restricted", Aliases: []string{"restricted"}, Title: "Kubernetes Pod Security, restricted", Allows: true, Caps: 0x400, Since: "Kubernetes 1.23 (2021)", Checked: "v0.37.2 (Kubernetes 1.37)", Source: "k8s.io/pod-security-admission policy/check_capabilities_restricted.go", Note: "what a container may add, after drop ALL, which it must have"},
 }
 
-var levelMeans = [...]string{"", "gives power inside the container only", "discloses what belongs to the host or to other containers", "disturbs the host or other containers", "takes over the host if the container shares a namespace or a mount with it", "takes over the host even if the container shares nothing with it"}
+var levelMeans = []string{"", "gives power inside the container only", "discloses what belongs to the host or to other containers", "disturbs the host or other containers", "takes over the host if the container shares a namespace or a mount with it", "takes over the host even if the container shares nothing with it"}
 
 var families = [][]string{{"open", "openat", "openat2", "creat"}, {"execve", "execveat"}, {"stat", "lstat", "newfstatat", "statx"}, {"chown", "fchown", "lchown", "fchownat"}, {"chmod", "fchmod", "fchmodat", "fchmodat2"}, {"utimensat", "utime", "utimes", "futimesat"}, {"setxattr", "lsetxattr", "fsetxattr", "setxattrat"}, {"removexattr", "lremovexattr", "fremovexattr", "removexattrat"}, {"getxattr", "lgetxattr", "fgetxattr", "getxattrat"}, {"unlink", "unlinkat", "rmdir"}, {"rename", "renameat", "renameat2"}, {"link", "linkat"}, {"mkdir", "mkdirat"}, {"mknod", "mknodat"}, {"readlink", "readlinkat"}, {"write", "pwrite64", "writev", "pwritev", "pwritev2"}, {"truncate", "ftruncate"}, {"kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal"}, {"setuid", "setreuid", "setresuid"}, {"setgid", "setregid", "setresgid"}, {"mlock", "mlock2", "mlockall"}, {"clone", "clone3"}, {"init_module", "finit_module"}, {"clock_settime", "settimeofday"}, {"adjtimex", "clock_adjtime"}, {"mount", "fsopen", "fsmount", "fsconfig", "fspick", "move_mount", "open_tree", "mount_setattr"}, {"quotactl", "quotactl_fd"}, {"kexec_load", "kexec_file_load"}, {"process_vm_readv", "process_vm_writev"}, {"sched_setscheduler", "sched_setparam", "sched_setattr"}, {"sendmsg", "sendto", "sendmmsg"}, {"iopl", "ioperm"}, {"setrlimit", "prlimit64"}}
 

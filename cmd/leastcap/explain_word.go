@@ -48,7 +48,7 @@ func explainWord(ctx context.Context, x *report.Explanation, stderr io.Writer, w
 		if isNumber(trimmed) && isProcess(int(c)) {
 			say(stderr, "hint: %s is read as a capability's number; for the process of that number: --pid %s", trimmed, trimmed)
 		}
-		x.Capabilities = append(x.Capabilities, catalog.Get(c))
+		x.Capabilities = append(x.Capabilities, report.NewExplainedCapability(c))
 		return nil
 	}
 	if pid, perr := strconv.Atoi(trimmed); perr == nil && pid > int(caps.Last) && len(trimmed) < 8 && trimmed[0] != '0' {

@@ -76,6 +76,9 @@ func (p *page) capabilityShort(e *ExplainedCapability, n extent) {
 	for _, r := range e.Container.Reaches {
 		p.row("", span{r.Shared.Condition(), dangerInk(r.Level)}, text(" it can "+r.What+"."))
 	}
+	if len(e.Container.Reaches) == 0 {
+		p.row("", text("It is not known to reach anything outside."))
+	}
 	if n.userns {
 		p.row("in a userns", text(userEffect(&e.Entry)))
 	}
@@ -206,7 +209,7 @@ func (p *page) capabilityLong(e *ExplainedCapability) {
 		p.row(first(i, "not confined"), span{r.Shared.Condition(), dangerInk(r.Level)}, text(" it can "+r.What+"."))
 	}
 	if len(e.Container.Reaches) == 0 {
-		p.row("not confined", text("nothing is known"))
+		p.row("not confined", text("It is not known to reach anything outside."))
 	}
 	p.row("in a userns", text(userEffect(&e.Entry)))
 	p.row("on a host", rootText(&e.Entry, true))
@@ -219,11 +222,14 @@ func (p *page) capabilityLong(e *ExplainedCapability) {
 	for _, c := range e.Checks {
 		p.check(c)
 	}
-	if len(e.Seccomp.Opens) > 0 {
-		p.row("seccomp", text("Docker's default profile refuses these without it: "+strings.Join(e.Seccomp.Opens, ", ")))
-		if e.Seccomp.Note != "" {
-			p.row("", text(e.Seccomp.Note))
+	switch s := e.Seccomp; {
+	case len(s.Opens) > 0:
+		p.row("seccomp", text("Docker's default profile refuses these without it: "+strings.Join(s.Opens, ", ")))
+		if s.Note != "" {
+			p.row("", text(s.Note))
 		}
+	case s.Note != "":
+		p.row("seccomp", text("under Docker's default profile "+s.Note))
 	}
 
 	p.section("MEASURED", "with it and without it")

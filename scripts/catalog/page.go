@@ -191,6 +191,9 @@ func (p *printer) entry(e *catalog.Entry) {
 	for _, r := range e.Container.Reaches {
 		fmt.Fprintf(p.w, "- *%s* it can %s. (%s)\n", text(r.Shared.Condition()), text(r.What), r.Level)
 	}
+	if len(e.Container.Reaches) == 0 {
+		fmt.Fprintln(p.w, "- It is not known to reach anything outside.")
+	}
 	fmt.Fprintf(p.w, "- *In a user namespace* it %s: %s.\n", text(e.UserNamespace.Effect.Means()), text(e.UserNamespace.Why))
 	root := "- *On a host*, without containment (Spengler 2011): " + e.Root.Class.Means()
 	if e.Root.How != "" {
@@ -222,6 +225,9 @@ func (p *printer) entry(e *catalog.Entry) {
 			also += "; " + text(c.Note)
 		}
 		fmt.Fprintf(p.w, "- %s (%s): %s. Asked in %s%s. %s\n", text(c.Operation), codes(c.Calls), result, c.In.Means(), also, codes(strings.Split(c.Site, ", ")))
+	}
+	if len(e.Seccomp.Opens) == 0 && e.Seccomp.Note != "" {
+		fmt.Fprintf(p.w, "- Under Docker's default seccomp profile %s.\n", text(e.Seccomp.Note))
 	}
 	if len(e.Seccomp.Opens) > 0 {
 		note := ""

@@ -173,6 +173,27 @@ func TestAsked(t *testing.T) {
 	}
 }
 
+// TestInCatalog: what was measured is among the catalog's checks, with the same outcome.
+func TestInCatalog(t *testing.T) {
+	for _, e := range proof.All() {
+		call, _, _ := strings.Cut(e.Operation, "(")
+		if call == "prlimit" { // the C library's name
+			call = "prlimit64"
+		}
+		call = catalog.Family(call)
+		ok := slices.ContainsFunc(catalog.Get(e.Cap).Checks, func(c catalog.Check) bool {
+			errno := ""
+			if e.Without.Errno() {
+				errno = string(e.Without)
+			}
+			return slices.Contains(c.Calls, call) && (c.Errno == errno || strings.Contains(c.Note, string(e.Without)))
+		})
+		if !ok {
+			t.Errorf("%s: %s gives %s without %v, which no check of the catalog says", e.Name, call, e.Without, e.Cap)
+		}
+	}
+}
+
 // What follows from where the kernel asks is filled in.
 func TestFollows(t *testing.T) {
 	for name, want := range map[string][2]proof.Outcome{

@@ -75,7 +75,7 @@ var entries = []Entry{
 		{Do: "set modes when the image is built", How: "COPY --chmod=0750 --chown=UID …"},
 		{Do: "start as the owner of the files", How: "USER UID:GID; --user UID:GID"},
 		{Do: "unpack without modes and owners", How: "tar --no-same-owner --no-same-permissions; rsync without -pt"},
-	}, Verdict: "Drop it unless the entry point changes modes of files that belong to others; better, have it not.", Sources: []string{"capabilities(7)", "chmod(2)", "fs/inode.c:inode_owner_or_capable", "fs/namei.c:__check_sticky"}},
+	}, Verdict: "Drop it unless the entry point changes modes of files that belong to others; better, have it not do so.", Sources: []string{"capabilities(7)", "chmod(2)", "fs/inode.c:inode_owner_or_capable", "fs/namei.c:__check_sticky"}},
 	{Cap: 4 /* fsetid */, Number: 4, Since: "2.2", Grants: "keep set-user-id and set-group-id bits when a file is written or its mode changed", Manual: "Keeps the set-id bits of a file that is modified, and allows the set-group-id bit on a file whose group is none of the process's.", Danger: 4, Rank: 16, Root: Root{Class: "situation", How: "writes into a set-id program that is writable for it, and the bit stays"}, Container: Container{Confined: "keeps bits of files in the container's own mounts only", Reaches: []Reach{
 		{Shared: 4, Level: 5, What: "change a set-id program in a bind mount of the host that it may write, and leave the bit on it"},
 	}}, AskedIn: []Namespace{"inode", "initial"}, UserNamespace: UserNamespace{Effect: "partly", Why: "the bit stays over chmod of mapped files; over writing it is asked in the initial namespace"}, Checks: []Check{
@@ -103,7 +103,7 @@ var entries = []Entry{
 		{Do: "leave the stopping to the engine, which signals the first process and then kills all"},
 	}, Verdict: "Drop it unless a root process has to stop workers of other users. It is at the low end of danger.", Sources: []string{"capabilities(7)", "kill(2)", "kernel/signal.c:kill_ok_by_cred"}},
 	{Cap: 6 /* setgid */, Number: 6, Since: "2.2", Grants: "take on any group id and any list of groups", Manual: "Sets any group ids and supplementary groups, sends any group id over a Unix socket, and maps group ids into a user namespace.", Danger: 1, Rank: 36, Root: Root{Class: "situation", How: "joins a group that may write what root runs (staff, disk, docker)"}, Container: Container{Confined: "takes on groups, whose rights end at the container's own mounts", Reaches: []Reach{
-		{Shared: 4, Level: 2, What: "act as any group of the host on the files of a bind mount"},
+		{Shared: 4, Level: 3, What: "read and change the files of a bind mount as any group of the host"},
 	}}, Abuse: []Abuse{
 		{What: "joins the group shadow, and reads the password hashes", Reference: "https://book.hacktricks.wiki/en/linux-hardening/privilege-escalation/linux-capabilities.html"},
 	}, AskedIn: []Namespace{"own", "parent"}, UserNamespace: UserNamespace{Effect: "limited", Why: "takes on the groups that are mapped"}, Checks: []Check{
@@ -119,7 +119,7 @@ var entries = []Entry{
 		{Do: "have the engine set supplementary groups", How: "--group-add; supplementalGroups"},
 	}, Verdict: "Drop it unless the program changes its own user at the start; then it needs setuid and setgid, or it stays root.", Sources: []string{"capabilities(7)", "setgid(2)", "setgroups(2)", "kernel/sys.c:__sys_setgid", "kernel/groups.c:may_setgroups"}},
 	{Cap: 7 /* setuid */, Number: 7, Since: "2.2", Grants: "take on any user id, that of root included", Manual: "Sets any user ids, sends any user id over a Unix socket, and maps user ids into a user namespace.", Danger: 1, Rank: 35, Root: Root{Class: "equal", How: "becomes user 0, and executes anything"}, Container: Container{Confined: "becomes root of the container at most, with no more than its bounding set", Reaches: []Reach{
-		{Shared: 4, Level: 2, What: "act as any user of the host on the files of a bind mount"},
+		{Shared: 4, Level: 3, What: "read and change the files of a bind mount as any user of the host"},
 	}}, Abuse: []Abuse{
 		{What: "becomes root with an interpreter that has the capability as a file capability", Reference: "https://book.hacktricks.wiki/en/linux-hardening/privilege-escalation/linux-capabilities.html"},
 		{What: "programs that become root by this file capability", Reference: "https://gtfobins.github.io/#+capabilities"},
@@ -492,8 +492,8 @@ var entries = []Entry{
 		{Do: "use a build without audit, or an engine whose seccomp profile hides it", How: "Podman's profile answers EINVAL, and libaudit goes on"},
 	}, Verdict: "Drop it unless people log in to the container (sshd, login); sudo works without.", Sources: []string{"capabilities(7)", "kernel/audit.c:audit_netlink_ok", "moby/moby 29ecc95c31"}},
 	{Cap: 30 /* audit_control */, Number: 30, Since: "2.6.11", Grants: "switch auditing, change its rules, and change a login uid (most of it in the initial pid namespace only)", Manual: "Switches kernel auditing on and off, and reads and changes its rules.", Danger: 3, Rank: 24, Root: Root{Class: "equal", How: "has the keys that root types audited (TTY auditing) and reads the password"}, Container: Container{Confined: "cannot touch the audit rules from a pid namespace of its own", Reaches: []Reach{
-		{Shared: 1, Level: 3, What: "switch the host's auditing off, or have terminals audited"},
 		{Level: 3, What: "change its login uid, so that its deeds are audited as another user's"},
+		{Shared: 1, Level: 3, What: "switch the host's auditing off, or have terminals audited"},
 	}}, AskedIn: []Namespace{"initial"}, UserNamespace: UserNamespace{Effect: "useless", Why: "asked in the initial user namespace"}, Checks: []Check{
 		{Operation: "read or change the audit configuration and rules", Calls: []string{"sendmsg"}, Errno: "EPERM", In: "initial", Site: "kernel/audit.c:audit_netlink_ok", Note: "in a child pid namespace it fails before it is asked"},
 		{Operation: "change a login uid that is set", Calls: []string{"write"}, Errno: "EPERM", In: "initial", Site: "kernel/audit.c:audit_set_loginuid_perm", Note: "/proc/self/loginuid, in a container too; setting it the first time is free"},

@@ -21,6 +21,9 @@ const cut = "..."
 // space, colours are taken out. What is longer than limit characters is cut
 // off, with "..." in place of the rest.
 func Clean(s string, limit int) string {
+	if len(s) <= limit && printable(s) {
+		return strings.TrimSpace(s)
+	}
 	// Long before the loop below, so that a gigabyte costs nothing: no
 	// character takes more than utf8.UTFMax bytes, colours excepted.
 	if most := (limit + 1) * utf8.UTFMax * 4; len(s) > most {
@@ -41,6 +44,16 @@ func Clean(s string, limit int) string {
 		b.WriteString(shown)
 	}
 	return b.String()
+}
+
+// printable says that there is nothing to be done.
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // escape shows one character, whose bytes are raw.

@@ -4,8 +4,12 @@
 //
 // The knowledge is the commented file catalog.yaml, with the source of every
 // fact; this package is a typed view of it, read at first use. What the
-// functions return belongs to the caller.
+// functions return belongs to the caller. What leastcap ps and top need of it (dangers,
+// ranks, default sets) is compiled in as table.go: to read the file takes longer than to
+// list all processes.
 package catalog
+
+//go:generate go run gen.go
 
 import (
 	"bytes"
@@ -102,14 +106,25 @@ func rank(c caps.Cap) int {
 	if !c.Known() {
 		return 0
 	}
-	return load().entries[c].Rank
+	return int(table[c].rank)
 }
+
+// DangerOf is [Entry.Danger] of a capability.
+func DangerOf(c caps.Cap) Level {
+	if !c.Known() {
+		return Unknown
+	}
+	return table[c].danger
+}
+
+// RankOf is [Entry.Rank] of a capability.
+func RankOf(c caps.Cap) int { return rank(c) }
 
 // DefaultSet returns the capabilities that an engine gives a container by
 // default: "docker", "containerd", "podman", "crio", "runc". It reports false
 // for an engine that the catalog does not have.
 func DefaultSet(engine string) (caps.Set, bool) {
-	for _, d := range load().defaults {
+	for _, d := range defaults {
 		if d.Engine == engine {
 			return d.Caps, true
 		}
@@ -118,7 +133,10 @@ func DefaultSet(engine string) (caps.Set, bool) {
 }
 
 // DefaultSets returns the default sets of all engines, in the file's order.
-func DefaultSets() []Default { return slices.Clone(load().defaults) }
+func DefaultSets() []Default { return slices.Clone(defaults) }
+
+// ParsedDefaults returns the default sets as the file has them, for table.go's generator.
+func ParsedDefaults() []Default { return slices.Clone(load().defaults) }
 
 func (e Entry) clone() Entry {
 	e.Sources = slices.Clone(e.Sources)

@@ -226,3 +226,18 @@ func TestLevel(t *testing.T) {
 		t.Error("an unknown level was written")
 	}
 }
+
+// TestTable: what is compiled in is what the file says.
+func TestTable(t *testing.T) {
+	for _, e := range catalog.All() {
+		if catalog.DangerOf(e.Cap) != e.Danger || catalog.RankOf(e.Cap) != e.Rank {
+			t.Errorf("%v: %v %d, the file says %v %d; run go generate", e.Cap, catalog.DangerOf(e.Cap), catalog.RankOf(e.Cap), e.Danger, e.Rank)
+		}
+	}
+	if diff := cmp.Diff(catalog.ParsedDefaults(), catalog.DefaultSets()); diff != "" {
+		t.Error(diff)
+	}
+	if catalog.DangerOf(60) != catalog.Unknown || catalog.RankOf(60) != 0 {
+		t.Error("a capability without a name has a danger")
+	}
+}

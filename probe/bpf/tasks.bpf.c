@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
+/*
+ * All processes with what leastcap ps shows of them, and those threads whose sets
+ * differ from their process's: what /proc/PID/status says (fs/proc/array.c), read by
+ * an iterator over tasks (since 5.8: kernel/bpf/task_iter.c).
+ */
+#include "kernel.h"
+#include "tasks.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+#define PF_EXITING 0x00000004 /* include/linux/sched.h */
+
+#define READ(src, ...) BPF_CORE_READ(src, ##__VA_ARGS__)
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct seq_file;
+struct bpf_iter_meta { struct seq_file *seq; };
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+};
+
+/* Flavours (what follows ___ is not part of the name) with fields that kernel.h has no use for. */
+struct pid_namespace___ps { struct ns_common ns; };
+struct upid___ps { int nr; struct pid_namespace___ps *ns; };
+struct pid___ps { unsigned int level; struct upid___ps numbers[1]; };
+struct task_struct___ps {
+	struct task_struct *group_leader;
+	struct pid___ps *thread_pid;
+	struct nsproxy___ps *nsproxy;
+};
+struct mnt_namespace___ps { struct ns_common ns; };
+struct net___ps { struct ns_common ns; };
+struct ipc_namespace___ps { struct ns_common ns; };
+struct uts_namespace___ps { struct ns_common ns; };
+struct cgroup_namespace___ps { struct ns_common ns; };
+struct time_namespace___ps { struct ns_common ns; };
+struct nsproxy___ps {
+	struct uts_namespace___ps *uts_ns;
+	struct ipc_namespace___ps *ipc_ns;
+	struct mnt_namespace___ps *mnt_ns;
+	struct net___ps *net_ns;
+	struct time_namespace___ps *time_ns;
+	struct cgroup_namespace___ps *cgroup_ns;
+};
+struct cred___ps { unsigned int securebits; };
+
+#pragma clang attribute pop
+
+/* Only types that something global names get into the object. */
+const struct task_entry *entry_type __attribute__((unused));
+
+/* include/linux/cgroup_subsys.h: which number a controller has differs with the configuration. */
+enum cgroup_subsys_id___ps {
+	pids_cgrp_id___ps, memory_cgrp_id___ps, cpu_cgrp_id___ps, devices_cgrp_id___ps,
+	freezer_cgrp_id___ps, io_cgrp_id___ps, cpuset_cgrp_id___ps,
+};
+
+static __always_inline struct cgroup *cgroup_at(struct css_set *set, __u64 i)
+{
+	struct cgroup_subsys_state *css = NULL;
+
+	bpf_probe_read_kernel(&css, sizeof(css), (void *)set + bpf_core_field_offset(set->subsys) + 8 * (i & 15));
+	return READ(css, cgroup);
+}
+
+/*
+ * The cgroup in the hierarchy that tells containers apart: see proc.FindHierarchy, which
+ * takes the first of these controllers that is mounted as v1, or else the v2 tree.
+ */
+static __always_inline __u64 cgroup_of(struct css_set *set)
+{
+	struct cgroup *dfl = READ(set, dfl_cgrp), *cg;
+	struct cgroup_root *v2 = READ(dfl, root);
+
+#define TRY(name)                                                                                        \
+	if (bpf_core_enum_value_exists(enum cgroup_subsys_id___ps, name##___ps)) {                        \
+		cg = cgroup_at(set, bpf_core_enum_value(enum cgroup_subsys_id___ps, name##___ps));        \
+		if (cg && READ(cg, root) != v2)                                                           \
+			return READ(cg, kn, id);                                                          \
+	}
+	TRY(pids_cgrp_id)
+	TRY(memory_cgrp_id)
+	TRY(cpu_cgrp_id)
+	TRY(devices_cgrp_id)
+	TRY(freezer_cgrp_id)
+	TRY(io_cgrp_id)
+	TRY(cpuset_cgrp_id)
+	return READ(dfl, kn, id);
+}
+
+static __always_inline void sets_of(struct capstate5 *s, const struct cred *cred)
+{
+	/* Two words or one, always eight bytes: see kernel_cap_t. */
+	bpf_probe_read_kernel(&s->inheritable, 8, &cred->cap_inheritable);
+	bpf_probe_read_kernel(&s->permitted, 8, &cred->cap_permitted);
+	bpf_probe_read_kernel(&s->effective, 8, &cred->cap_effective);
+	bpf_probe_read_kernel(&s->bounding, 8, &cred->cap_bset);
+	bpf_probe_read_kernel(&s->ambient, 8, &cred->cap_ambient);
+}
+
+static __always_inline bool same(struct capstate5 *a, struct capstate5 *b)
+{
+	return a->inheritable == b->inheritable && a->permitted == b->permitted &&
+	       a->effective == b->effective && a->bounding == b->bounding && a->ambient == b->ambient;
+}
+
+SEC("iter/task")
+int list_tasks(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct task_struct___ps *t = (void *)task;
+	struct capstate5 leader;
+	struct task_entry e;
+	struct nsproxy___ps *nsproxy;
+	const struct cred *cred;
+	struct css_set *set;
+	struct pid___ps *pid;
+	__u32 level;
+
+	if (!task)
+		return 0; /* the end */
+	cred = READ(task, real_cred);
+	__builtin_memset(&e, 0, sizeof(e));
+	sets_of(&e.sets, cred);
+	e.tid = READ(task, pid);
+	e.pid = READ(task, tgid);
+	bpf_probe_read_kernel(e.comm, sizeof(e.comm), &task->comm);
+	if (e.tid != e.pid) {
+		sets_of(&leader, READ(t, group_leader, real_cred));
+		if (!same(&e.sets, &leader))
+			bpf_seq_write(ctx->meta->seq, &e, sizeof(e));
+		return 0;
+	}
+	e.ppid = READ(task, real_parent, tgid);
+	e.euid = READ(cred, euid.val);
+	e.securebits = READ((struct cred___ps *)cred, securebits);
+	e.no_new_privs = READ(task, atomic_flags) & 1; /* PFA_NO_NEW_PRIVS */
+	e.seccomp = bpf_core_field_exists(task->seccomp) ? READ(task, seccomp.mode) : -1;
+	e.kthread = !!(READ(task, flags) & PF_KTHREAD);
+	e.exiting = !!(READ(task, flags) & PF_EXITING);
+
+	e.ns[NS_USER] = READ(cred, user_ns, ns.inum);
+	pid = READ(t, thread_pid);
+	level = READ(pid, level) & 31; /* MAX_PID_NS_LEVEL, include/linux/pid_namespace.h */
+	if (pid) {
+		struct pid_namespace___ps *ns = NULL;
+
+		bpf_probe_read_kernel(&ns, sizeof(ns), (void *)pid + bpf_core_field_offset(pid->numbers) +
+			level * bpf_core_type_size(struct upid___ps) + bpf_core_field_offset(((struct upid___ps *)0)->ns));
+		e.ns[NS_PID] = READ(ns, ns.inum);
+	}
+	nsproxy = READ(t, nsproxy);
+	if (nsproxy) {
+		e.ns[NS_NET] = READ(nsproxy, net_ns, ns.inum);
+		e.ns[NS_MNT] = READ(nsproxy, mnt_ns, ns.inum);
+		e.ns[NS_IPC] = READ(nsproxy, ipc_ns, ns.inum);
+		e.ns[NS_UTS] = READ(nsproxy, uts_ns, ns.inum);
+		e.ns[NS_CGROUP] = READ(nsproxy, cgroup_ns, ns.inum);
+	}
+
+	set = READ(task, cgroups);
+	e.css_set = (__u64)set;
+	e.cgroup = cgroup_of(set);
+	bpf_seq_write(ctx->meta->seq, &e, sizeof(e));
+	return 0;
+}

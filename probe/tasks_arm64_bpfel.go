@@ -17,9 +17,9 @@ type tasksTaskEntry struct {
 	_    structs.HostLayout
 	Sets struct {
 		_           structs.HostLayout
-		Effective   uint64
-		Permitted   uint64
 		Inheritable uint64
+		Permitted   uint64
+		Effective   uint64
 		Bounding    uint64
 		Ambient     uint64
 	}

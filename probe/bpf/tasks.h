@@ -6,7 +6,8 @@
 /* Kinds of namespaces, in the order of proc.NamespaceKinds. */
 enum { NS_USER, NS_PID, NS_NET, NS_MNT, NS_IPC, NS_UTS, NS_CGROUP, NS_KINDS };
 
-struct capstate5 { __u64 effective, permitted, inheritable, bounding, ambient; };
+/* In the order of struct cred (include/linux/cred.h), so that one copy takes all. */
+struct capstate5 { __u64 inheritable, permitted, effective, bounding, ambient; };
 
 struct task_entry {
 	struct capstate5 sets;

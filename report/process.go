@@ -68,8 +68,8 @@ type ProcAsked struct {
 	Set  caps.Set `json:"set"` // by the engine's rules, or the specification's
 }
 
-// flags is what was asked for as docker's flags say it.
-func (a *ProcAsked) flags() string {
+// Flags is what was asked for as docker's flags say it.
+func (a *ProcAsked) Flags() string {
 	if a.Privileged {
 		return "--privileged"
 	}

@@ -69,7 +69,7 @@ func Processes(w io.Writer, rows []Process, o ProcessOptions) error {
 				image = Clean(r.Container.Image, 60)
 			}
 			if r.Container != nil && r.Container.Asked != nil && !r.Container.Asked.Spec {
-				asked = Clean(r.Container.Asked.flags(), 100)
+				asked = Clean(r.Container.Asked.Flags(), 100)
 			}
 			cells = append(cells, text(image), text(asked), text(r.confined()))
 		}

@@ -37,6 +37,7 @@ take the rest away.
 	root.AddCommand(newRun(stdout, stderr))
 	root.AddCommand(newSpec(stdout, stderr))
 	root.AddCommand(newPs(stdout, stderr))
+	root.AddCommand(newTop(stdout, stderr))
 	root.AddCommand(newAtomic(stdout, stderr))
 	root.AddCommand(newImage(stdout, stderr))
 	root.AddCommand(newProfile(stdout, stderr))

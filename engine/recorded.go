@@ -51,6 +51,9 @@ func (r *Records) Find(ctx context.Context, ids []string) map[string]Running {
 }
 
 func (r *Records) find(id string) (Running, bool) {
+	if id == "" {
+		return Running{}, false
+	}
 	for _, c := range id {
 		if !strings.ContainsRune("0123456789abcdef", c) {
 			return Running{}, false // it becomes a file's name

@@ -45,7 +45,8 @@ $COLUMNS and $LINES say, or 80 by 24.
 Exit status:
   0  done
   2  wrong usage, or no terminal
-  3  /proc cannot be read`,
+  3  /proc cannot be read
+  130  interrupted by a signal`,
 		Example: `  leastcap top
   leastcap top --filter net_admin --sort denied
   leastcap top --snapshot --wait 10s`,
@@ -120,7 +121,7 @@ func (f *topFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	}
 	_, err = tea.NewProgram(m, tea.WithContext(ctx), tea.WithOutput(stdout)).Run()
 	if errors.Is(err, tea.ErrInterrupted) || ctx.Err() != nil {
-		return ctx.Err()
+		return status(exitInterrupted) // the screen is as it was, and there is nothing to say
 	}
 	return err
 }
@@ -130,7 +131,7 @@ func (f *topFlags) print(ctx context.Context, stdout io.Writer, m *topModel, s *
 		for end := time.Now().Add(f.wait); time.Now().Before(end); {
 			select {
 			case <-ctx.Done():
-				return ctx.Err()
+				return status(exitInterrupted)
 			case <-time.After(min(f.interval, time.Until(end))):
 			}
 			m.sample = s.sample(ctx)

@@ -191,7 +191,7 @@ func (m topModel) move(by int) topModel {
 	case pageCapabilities:
 		m.cursor = min(max(m.cursor+by, 0), max(0, len(m.capabilities())-1))
 	case pageDetail:
-		m.scroll = max(0, m.scroll+by) // the view knows where it ends
+		m.scroll = min(max(0, m.scroll+by), m.furthest())
 	}
 	return m
 }

@@ -25,15 +25,14 @@ var (
 
 // frame is the whole screen: height lines of width columns at most.
 func (m topModel) frame() string {
-	width, height := max(20, m.width), max(6, m.height)
-	lines := m.head(width)
-	foot := m.foot(width)
+	width, height := m.size()
+	lines, foot := m.head(width), m.foot(width)
 	room := height - len(lines) - len(foot)
 	switch m.page {
 	case pageHelp:
 		lines = append(lines, helpLines(width)...)
 	case pageDetail:
-		lines = append(lines, m.detail(width, room)...)
+		lines = append(lines, m.scrolled(m.detail(width), room)...)
 	case pageCapabilities:
 		lines = append(lines, m.capabilityLines(width, room)...)
 	default:
@@ -48,6 +47,15 @@ func (m topModel) frame() string {
 		lines[i] = strings.TrimRight(ansi.Truncate(line, width, "…"), " ")
 	}
 	return strings.Join(lines, "\n")
+}
+
+// size is the screen's, or what is the least that anything fits on.
+func (m topModel) size() (width, height int) { return max(20, m.width), max(6, m.height) }
+
+// furthest is how far the detail can be scrolled.
+func (m topModel) furthest() int {
+	width, height := m.size()
+	return max(0, len(m.detail(width))+len(m.head(width))+len(m.foot(width))-height)
 }
 
 func (m topModel) head(width int) []string {
@@ -102,7 +110,7 @@ func count(n int, thing string) string {
 }
 
 func (m topModel) foot(width int) []string {
-	keys := "q quit  ↑↓ move  enter detail  tab capabilities  / filter  s sort  p pause  ? help"
+	keys := "q quit  ↑↓ move  enter detail  tab by capability  / filter  s sort  ? help"
 	switch {
 	case m.page == pageHelp:
 		keys = "any key: back"
@@ -336,7 +344,7 @@ func nameList(names []string) string {
 }
 
 // detail is one container's page.
-func (m topModel) detail(width, room int) []string {
+func (m topModel) detail(width int) []string {
 	var c *topContainer
 	for i := range m.sample.Containers {
 		if m.sample.Containers[i].id() == m.selected {
@@ -406,12 +414,19 @@ func (m topModel) detail(width, room int) []string {
 			{report.Held(p.Effective.Union(p.Permitted), m.full), topPlain},
 		}, false))
 	}
-	if over := len(lines) - room; over > 0 {
-		from := min(m.scroll, over)
-		lines = lines[from : from+room]
-		if from < over && room > 0 {
-			lines[room-1] = topFaint.Render("  … ↓ more")
-		}
+	return lines
+}
+
+// scrolled is the part of lines that is seen.
+func (m topModel) scrolled(lines []string, room int) []string {
+	over := len(lines) - room
+	if over <= 0 || room <= 0 {
+		return lines
+	}
+	from := min(m.scroll, over)
+	lines = lines[from : from+room]
+	if from < over {
+		lines[room-1] = topFaint.Render("  … ↓ more")
 	}
 	return lines
 }
@@ -425,21 +440,20 @@ func times(n uint64) string {
 
 func helpLines(width int) []string {
 	text := []string{
-		"Containers by what their processes hold, what they were seen to use, and what they",
-		"were refused. The most dangerous is first; \"!\" marks what the engine did not give.",
-		"\"?\" is what is not seen: containers that ran before, or no right to use BPF.",
+		"Containers by what their processes hold, what they were seen to use, and what",
+		"they were refused. The most dangerous come first; \"!\" marks what the engine did",
+		"not give; \"?\" is what is not seen: see the second line.",
 		"",
 		"  ↑ ↓ k j          move, or scroll          enter →   one container's detail",
 		"  PgUp PgDn g G    by pages, to the ends    esc ←     back",
-		"  tab c            by capability, and back  s         sort by the next column",
+		"  tab c            by capability, and back  s         sort by something else",
 		"  /                filter: part of a name,  r         reverse",
 		"                   an image or an id, or a  p space   pause, and go on",
 		"                   capability that is held  q         quit",
 	}
 	var lines []string
 	for _, line := range text {
-		lines = append(lines, "")
-		lines[len(lines)-1] = ansi.Truncate(line, width, "…")
+		lines = append(lines, ansi.Truncate(line, width, "…"))
 	}
 	return lines
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
-	"github.com/cilium/ebpf/rlimit"
 	"github.com/elastic/go-seccomp-bpf/arch"
+	"golang.org/x/sys/unix"
 
 	"github.com/leastcap/leastcap/proc"
 )
@@ -69,7 +69,8 @@ func open(o Options) (_ *Probe, err error) {
 	}
 	// Kernels before 5.11 account maps against RLIMIT_MEMLOCK. Where it cannot be
 	// raised the load itself tells whether that matters.
-	_ = rlimit.RemoveMemlock()
+	unlimited := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
+	_ = unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unlimited)
 
 	spec, err := loadBpf()
 	if err != nil {

@@ -4,13 +4,16 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
 
 // colours are the sequences with which programs colour their logs. Other
 // sequences have no business in a log and are shown, not hidden.
-var colours = regexp.MustCompile(`\x1b\[[0-9;:]*m`)
+var colours = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\x1b\[[0-9;:]*m`)
+})
 
 // cut stands where a text was too long.
 const cut = "..."
@@ -29,7 +32,7 @@ func Clean(s string, limit int) string {
 	if most := (limit + 1) * utf8.UTFMax * 4; len(s) > most {
 		s = s[:most]
 	}
-	s = strings.TrimSpace(colours.ReplaceAllString(s, ""))
+	s = strings.TrimSpace(colours().ReplaceAllString(s, ""))
 
 	var b strings.Builder
 	n := 0

@@ -1,6 +1,8 @@
 package report
 
 import (
+	"bufio"
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -23,14 +25,31 @@ type ProcessOptions struct {
 	Tree bool // the rows are in the order of [Tree]
 }
 
-// ProcessesJSON writes the rows as one document.
+// ProcessesJSON writes the rows as one document, one row after the other: thousands at
+// once would take a hundred megabytes.
 func ProcessesJSON(w io.Writer, rows []Process) error {
-	if rows == nil {
-		rows = []Process{}
+	if len(rows) == 0 {
+		_, err := io.WriteString(w, "[]\n")
+		return err
 	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(rows)
+	b := bufio.NewWriterSize(w, 64<<10)
+	b.WriteString("[")
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetIndent("  ", "  ")
+	for i := range rows {
+		text.Reset()
+		if err := e.Encode(&rows[i]); err != nil {
+			return err
+		}
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString("\n  ")
+		b.Write(bytes.TrimSuffix(text.Bytes(), []byte("\n")))
+	}
+	b.WriteString("\n]\n")
+	return b.Flush()
 }
 
 // Processes writes the rows as a table. The lines are as long as they need to be.

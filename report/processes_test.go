@@ -1,6 +1,7 @@
 package report_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -38,6 +39,15 @@ func TestProcesses(t *testing.T) {
 	b.Reset()
 	if err := report.ProcessesJSON(&b, nil); err != nil || b.String() != "[]\n" {
 		t.Errorf("%q %v", b.String(), err)
+	}
+	// Row by row it is the same document.
+	whole, err := json.MarshalIndent(rows, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Reset()
+	if err := report.ProcessesJSON(&b, rows); err != nil || b.String() != string(whole)+"\n" {
+		t.Errorf("%s %v", b.String(), err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/runc/libcontainer"
@@ -16,7 +17,9 @@ import (
 	"github.com/leastcap/leastcap/proc"
 )
 
-var containerDir = regexp.MustCompile(`^(\d+-\d+)\.([0-9a-f]{64})(\.volumes)?$`)
+var containerDir = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(\d+-\d+)\.([0-9a-f]{64})(\.volumes)?$`)
+})
 
 // Sweep removes what processes that are dead left behind: containers, mounts,
 // cgroups, volumes that went with them.
@@ -38,7 +41,7 @@ func (d dirs) sweep(dead func(proc.Owner) bool) error {
 	}
 	var errs []error
 	for _, e := range entries {
-		m := containerDir.FindStringSubmatch(e.Name())
+		m := containerDir().FindStringSubmatch(e.Name())
 		if m == nil || !dead(proc.Owner(m[1])) {
 			continue
 		}

@@ -28,7 +28,7 @@ func Open(Options) (*Probe, error) {
 }
 
 // Tasks fails as Open does.
-func Tasks(bool) ([]proc.Process, error) { return nil, errors.ErrUnsupported }
+func Tasks(TaskOptions) ([]proc.Process, error) { return nil, errors.ErrUnsupported }
 
 func (*Probe) Hook() string                          { return "" }
 func (*Probe) Sees() string                          { return "" }

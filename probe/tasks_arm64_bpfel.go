@@ -43,8 +43,9 @@ type tasksTaskEntry struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	tasksProgListTasks = "list_tasks"
-	tasksVarEntryType  = "entry_type"
+	tasksProgListTasks    = "list_tasks"
+	tasksProgListTasksAll = "list_tasks_all"
+	tasksVarEntryType     = "entry_type"
 )
 
 // loadTasks returns the embedded CollectionSpec for tasks.
@@ -89,7 +90,8 @@ type tasksSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type tasksProgramSpecs struct {
-	ListTasks *ebpf.ProgramSpec `ebpf:"list_tasks"`
+	ListTasks    *ebpf.ProgramSpec `ebpf:"list_tasks"`
+	ListTasksAll *ebpf.ProgramSpec `ebpf:"list_tasks_all"`
 }
 
 // tasksMapSpecs contains maps before they are loaded into the kernel.
@@ -142,12 +144,14 @@ type tasksVariables struct {
 //
 // It can be passed to loadTasksObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tasksPrograms struct {
-	ListTasks *ebpf.Program `ebpf:"list_tasks"`
+	ListTasks    *ebpf.Program `ebpf:"list_tasks"`
+	ListTasksAll *ebpf.Program `ebpf:"list_tasks_all"`
 }
 
 func (p *tasksPrograms) Close() error {
 	return _TasksClose(
 		p.ListTasks,
+		p.ListTasksAll,
 	)
 }
 

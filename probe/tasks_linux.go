@@ -20,14 +20,13 @@ import (
 )
 
 // Tasks lists all processes as [proc.List] does, from the kernel's own list: in a tenth
-// of the time where there are thousands, with securebits, which /proc does not show, and
-// with the namespaces of processes that may not be looked at there. It needs Linux 5.8,
+// of the time where there are thousands, with the user namespace. It needs Linux 5.8,
 // the right to load BPF programs, and that this process is in the first pid namespace.
-func Tasks(kernel bool) ([]proc.Process, error) {
+func Tasks(o TaskOptions) ([]proc.Process, error) {
 	if !proc.MountedForUs() {
 		return nil, unavailable(errors.New("this process is not in the machine's first pid and user namespaces"))
 	}
-	it, err := openTasks()
+	it, err := openTasks(o.All)
 	if err != nil {
 		return nil, unavailable(err)
 	}
@@ -36,7 +35,7 @@ func Tasks(kernel bool) ([]proc.Process, error) {
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	list := processes(entries, kernel)
+	list := processes(entries, o)
 	if len(list) == 0 || list[0].PID != 1 {
 		// Some sandboxes' kernels keep their process 1 from BPF; that there is one is sure.
 		if init, err := proc.Read("/proc", 1); err == nil {
@@ -46,15 +45,19 @@ func Tasks(kernel bool) ([]proc.Process, error) {
 	return list, nil
 }
 
-// taskIterator is the loaded program.
+// taskIterator is a loaded program.
 type taskIterator struct{ it *link.Iter }
 
-func openTasks() (*taskIterator, error) {
+func openTasks(all bool) (*taskIterator, error) {
 	spec, err := loadTasks()
 	if err != nil {
 		return nil, err
 	}
-	prog, err := loadIterator(spec, tasksProgListTasks)
+	name := tasksProgListTasks
+	if all {
+		name = tasksProgListTasksAll
+	}
+	prog, err := loadIterator(spec, name)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +181,7 @@ func (t *taskIterator) read() ([]tasksTaskEntry, error) {
 	}
 	defer r.Close()
 	const size = int(unsafe.Sizeof(tasksTaskEntry{}))
-	entries := make([]tasksTaskEntry, 0, 256)
+	entries := make([]tasksTaskEntry, 0, proc.Tasks()+64) // threads without an entry are rare enough
 	buf := make([]byte, 256*size) // the kernel gives at most eight pages: kernel/bpf/bpf_iter.c
 	held := 0
 	for {
@@ -218,7 +221,7 @@ type container struct {
 
 // processes makes of entries what /proc says of them. Only containers' names are read
 // there, once for all that are in the same cgroups.
-func processes(entries []tasksTaskEntry, kernel bool) []proc.Process {
+func processes(entries []tasksTaskEntry, o TaskOptions) []proc.Process {
 	list := make([]proc.Process, 0, len(entries))
 	at := make(map[int]int)
 	containers := map[cgroups]container{}
@@ -230,9 +233,12 @@ func processes(entries []tasksTaskEntry, kernel bool) []proc.Process {
 		}
 		p := proc.Process{
 			PID: int(e.Pid), PPID: int(e.Ppid), UID: e.Euid, Comm: unix.ByteSliceToString(e.Comm[:]), State: entryState(e),
-			NoNewPrivs: e.NoNewPrivs != 0, Seccomp: int(e.Seccomp), Namespaces: proc.Namespaces(e.Ns), Securebits: int(e.Securebits),
+			NoNewPrivs: e.NoNewPrivs != 0, Seccomp: int(e.Seccomp), Namespaces: proc.Namespaces(e.Ns), Securebits: -1,
 		}
-		if p.Kthread() && !kernel {
+		if o.All {
+			p.Securebits = int(e.Securebits)
+		}
+		if p.Kthread() && !o.Kernel {
 			continue
 		}
 		if e.Kthread != 0 {

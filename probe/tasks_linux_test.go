@@ -92,10 +92,11 @@ func TestTasks(t *testing.T) {
 		// Names of kernel workers change with their work, others' sets with their start:
 		// what stays the same twice is compared.
 		stable := map[int]proc.Process{}
-		var tasks map[int]proc.Process
+		var tasks, fewer map[int]proc.Process
 		for try := 0; ; try++ {
 			before := byPID(t, listed(kernel))
-			tasks = byPID(t, func() ([]proc.Process, error) { return Tasks(kernel) })
+			tasks = byPID(t, func() ([]proc.Process, error) { return Tasks(TaskOptions{Kernel: kernel, All: true}) })
+			fewer = byPID(t, func() ([]proc.Process, error) { return Tasks(TaskOptions{Kernel: kernel}) })
 			after := byPID(t, listed(kernel))
 			clear(stable)
 			for pid, p := range before {
@@ -142,9 +143,18 @@ func TestTasks(t *testing.T) {
 				namespaces++
 			}
 			threads += len(got.Threads)
+			user := got.Namespaces[proc.NSUser]
 			got.Namespaces, got.Securebits = want.Namespaces, want.Securebits
 			if diff := gocmp.Diff(want, got); diff != "" {
 				t.Errorf("%d (%s), -/proc +iterator:\n%s", pid, want.Comm, diff)
+			}
+			less := fewer[pid]
+			if pid != 1 && less.Namespaces != (proc.Namespaces{proc.NSUser: user}) {
+				t.Errorf("%d (%s): namespaces %v, want the user namespace %d", pid, want.Comm, less.Namespaces, user)
+			}
+			less.Namespaces = want.Namespaces
+			if diff := gocmp.Diff(want, less); diff != "" {
+				t.Errorf("%d (%s), -/proc +iterator, the shorter one:\n%s", pid, want.Comm, diff)
 			}
 		}
 		if namespaces < 2 || threads < 1 || zombies < 1 || kernel != (kthreads > 0) {
@@ -157,7 +167,7 @@ func TestTasks(t *testing.T) {
 		}
 	}
 	noroot := 0
-	for _, p := range byPID(t, func() ([]proc.Process, error) { return Tasks(false) }) {
+	for _, p := range byPID(t, func() ([]proc.Process, error) { return Tasks(TaskOptions{All: true}) }) {
 		if p.Securebits == 1 && slices.Contains(started, p.PID) {
 			noroot++
 		}
@@ -196,7 +206,7 @@ func byPID(t *testing.T, list func() ([]proc.Process, error)) map[int]proc.Proce
 // TestTasksElsewhere: in a pid namespace of its own numbers would be others'.
 func TestTasksElsewhere(t *testing.T) {
 	if os.Getenv("LEASTCAP_TEST_ELSEWHERE") != "" {
-		_, err := Tasks(false)
+		_, err := Tasks(TaskOptions{})
 		fmt.Println(err)
 		os.Exit(0)
 	}
@@ -299,7 +309,7 @@ func BenchmarkList(b *testing.B) {
 	testenv.Need(b, testenv.Root, testenv.BPF)
 	for name, list := range map[string]func() (int, error){
 		"iterator": func() (int, error) {
-			l, err := Tasks(false)
+			l, err := Tasks(TaskOptions{})
 			return len(l), err
 		},
 		"proc": func() (int, error) {
@@ -320,7 +330,7 @@ func BenchmarkList(b *testing.B) {
 		})
 	}
 	b.Run("loaded", func(b *testing.B) {
-		it, err := openTasks()
+		it, err := openTasks(false)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -330,7 +340,7 @@ func BenchmarkList(b *testing.B) {
 			if err != nil && !errors.Is(err, io.EOF) {
 				b.Fatal(err)
 			}
-			processes(entries, false)
+			processes(entries, TaskOptions{})
 		}
 	})
 }

@@ -26,7 +26,7 @@ const iteratorFrom = 300
 // known of each is asked for, by the one that knows more.
 func listProcesses(all bool) (list []proc.Process, unreadable int, err error) {
 	if all || proc.Tasks() >= iteratorFrom {
-		if list, err := probe.Tasks(false); err == nil {
+		if list, err := probe.Tasks(probe.TaskOptions{All: all}); err == nil {
 			return list, 0, nil
 		}
 	}
@@ -39,7 +39,7 @@ func readProcess(pid int, all bool) (*proc.Process, error) {
 	if err != nil || !all {
 		return p, err
 	}
-	list, err := probe.Tasks(true)
+	list, err := probe.Tasks(probe.TaskOptions{Kernel: true, All: true})
 	if err != nil {
 		return p, nil
 	}

@@ -182,7 +182,7 @@ func (t *taskIterator) read() ([]tasksTaskEntry, error) {
 	defer r.Close()
 	const size = int(unsafe.Sizeof(tasksTaskEntry{}))
 	entries := make([]tasksTaskEntry, 0, proc.Tasks()+64) // threads without an entry are rare enough
-	buf := make([]byte, 256*size) // the kernel gives at most eight pages: kernel/bpf/bpf_iter.c
+	buf := make([]byte, 256*size)                         // the kernel gives at most eight pages: kernel/bpf/bpf_iter.c
 	held := 0
 	for {
 		n, err := r.Read(buf[held:])

@@ -201,17 +201,16 @@ func (f *psFlags) list(stderr io.Writer) ([]proc.Process, error) {
 
 func (f *psFlags) pscap(stdout io.Writer, layout report.PscapLayout, list []proc.Process) error {
 	own := proc.UserNamespace("/proc", "self")
-	rows := make([]report.PscapRow, 0, len(list))
+	list = slices.DeleteFunc(list, func(p proc.Process) bool { return p.State.Effective.Empty() })
+	processes := make([]report.Process, len(list))
+	rows := make([]report.PscapRow, len(list))
 	for i := range list {
-		if list[i].State.Effective.Empty() {
-			continue
-		}
 		theirs := list[i].Namespaces[proc.NSUser]
 		if theirs == 0 {
 			theirs = proc.UserNamespace("/proc", strconv.Itoa(list[i].PID))
 		}
-		p := processRow(&list[i])
-		rows = append(rows, report.PscapRow{Process: &p, OtherUser: theirs != 0 && theirs != own})
+		processes[i] = processRow(&list[i])
+		rows[i] = report.PscapRow{Process: &processes[i], OtherUser: theirs != 0 && theirs != own}
 	}
 	return report.Pscap(stdout, layout, rows, proc.Known(), f.all || f.pid != 0)
 }

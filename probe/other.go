@@ -30,6 +30,9 @@ func Open(Options) (*Probe, error) {
 	}
 }
 
+// Tasks fails as Open does.
+func Tasks(TaskOptions) ([]proc.Process, error) { return nil, errors.ErrUnsupported }
+
 func (*Probe) Hook() string                          { return "" }
 func (*Probe) Sees() string                          { return "" }
 func (*Probe) Hierarchy() proc.Hierarchy             { return proc.Hierarchy{} }

@@ -38,6 +38,7 @@ take the rest away.
 	root.AddCommand(newRun(stdout, stderr))
 	root.AddCommand(newSpec(stdout, stderr))
 	root.AddCommand(newPs(stdout, stderr))
+	root.AddCommand(newTop(stdout, stderr))
 	root.AddCommand(newAudit(os.Stdin, stdout, stderr))
 	root.AddCommand(newConvert(os.Stdin, stdout, stderr))
 	root.AddCommand(newFix(os.Stdin, stdout, stderr))

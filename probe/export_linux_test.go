@@ -82,3 +82,6 @@ func (p *Probe) Objects() (map[string]func() (bool, error), error) {
 	}
 	return alive, nil
 }
+
+// RefusalMaps are those that exist for [Probe.Refusals] only.
+var RefusalMaps = []string{bpfMapRefusals, bpfMapEntered}

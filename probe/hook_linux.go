@@ -50,7 +50,7 @@ func hasType[T btf.Type](name string, _ T) func() error {
 }
 
 // load loads and attaches the programs with the first way in that works.
-func load(spec *ebpf.CollectionSpec) (*ebpf.Collection, []link.Link, way, error) {
+func load(spec *ebpf.CollectionSpec, o Options) (*ebpf.Collection, []link.Link, way, error) {
 	var reasons []string
 	var last error
 	for _, w := range ways {
@@ -66,6 +66,12 @@ func load(spec *ebpf.CollectionSpec) (*ebpf.Collection, []link.Link, way, error)
 			if other.program != w.program {
 				delete(s.Programs, other.program)
 			}
+		}
+		if !o.Running {
+			delete(s.Programs, bpfProgAdopt)
+		}
+		if !o.Refusals {
+			delete(s.Programs, bpfProgOnSysEnter)
 		}
 		coll, err := ebpf.NewCollection(s)
 		if err == nil {
@@ -111,6 +117,9 @@ func attach(coll *ebpf.Collection) (links []link.Link, err error) {
 		}
 	}()
 	for name, prog := range coll.Programs {
+		if prog.Type() != ebpf.Tracing || name == bpfProgAdopt {
+			continue // run once, when it is needed
+		}
 		l, err := link.AttachTracing(link.TracingOptions{Program: prog})
 		if err != nil {
 			return links, fmt.Errorf("attach %s: %w", name, err)

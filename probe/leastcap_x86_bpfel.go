@@ -13,6 +13,14 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type bpfBegun uint32
+
+const (
+	bpfBegunBEGUN_UNKNOWN bpfBegun = 0
+	bpfBegunBEGUN_YES     bpfBegun = 1
+	bpfBegunBEGUN_NO      bpfBegun = 2
+)
+
 type bpfCapstate struct {
 	_           structs.HostLayout
 	Effective   uint64
@@ -83,10 +91,11 @@ type bpfExecEvent struct {
 }
 
 type bpfFlight struct {
-	_   structs.HostLayout
-	Key bpfEvidenceKey
-	N   uint8
-	Cap [7]uint8
+	_       structs.HostLayout
+	Key     bpfEvidenceKey
+	N       uint8
+	Cap     [7]uint8
+	Granted uint64
 }
 
 type bpfIdentity struct {
@@ -145,7 +154,8 @@ const (
 	bpfLossLOST_PORTS      bpfLoss = 6
 	bpfLossLOST_INFLIGHT   bpfLoss = 7
 	bpfLossLOST_MOVED      bpfLoss = 8
-	bpfLossLOST_KINDS      bpfLoss = 9
+	bpfLossLOST_REFUSALS   bpfLoss = 9
+	bpfLossLOST_KINDS      bpfLoss = 10
 )
 
 type bpfPort struct {
@@ -165,6 +175,49 @@ type bpfPortKey struct {
 	Ping   uint32
 }
 
+type bpfRefusal struct {
+	_           structs.HostLayout
+	Count       uint64
+	Time        uint64
+	Args        [6]uint64
+	Caps        bpfCapstate
+	Tid         uint32
+	Tgid        uint32
+	Ppid        uint32
+	Uid         uint32
+	Euid        uint32
+	Gid         uint32
+	Egid        uint32
+	Fsuid       uint32
+	Fsgid       uint32
+	UsernsLevel uint32
+	Seccomp     uint32
+	Pad         uint32
+	Sets        [3]uint64
+	Comm        [16]uint8
+	Path        [256]uint8
+	Walk        bpfWalk
+}
+
+type bpfRefusalKey struct {
+	_        structs.HostLayout
+	Scope    uint64
+	ExeIno   uint64
+	Denied   uint64
+	Beyond   uint64
+	Granted  uint64
+	Place    uint64
+	ExeDev   uint32
+	ExeStamp uint32
+	Nr       int32
+	Ret      int32
+	Uid      uint32
+	Launch   uint8
+	Begun    uint8
+	Nnp      uint8
+	Compat   uint8
+}
+
 type bpfScope struct {
 	_          structs.HostLayout
 	Parent     uint64
@@ -179,7 +232,10 @@ type bpfScope struct {
 	PingHigh   uint32
 	HaveNet    uint32
 	Moved      uint32
-	Pad        uint32
+	Host       uint8
+	Adopted    uint8
+	Phase      uint8
+	Pad        uint8
 	Name       [128]uint8
 }
 
@@ -192,11 +248,14 @@ type bpfScratch struct {
 		Port   uint16
 		_      [106]byte
 	}
-	_     [2]byte
-	Ev    bpfEvidence
-	Exe   bpfExe
-	Id    bpfIdentity
-	Scope bpfScope
+	_       [2]byte
+	Ev      bpfEvidence
+	Exe     bpfExe
+	Id      bpfIdentity
+	Scope   bpfScope
+	Run     uint32
+	Pad     uint32
+	Refusal bpfRefusal
 }
 
 type bpfSpecial uint32
@@ -259,6 +318,7 @@ type bpfWalk struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	bpfMapEntered             = "entered"
 	bpfMapEvidences           = "evidences"
 	bpfMapExecs               = "execs"
 	bpfMapExes                = "exes"
@@ -266,11 +326,13 @@ const (
 	bpfMapInflight            = "inflight"
 	bpfMapPhases              = "phases"
 	bpfMapPorts               = "ports"
+	bpfMapRefusals            = "refusals"
 	bpfMapScopes              = "scopes"
 	bpfMapScratches           = "scratches"
 	bpfMapSums                = "sums"
 	bpfMapSysinfos            = "sysinfos"
 	bpfMapTasks               = "tasks"
+	bpfProgAdopt              = "adopt"
 	bpfProgCheckFexitCap      = "check_fexit_cap"
 	bpfProgCheckFexitSecurity = "check_fexit_security"
 	bpfProgCheckTp            = "check_tp"
@@ -280,15 +342,21 @@ const (
 	bpfProgOnExec             = "on_exec"
 	bpfProgOnExit             = "on_exit"
 	bpfProgOnFork             = "on_fork"
+	bpfProgOnSysEnter         = "on_sys_enter"
 	bpfProgOnSysExit          = "on_sys_exit"
 	bpfVarCfgPcpuHot          = "cfg_pcpu_hot"
 	bpfVarCfgPerCpuOffset     = "cfg_per_cpu_offset"
 	bpfVarCfgPreemptCount     = "cfg_preempt_count"
+	bpfVarCfgRefusals         = "cfg_refusals"
+	bpfVarCfgSelf             = "cfg_self"
 	bpfVarCfgSubsys           = "cfg_subsys"
 	bpfVarCfgText             = "cfg_text"
 	bpfVarChecksSeen          = "checks_seen"
 	bpfVarFlights             = "flights"
 	bpfVarLost                = "lost"
+	bpfVarNews                = "news"
+	bpfVarPhased              = "phased"
+	bpfVarUnusedBegun         = "unused_begun"
 	bpfVarUnusedCapstate      = "unused_capstate"
 	bpfVarUnusedExecEvent     = "unused_exec_event"
 	bpfVarUnusedKind          = "unused_kind"
@@ -338,6 +406,7 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
+	Adopt              *ebpf.ProgramSpec `ebpf:"adopt"`
 	CheckFexitCap      *ebpf.ProgramSpec `ebpf:"check_fexit_cap"`
 	CheckFexitSecurity *ebpf.ProgramSpec `ebpf:"check_fexit_security"`
 	CheckTp            *ebpf.ProgramSpec `ebpf:"check_tp"`
@@ -347,6 +416,7 @@ type bpfProgramSpecs struct {
 	OnExec             *ebpf.ProgramSpec `ebpf:"on_exec"`
 	OnExit             *ebpf.ProgramSpec `ebpf:"on_exit"`
 	OnFork             *ebpf.ProgramSpec `ebpf:"on_fork"`
+	OnSysEnter         *ebpf.ProgramSpec `ebpf:"on_sys_enter"`
 	OnSysExit          *ebpf.ProgramSpec `ebpf:"on_sys_exit"`
 }
 
@@ -354,6 +424,7 @@ type bpfProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfMapSpecs struct {
+	Entered    *ebpf.MapSpec `ebpf:"entered"`
 	Evidences  *ebpf.MapSpec `ebpf:"evidences"`
 	Execs      *ebpf.MapSpec `ebpf:"execs"`
 	Exes       *ebpf.MapSpec `ebpf:"exes"`
@@ -361,6 +432,7 @@ type bpfMapSpecs struct {
 	Inflight   *ebpf.MapSpec `ebpf:"inflight"`
 	Phases     *ebpf.MapSpec `ebpf:"phases"`
 	Ports      *ebpf.MapSpec `ebpf:"ports"`
+	Refusals   *ebpf.MapSpec `ebpf:"refusals"`
 	Scopes     *ebpf.MapSpec `ebpf:"scopes"`
 	Scratches  *ebpf.MapSpec `ebpf:"scratches"`
 	Sums       *ebpf.MapSpec `ebpf:"sums"`
@@ -375,11 +447,16 @@ type bpfVariableSpecs struct {
 	CfgPcpuHot      *ebpf.VariableSpec `ebpf:"cfg_pcpu_hot"`
 	CfgPerCpuOffset *ebpf.VariableSpec `ebpf:"cfg_per_cpu_offset"`
 	CfgPreemptCount *ebpf.VariableSpec `ebpf:"cfg_preempt_count"`
+	CfgRefusals     *ebpf.VariableSpec `ebpf:"cfg_refusals"`
+	CfgSelf         *ebpf.VariableSpec `ebpf:"cfg_self"`
 	CfgSubsys       *ebpf.VariableSpec `ebpf:"cfg_subsys"`
 	CfgText         *ebpf.VariableSpec `ebpf:"cfg_text"`
 	ChecksSeen      *ebpf.VariableSpec `ebpf:"checks_seen"`
 	Flights         *ebpf.VariableSpec `ebpf:"flights"`
 	Lost            *ebpf.VariableSpec `ebpf:"lost"`
+	News            *ebpf.VariableSpec `ebpf:"news"`
+	Phased          *ebpf.VariableSpec `ebpf:"phased"`
+	UnusedBegun     *ebpf.VariableSpec `ebpf:"unused_begun"`
 	UnusedCapstate  *ebpf.VariableSpec `ebpf:"unused_capstate"`
 	UnusedExecEvent *ebpf.VariableSpec `ebpf:"unused_exec_event"`
 	UnusedKind      *ebpf.VariableSpec `ebpf:"unused_kind"`
@@ -407,6 +484,7 @@ func (o *bpfObjects) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfMaps struct {
+	Entered    *ebpf.Map `ebpf:"entered"`
 	Evidences  *ebpf.Map `ebpf:"evidences"`
 	Execs      *ebpf.Map `ebpf:"execs"`
 	Exes       *ebpf.Map `ebpf:"exes"`
@@ -414,6 +492,7 @@ type bpfMaps struct {
 	Inflight   *ebpf.Map `ebpf:"inflight"`
 	Phases     *ebpf.Map `ebpf:"phases"`
 	Ports      *ebpf.Map `ebpf:"ports"`
+	Refusals   *ebpf.Map `ebpf:"refusals"`
 	Scopes     *ebpf.Map `ebpf:"scopes"`
 	Scratches  *ebpf.Map `ebpf:"scratches"`
 	Sums       *ebpf.Map `ebpf:"sums"`
@@ -423,6 +502,7 @@ type bpfMaps struct {
 
 func (m *bpfMaps) Close() error {
 	return _BpfClose(
+		m.Entered,
 		m.Evidences,
 		m.Execs,
 		m.Exes,
@@ -430,6 +510,7 @@ func (m *bpfMaps) Close() error {
 		m.Inflight,
 		m.Phases,
 		m.Ports,
+		m.Refusals,
 		m.Scopes,
 		m.Scratches,
 		m.Sums,
@@ -445,11 +526,16 @@ type bpfVariables struct {
 	CfgPcpuHot      *ebpf.Variable `ebpf:"cfg_pcpu_hot"`
 	CfgPerCpuOffset *ebpf.Variable `ebpf:"cfg_per_cpu_offset"`
 	CfgPreemptCount *ebpf.Variable `ebpf:"cfg_preempt_count"`
+	CfgRefusals     *ebpf.Variable `ebpf:"cfg_refusals"`
+	CfgSelf         *ebpf.Variable `ebpf:"cfg_self"`
 	CfgSubsys       *ebpf.Variable `ebpf:"cfg_subsys"`
 	CfgText         *ebpf.Variable `ebpf:"cfg_text"`
 	ChecksSeen      *ebpf.Variable `ebpf:"checks_seen"`
 	Flights         *ebpf.Variable `ebpf:"flights"`
 	Lost            *ebpf.Variable `ebpf:"lost"`
+	News            *ebpf.Variable `ebpf:"news"`
+	Phased          *ebpf.Variable `ebpf:"phased"`
+	UnusedBegun     *ebpf.Variable `ebpf:"unused_begun"`
 	UnusedCapstate  *ebpf.Variable `ebpf:"unused_capstate"`
 	UnusedExecEvent *ebpf.Variable `ebpf:"unused_exec_event"`
 	UnusedKind      *ebpf.Variable `ebpf:"unused_kind"`
@@ -461,6 +547,7 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
+	Adopt              *ebpf.Program `ebpf:"adopt"`
 	CheckFexitCap      *ebpf.Program `ebpf:"check_fexit_cap"`
 	CheckFexitSecurity *ebpf.Program `ebpf:"check_fexit_security"`
 	CheckTp            *ebpf.Program `ebpf:"check_tp"`
@@ -470,11 +557,13 @@ type bpfPrograms struct {
 	OnExec             *ebpf.Program `ebpf:"on_exec"`
 	OnExit             *ebpf.Program `ebpf:"on_exit"`
 	OnFork             *ebpf.Program `ebpf:"on_fork"`
+	OnSysEnter         *ebpf.Program `ebpf:"on_sys_enter"`
 	OnSysExit          *ebpf.Program `ebpf:"on_sys_exit"`
 }
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
+		p.Adopt,
 		p.CheckFexitCap,
 		p.CheckFexitSecurity,
 		p.CheckTp,
@@ -484,6 +573,7 @@ func (p *bpfPrograms) Close() error {
 		p.OnExec,
 		p.OnExit,
 		p.OnFork,
+		p.OnSysEnter,
 		p.OnSysExit,
 	)
 }

@@ -23,6 +23,7 @@ type Watch struct {
 	ref    proc.ScopeRef
 	lost   map[string]uint64 // as they stood at the beginning
 	scopes []uint64          // found so far, the workload's own first
+	read   *contents         // nil: the maps are read
 }
 
 // Watch begins to watch a workload, best before it is started.
@@ -92,10 +93,17 @@ func (w *Watch) SetPhase(phase usage.Phase) error {
 	if err := w.find(); err != nil {
 		return unavailable(err)
 	}
+	return unavailable(w.setPhase(phase))
+}
+
+func (w *Watch) setPhase(phase usage.Phase) error {
 	n := uint32(slices.Index(usage.Phases, phase))
+	if err := w.p.coll.Variables[bpfVarPhased].Set(uint32(1)); err != nil {
+		return fmt.Errorf("set the phase: %w", err)
+	}
 	for _, id := range w.scopes {
 		if err := w.p.coll.Maps[bpfMapPhases].Put(id, n); err != nil {
-			return unavailable(fmt.Errorf("set the phase: %w", err))
+			return fmt.Errorf("set the phase: %w", err)
 		}
 	}
 	return nil
@@ -134,6 +142,11 @@ func (w *Watch) End() {
 			w.scopes = append(w.scopes, id)
 		}
 	}
+	w.forget()
+}
+
+// forget deletes what the maps hold of the watch's cgroups.
+func (w *Watch) forget() {
 	deleteIf(w.p.coll.Maps[bpfMapSums], func(k bpfTotalsKey) bool { return w.has(k.Scope) })
 	deleteIf(w.p.coll.Maps[bpfMapEvidences], func(k bpfEvidenceKey) bool { return w.has(k.Scope) })
 	deleteIf(w.p.coll.Maps[bpfMapIdentities], func(k bpfIdentityKey) bool { return w.has(k.Scope) })
@@ -165,6 +178,11 @@ func (w *Watch) record() (*usage.Record, error) {
 	if err := w.find(); err != nil {
 		return nil, err
 	}
+	return w.recordOf()
+}
+
+// recordOf is of the cgroups that were found.
+func (w *Watch) recordOf() (*usage.Record, error) {
 	r := &usage.Record{Sets: map[usage.Phase]usage.Sets{}}
 	exes, err := w.exes()
 	if err != nil {
@@ -226,8 +244,8 @@ func (w *Watch) readScopes(r *usage.Record) error {
 }
 
 func (w *Watch) readSets(r *usage.Record) error {
-	return each(w.p.coll.Maps[bpfMapSums], func(k bpfTotalsKey, t bpfTotals) {
-		if !w.has(k.Scope) || int(k.Phase) >= len(usage.Phases) {
+	return w.eachSum(func(k bpfTotalsKey, t bpfTotals) {
+		if int(k.Phase) >= len(usage.Phases) {
 			return
 		}
 		set := func(kind bpfKind) (s caps.Set) {
@@ -256,10 +274,7 @@ func (w *Watch) readSets(r *usage.Record) error {
 }
 
 func (w *Watch) readPorts(r *usage.Record) error {
-	return each(w.p.coll.Maps[bpfMapPorts], func(k bpfPortKey, v bpfPort) {
-		if !w.has(k.Scope) {
-			return
-		}
+	return w.eachPort(func(k bpfPortKey, v bpfPort) {
 		port := usage.Port{Port: int(k.Port), Comm: cString(v.Comm[:]), Ping: k.Ping != 0}
 		switch {
 		case port.Ping:
@@ -317,11 +332,7 @@ func (w *Watch) readLosses(r *usage.Record) error {
 
 func (w *Watch) exes() (map[bpfExeKey]bpfExe, error) {
 	m := map[bpfExeKey]bpfExe{}
-	err := each(w.p.coll.Maps[bpfMapExes], func(k bpfExeKey, v bpfExe) {
-		if w.has(k.Scope) {
-			m[k] = v
-		}
-	})
+	err := w.eachExe(func(k bpfExeKey, v bpfExe) { m[k] = v })
 	return m, err
 }
 
@@ -340,10 +351,7 @@ func exePath(exes map[bpfExeKey]bpfExe, key bpfExeKey) string {
 
 func (w *Watch) identities(exes map[bpfExeKey]bpfExe) ([]usage.Identity, error) {
 	seen := map[string]usage.Identity{}
-	err := each(w.p.coll.Maps[bpfMapIdentities], func(k bpfIdentityKey, v bpfIdentity) {
-		if !w.has(k.Scope) {
-			return
-		}
+	err := w.eachIdentity(func(k bpfIdentityKey, v bpfIdentity) {
 		i := usage.Identity{
 			Exe: exePath(exes, bpfExeKey{Scope: k.Scope, Ino: k.ExeIno, Dev: k.ExeDev, Stamp: k.ExeStamp}), UIDs: k.Uid, GIDs: k.Gid,
 			Groups: slices.Clone(v.Groups[:min(int(k.Ngroups), len(v.Groups))]), NoNewPrivs: k.Nnp != 0,
@@ -370,8 +378,8 @@ type timed[T any] struct {
 
 func (w *Watch) readEvidence(r *usage.Record, exes map[bpfExeKey]bpfExe) error {
 	var checks []timed[usage.Check]
-	err := each(w.p.coll.Maps[bpfMapEvidences], func(k bpfEvidenceKey, v bpfEvidence) {
-		if !w.has(k.Scope) || int(k.Phase) >= len(usage.Phases) {
+	err := w.eachEvidence(func(k bpfEvidenceKey, v bpfEvidence) {
+		if int(k.Phase) >= len(usage.Phases) {
 			return
 		}
 		who := usage.Process{

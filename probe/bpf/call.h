@@ -42,9 +42,9 @@ static __always_inline __u64 arg(struct pt_regs *regs, int i)
 static __always_inline bool is_compat(struct task_struct *task)
 {
 #if defined(__TARGET_ARCH_x86)
-	return READ(task, thread_info.status) & 2; /* TS_COMPAT */
+	return task->thread_info.status & 2; /* TS_COMPAT */
 #else
-	return READ(task, thread_info.flags) & (1UL << 22); /* TIF_32BIT */
+	return task->thread_info.flags & (1UL << 22); /* TIF_32BIT */
 #endif
 }
 
@@ -61,10 +61,10 @@ static __always_inline struct call current_call(struct task_struct *task)
 	if (!c.regs)
 		return c;
 #if defined(__TARGET_ARCH_x86)
-	if ((__s64)READ(c.regs, ax) == -ENOSYS)
-		c.nr = (__s32)READ(c.regs, orig_ax);
+	if ((__s64)c.regs->ax == -ENOSYS)
+		c.nr = (__s32)c.regs->orig_ax;
 #else
-	c.nr = READ(c.regs, syscallno);
+	c.nr = c.regs->syscallno;
 #endif
 	c.compat = is_compat(task);
 	return c;

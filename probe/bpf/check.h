@@ -91,17 +91,27 @@ static __always_inline int decided_by(const struct cred *cred, struct user_names
 }
 
 /* What a system call returns belongs to each check that it was denied. */
-static __always_inline void follow(__u32 tid, struct evidence_key *key)
+static __always_inline void follow(__u32 tid, struct evidence_key *key, int ret)
 {
 	__u8 cap = key->cap | (key->kind == KIND_BEYOND ? FLIGHT_BEYOND : 0);
 	struct flight *f = bpf_map_lookup_elem(&inflight, &tid);
 
 	if (!f) {
-		struct flight new = { .key = *key, .n = 1, .cap = { cap } };
+		struct flight new = { .key = *key };
 
+		if (ret) {
+			new.n = 1;
+			new.cap[0] = cap;
+		} else {
+			new.granted = 1ULL << (cap & (CAPS - 1));
+		}
 		flights = 1;
 		if (bpf_map_update_elem(&inflight, &tid, &new, BPF_ANY))
 			lose(LOST_INFLIGHT);
+		return;
+	}
+	if (!ret) {
+		f->granted |= 1ULL << (cap & (CAPS - 1));
 		return;
 	}
 	for (int i = 0; i < FLIGHT; i++) {
@@ -118,7 +128,7 @@ static __always_inline void follow(__u32 tid, struct evidence_key *key)
 
 static __always_inline int on_check(void *ctx, const struct cred *cred, struct user_namespace *target, __u32 cap, int ret)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct task_struct *task = bpf_get_current_task_btf();
 	const struct cred *real;
 	struct evidence_key key = {};
 	struct user_namespace *own;
@@ -135,39 +145,41 @@ static __always_inline int on_check(void *ctx, const struct cred *cred, struct u
 	scope = bpf_map_lookup_elem(&scopes, &cg);
 	if (!scope || cap >= CAPS)
 		return 0;
+	id = bpf_get_current_pid_tgid();
+	if (cfg_self && id >> 32 == cfg_self)
+		return 0;
 	__sync_fetch_and_add(&checks_seen, 1);
-	phase = phase_of(cg);
+	phase = phase_in(cg, scope);
 	sum = totals_of(cg, phase);
 	if (!sum)
 		return 0;
 	if (!ret)
 		count(sum, KIND_PLAIN_ALL, cap);
 
-	id = bpf_get_current_pid_tgid();
-	t = mark_of((__u32)id, id >> 32);
+	t = mark_of((__u32)id, id >> 32, cg);
 	if (t && t->state == TASK_SETUP)
 		return 0;
 	if (!ret)
 		count(sum, KIND_PLAIN_OWN, cap);
-	if (READ(task, flags) & PF_KTHREAD)
+	if (task->flags & PF_KTHREAD)
 		return 0;
 
 	c = current_call(task);
 	si = sysinfo_of(&c);
-	real = READ(task, real_cred);
+	real = task->real_cred;
 	if (cred != real) {
 		/*
 		 * Overridden (overlayfs: the mounter's) or another task's. Only
 		 * access(2) judges with a copy of the task's own (fs/open.c
 		 * access_override_creds()).
 		 */
-		if (!si || si->special != SPECIAL_ACCESS || cred != READ(task, cred) ||
+		if (!si || si->special != SPECIAL_ACCESS || cred != task->cred ||
 		    READ_CAPS(cred, cap_permitted) != READ_CAPS(real, cap_permitted) ||
 		    READ_CAPS(cred, cap_bset) != READ_CAPS(real, cap_bset))
 			return 0;
 	}
-	own = READ(cred, user_ns);
-	if (scope->userns && (__u64)own != scope->userns)
+	own = cred->user_ns;
+	if (scope->userns ? (__u64)own != scope->userns : scope->host && own->level)
 		return 0; /* power over a user namespace that the workload made itself */
 	by = decided_by(cred, own, target);
 	if (by == 0)
@@ -200,8 +212,8 @@ static __always_inline int on_check(void *ctx, const struct cred *cred, struct u
 		count(sum, kind, cap);
 	}
 	note(ctx, &key, &c, si);
-	if (ret && c.nr >= 0)
-		follow((__u32)id, &key);
+	if ((ret || cfg_refusals) && c.nr >= 0)
+		follow((__u32)id, &key, ret);
 	return 0;
 }
 

@@ -146,7 +146,7 @@ static __noinline int note(void *ctx, struct evidence_key *key, struct call *c, 
 	ev->egid = READ(task, real_cred, egid.val);
 	ev->compat = c->compat;
 	bpf_get_current_comm(ev->comm, sizeof(ev->comm));
-	t = mark_of(ev->tid, ev->tgid);
+	t = mark_of(ev->tid, ev->tgid, key->scope);
 	if (t) {
 		ev->exe_ino = t->exe_ino;
 		ev->exe_dev = t->exe_dev;
@@ -163,6 +163,7 @@ static __noinline int note(void *ctx, struct evidence_key *key, struct call *c, 
 			ev->args[i] = arg(c->regs, i);
 		fill_path(ev, &s->sa, task, si);
 	}
+	tell();
 	ev->nstack = bpf_get_stack(ctx, ev->stack, sizeof(ev->stack), 0);
 	if (!bpf_map_update_elem(&evidences, key, ev, BPF_NOEXIST))
 		return 0;

@@ -49,6 +49,7 @@ enum loss {
 	LOST_PORTS,
 	LOST_INFLIGHT,
 	LOST_MOVED, /* processes that left the workload's cgroup; counted in their home */
+	LOST_REFUSALS,
 	LOST_KINDS,
 };
 
@@ -82,7 +83,11 @@ struct scope {
 	__s32 port_start;  /* net.ipv4.ip_unprivileged_port_start, -1 = not read */
 	__u32 ping_low, ping_high;
 	__u32 have_net;
-	__u32 moved, pad;  /* processes of the workload at home here that left */
+	__u32 moved;       /* processes of the workload at home here that left */
+	__u8 host;         /* no container's: what comes in is no runtime at work */
+	__u8 adopted;      /* older than the probe */
+	__u8 phase;        /* unless the map of phases says otherwise */
+	__u8 pad;
 	__u8 name[NAME_LEN];
 };
 
@@ -104,6 +109,7 @@ struct flight { /* the denied checks of a system call that has not returned yet 
 	struct evidence_key key; /* of the first */
 	__u8 n;
 	__u8 cap[FLIGHT];        /* with FLIGHT_BEYOND, where the kind is KIND_BEYOND */
+	__u64 granted;           /* where refusals are followed: these may be refused all the same */
 };
 struct evidence {
 	__u64 count;
@@ -155,6 +161,35 @@ struct identity {
 	__u32 tgid, pad;
 	__u8 comm[16];
 	struct walk root;
+};
+
+/* Was a system call seen to begin? seccomp stops one before it does. */
+enum begun { BEGUN_UNKNOWN, BEGUN_YES, BEGUN_NO };
+
+/* A system call that was refused. What is alike in all of this is counted, and the first is kept. */
+struct refusal_key {
+	__u64 scope;
+	__u64 exe_ino;
+	__u64 denied, beyond, granted; /* what it was asked for meanwhile */
+	__u64 place;     /* a hash of the path, or a file's dentry */
+	__u32 exe_dev, exe_stamp;
+	__s32 nr, ret;
+	__u32 uid;       /* effective */
+	__u8 launch, begun, nnp, compat;
+};
+struct refusal {
+	__u64 count;
+	__u64 time;      /* of the first, ns since boot */
+	__u64 args[6];
+	struct capstate caps;
+	__u32 tid, tgid, ppid;
+	__u32 uid, euid, gid, egid, fsuid, fsgid;
+	__u32 userns_level;
+	__u32 seccomp, pad;
+	__u64 sets[3];   /* capset(2)'s */
+	__u8 comm[16];
+	__u8 path[PATH_LEN];
+	struct walk walk;
 };
 
 struct port_key { __u64 scope; __u16 port; __u8 family; __u8 type; __u32 ping; };

@@ -15,8 +15,15 @@ volatile const __u64 cfg_text[ADVISERS + 1][2];
 /* x86: addresses of __per_cpu_offset[] and of what holds preempt_count; 0 where hidden. */
 volatile const __u64 cfg_per_cpu_offset, cfg_preempt_count, cfg_pcpu_hot;
 
+/* Refusals are followed, whatever the reason. */
+volatile const __u8 cfg_refusals;
+/* Whose own checks are none of anybody's: leastcap's process, 0 = unknown. */
+volatile const __u32 cfg_self;
+
 __u64 lost[LOST_KINDS];
 __u32 flights;     /* 1 once a denied check was followed: until then no call has to be looked up */
+__u32 phased;      /* 1 once a phase was set: until then none has to be looked up */
+__u64 news;        /* grows with each first of a kind: until it does, nobody has to look again */
 __u64 checks_seen; /* in any scope, so that "saw nothing" can be told from "was blind" */
 
 struct {
@@ -83,6 +90,21 @@ struct {
 } ports SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct refusal_key);
+	__type(value, struct refusal);
+} refusals SEC(".maps");
+
+/* By thread: 1 between a system call's beginning and its end. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, __u32);
+} entered SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1024);
 	__type(key, __u32);
@@ -99,7 +121,7 @@ struct {
  * slot of its own: a program may be preempted by another on the same CPU, never
  * by itself (kernel/bpf/trampoline.c, its recursion counter).
  */
-enum slot { SLOT_CHECK, SLOT_SYSCALL, SLOT_EXEC, SLOT_EXIT, SLOT_CGROUP, SLOTS };
+enum slot { SLOT_CHECK, SLOT_SYSCALL, SLOT_EXEC, SLOT_EXIT, SLOT_CGROUP, SLOT_ATTACH, SLOT_ADOPT, SLOTS };
 struct scratch {
 	__u64 stack[STACK];
 	struct sockaddr_any sa;
@@ -107,6 +129,8 @@ struct scratch {
 	struct exe exe;
 	struct identity id;
 	struct scope scope;
+	__u32 run, pad;
+	struct refusal refusal;
 };
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -121,6 +145,7 @@ static const struct totals zeroes;
 /* Makes bpf2go see the types that only user space uses by name. */
 const struct exec_event *unused_exec_event __attribute__((unused));
 const struct capstate *unused_capstate __attribute__((unused));
+const enum begun *unused_begun __attribute__((unused));
 const enum kind *unused_kind __attribute__((unused));
 const enum loss *unused_loss __attribute__((unused));
 const enum special *unused_special __attribute__((unused));
@@ -143,12 +168,18 @@ static __always_inline struct scratch *scratch(__u32 slot)
 static __always_inline void clear(void *to, __u32 size)
 {
 	_Static_assert(sizeof(struct evidence) <= sizeof(zeroes), "evidence outgrew its zeroes");
+	_Static_assert(sizeof(struct refusal) <= sizeof(zeroes), "refusals outgrew their zeroes");
 	bpf_probe_read_kernel(to, size, &zeroes);
 }
 
 static __always_inline void lose(enum loss what)
 {
 	__sync_fetch_and_add(&lost[what], 1);
+}
+
+static __always_inline void tell(void)
+{
+	__sync_fetch_and_add(&news, 1);
 }
 
 #endif

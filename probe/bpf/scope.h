@@ -26,19 +26,21 @@ static __always_inline __u64 scope_of(struct task_struct *task)
 
 /*
  * The same for the current task, for the hot paths: loads through BTF pointers
- * cost a fraction of bpf_probe_read_kernel().
+ * cost a fraction of bpf_probe_read_kernel(). CO-RE relocates no variable index,
+ * so that there is a case for each; the verifier knows which one it is.
  */
 static __always_inline __u64 own_scope(void)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct css_set *set = task->cgroups;
-	struct cgroup_subsys_state *css = NULL;
 
-	if (cfg_subsys < 0)
-		return set->dfl_cgrp->kn->id;
-	bpf_probe_read_kernel(&css, sizeof(css),
-		(void *)set + bpf_core_field_offset(set->subsys) + 8 * (__u64)(cfg_subsys & 15));
-	return READ(css, cgroup, kn, id);
+#define OF_SUBSYS(i) case i: return set->subsys[i]->cgroup->kn->id
+	switch (cfg_subsys) {
+	OF_SUBSYS(0); OF_SUBSYS(1); OF_SUBSYS(2); OF_SUBSYS(3); OF_SUBSYS(4); OF_SUBSYS(5); OF_SUBSYS(6); OF_SUBSYS(7);
+	OF_SUBSYS(8); OF_SUBSYS(9); OF_SUBSYS(10); OF_SUBSYS(11); OF_SUBSYS(12); OF_SUBSYS(13); OF_SUBSYS(14);
+	}
+#undef OF_SUBSYS
+	return set->dfl_cgrp->kn->id;
 }
 
 /* Ids of different hierarchies may collide: is this cgroup in ours? */
@@ -48,19 +50,34 @@ static __always_inline bool our_hierarchy(struct cgroup *cg)
 	return READ(cg, root) == READ(own, root);
 }
 
-static __always_inline __u32 phase_of(__u64 scope)
+static __always_inline __u32 phase_in(__u64 id, struct scope *scope)
 {
-	__u32 *p = bpf_map_lookup_elem(&phases, &scope);
-	return p ? *p : 0;
+	__u32 *p = phased ? bpf_map_lookup_elem(&phases, &id) : NULL;
+
+	if (p)
+		return *p;
+	return scope ? scope->phase : 0;
 }
 
-/* A thread's own mark, or its process's: only the leader is moved by name. */
-static __always_inline struct task *mark_of(__u32 tid, __u32 tgid)
+static __always_inline __u32 phase_of(__u64 id)
+{
+	return phase_in(id, bpf_map_lookup_elem(&scopes, &id));
+}
+
+/*
+ * A thread's own mark, or its process's: only the leader is moved by name, so
+ * that a thread's may be of the cgroup that the process has left.
+ */
+static __always_inline struct task *mark_of(__u32 tid, __u32 tgid, __u64 cg)
 {
 	struct task *t = bpf_map_lookup_elem(&tasks, &tid);
+	struct task *leader;
 
-	if (!t && tid != tgid)
-		t = bpf_map_lookup_elem(&tasks, &tgid);
+	if ((t && t->scope == cg) || tid == tgid)
+		return t;
+	leader = bpf_map_lookup_elem(&tasks, &tgid);
+	if (leader && (!t || leader->scope == cg))
+		return leader;
 	return t;
 }
 
@@ -86,6 +103,43 @@ static __always_inline bool is_below(__u64 id, __u64 home)
 	return false;
 }
 
+/* Is a cgroup the host's own, and no container's? */
+static __always_inline bool is_host(__u64 id)
+{
+	struct scope *scope = bpf_map_lookup_elem(&scopes, &id);
+
+	return scope && scope->host;
+}
+
+/*
+ * Every engine puts the id, of 64 hexadecimal digits, into the name of a
+ * container's cgroup; Podman and CRI-O put it into their monitor's too
+ * ("libpod-conmon-ID").
+ */
+static __noinline int has_container_id(struct scratch *s)
+{
+	/* In memory: numbers in a register multiply what the verifier follows. */
+	volatile __u32 *run;
+
+	if (!s)
+		return 0;
+	run = &s->run;
+	*run = 0;
+	for (int i = 0; i < NAME_LEN; i++) {
+		__u8 c = s->scope.name[i];
+
+		if (!c)
+			break;
+		if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))
+			*run += 1;
+		else
+			*run = 0;
+		if (*run == 64)
+			return i < 65 || s->scope.name[(i - 65) & (NAME_LEN - 1)] != 'n';
+	}
+	return 0;
+}
+
 /* A workload's process came into a cgroup: outside its home it is not seen as the workload's. */
 static __always_inline void check_home(__u64 id, __u64 home)
 {
@@ -108,6 +162,7 @@ static __always_inline struct totals *totals_of(__u64 scope, __u32 phase)
 	if (t)
 		return t;
 	bpf_map_update_elem(&sums, &key, &zeroes, BPF_NOEXIST);
+	tell();
 	t = bpf_map_lookup_elem(&sums, &key);
 	if (!t)
 		lose(LOST_TOTALS);

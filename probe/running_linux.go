@@ -31,11 +31,13 @@ type Place struct {
 	Dead    bool // it was removed
 	// Launched: a runtime was seen starting something in it.
 	Launched bool
+	// Within are the ids of it and of those above it, as far as they are known.
+	Within []uint64
 }
 
 // Adopt looks at cgroups that exist already, and at all below them: what runs in them is
-// the workload's own at once. Paths are within the hierarchy; "/" is everything. It needs
-// [Options.Running].
+// the workload's own at once. Paths are within the hierarchy; "/" is everything, and "/."
+// the outermost cgroup alone. It needs [Options.Running].
 func (p *Probe) Adopt(paths ...string) error {
 	for _, path := range paths {
 		if err := p.adoptTree(path); err != nil {
@@ -63,6 +65,9 @@ func (p *Probe) Adopt(paths ...string) error {
 	return nil
 }
 
+// Alone is the path of the outermost cgroup without those below it.
+const Alone = "/."
+
 // adoptTree makes scopes of a cgroup and those below it, from the top: one that is made
 // meanwhile learns from its parent whether it is the host's.
 func (p *Probe) adoptTree(path string) error {
@@ -76,6 +81,9 @@ func (p *Probe) adoptTree(path string) error {
 		}
 		if !d.IsDir() {
 			return nil
+		}
+		if path == Alone && dir != root {
+			return fs.SkipDir
 		}
 		var st, up unix.Stat_t
 		if err := unix.Stat(dir, &st); err != nil {
@@ -153,7 +161,7 @@ func (p *Probe) survey(group func(Place) string) (map[string]*Group, error) {
 	known := maps.Clone(p.paths)
 	p.mu.Unlock()
 	for id, s := range all {
-		place := Place{ID: id, Path: pathOf(all, known, id), Host: s.Host != 0, Adopted: s.Adopted != 0, Dead: s.Dead != 0, Launched: s.Launched > 0}
+		place := placeOf(all, known, id, s)
 		name := group(place)
 		if name == "" {
 			continue
@@ -178,6 +186,19 @@ func (p *Probe) survey(group func(Place) string) (map[string]*Group, error) {
 		}
 	}
 	return groups, nil
+}
+
+func placeOf(all map[uint64]bpfScope, known map[uint64]string, id uint64, s bpfScope) Place {
+	var within []uint64
+	for at, n := id, 0; n < len(all); n++ {
+		within = append(within, at)
+		s, ok := all[at]
+		if !ok {
+			break
+		}
+		at = s.Parent
+	}
+	return Place{Within: within, ID: id, Path: pathOf(all, known, id), Host: s.Host != 0, Adopted: s.Adopted != 0, Dead: s.Dead != 0, Launched: s.Launched > 0}
 }
 
 // pathOf joins the names of a cgroup and those above it, as far as they are known.

@@ -37,6 +37,8 @@ take the rest away.
 	root.AddCommand(newRun(stdout, stderr))
 	root.AddCommand(newSpec(stdout, stderr))
 	root.AddCommand(newPs(stdout, stderr))
+	root.AddCommand(newWatch(stdout, stderr))
+	root.AddCommand(newWhy(stdout, stderr))
 	root.AddCommand(newAtomic(stdout, stderr))
 	root.AddCommand(newImage(stdout, stderr))
 	root.AddCommand(newProfile(stdout, stderr))

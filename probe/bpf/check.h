@@ -157,7 +157,7 @@ static __always_inline int on_check(void *ctx, const struct cred *cred, struct u
 		count(sum, KIND_PLAIN_ALL, cap);
 
 	t = mark_of((__u32)id, id >> 32, cg);
-	if (t && t->state == TASK_SETUP)
+	if (t && (t->state == TASK_SETUP || t->state == TASK_OWN))
 		return 0;
 	if (!ret)
 		count(sum, KIND_PLAIN_OWN, cap);

@@ -147,6 +147,12 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 		mark = *t;
 		mark.granted = mark.denied = mark.beyond = 0;
 	}
+	if (cfg_self && cg == from && READ(parent, tgid) == cfg_self) {
+		mark.scope = cg;
+		mark.state = TASK_OWN;
+		set_mark(tid, &mark);
+		return 0;
+	}
 	if (cg == from || (t && mark.scope == cg)) {
 		if (t) {
 			mark.scope = cg;
@@ -212,7 +218,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 		return 0;
 	t = mark_of(old, tid, cg);
 	if (t) {
-		if (t->state == TASK_SETUP && !scope->host)
+		if (t->state == TASK_OWN || (t->state == TASK_SETUP && !scope->host))
 			return 0; /* the runtime executes a copy of itself */
 		if (t->state == TASK_LAUNCH)
 			commit_launch(t);
@@ -297,6 +303,7 @@ static __always_inline void land(__u32 tid, long ret, struct refusal_key *why)
 		if (!ev->have_ret) {
 			ev->ret = ret;
 			ev->have_ret = 1;
+			tell();
 		}
 	}
 	bpf_map_delete_elem(&inflight, &tid);
@@ -342,6 +349,8 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 	if (!scope)
 		return 0;
 	t = mark_of(tid, id >> 32, cg);
+	if (t && t->state == TASK_OWN)
+		return 0;
 	if (refused && !(t && t->state == TASK_SETUP) && !(cfg_self && id >> 32 == cfg_self)) {
 		why.scope = cg;
 		why.nr = c.nr;

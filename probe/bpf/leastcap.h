@@ -37,6 +37,7 @@ enum task_state {
 	TASK_SETUP,    /* came into the scope from outside: the runtime at work */
 	TASK_LAUNCH,   /* a set-up thread after capset(2): acts with the container's credentials */
 	TASK_WORKLOAD, /* after the exec that follows */
+	TASK_OWN,      /* leastcap's own: what it asks engines */
 };
 
 enum loss {

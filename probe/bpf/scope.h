@@ -114,7 +114,7 @@ static __always_inline bool is_host(__u64 id)
 /*
  * Every engine puts the id, of 64 hexadecimal digits, into the name of a
  * container's cgroup; Podman and CRI-O put it into their monitor's too
- * ("libpod-conmon-ID").
+ * ("libpod-conmon-ID"), and Podman the pod's into the pod's ("libpod_pod_ID").
  */
 static __noinline int has_container_id(struct scratch *s)
 {
@@ -135,7 +135,8 @@ static __noinline int has_container_id(struct scratch *s)
 		else
 			*run = 0;
 		if (*run == 64)
-			return i < 65 || s->scope.name[(i - 65) & (NAME_LEN - 1)] != 'n';
+			return i < 65 || (s->scope.name[(i - 65) & (NAME_LEN - 1)] != 'n' &&
+					  s->scope.name[(i - 64) & (NAME_LEN - 1)] != '_');
 	}
 	return 0;
 }

@@ -202,8 +202,10 @@ func (e *Explanation) mode(r *usage.Refusal) {
 	e.why("%s belongs to %d:%d and has the mode %04o; the process acts as %d:%d", where, f.UID, f.GID, f.Mode&0o7777, r.FSUID, r.FSGID)
 	if f.UID != r.FSUID {
 		e.Instead = append(e.Instead,
-			Alternative{fmt.Sprintf("let %s belong to user %d", where, r.FSUID), fmt.Sprintf("COPY --chown=%d, or RUN chown %d %s", r.FSUID, r.FSUID, where)},
-			Alternative{fmt.Sprintf("or run as user %d, who owns it", f.UID), fmt.Sprintf("--user %d", f.UID)})
+			Alternative{fmt.Sprintf("let %s belong to user %d", where, r.FSUID), fmt.Sprintf("COPY --chown=%d, or RUN chown %d %s", r.FSUID, r.FSUID, where)})
+		if f.UID != 0 {
+			e.Instead = append(e.Instead, Alternative{fmt.Sprintf("or run as user %d, who owns it", f.UID), fmt.Sprintf("--user %d", f.UID)})
+		}
 	} else {
 		e.Instead = append(e.Instead, Alternative{"let its owner in by the mode", fmt.Sprintf("RUN chmod u+rwX %s", where)})
 	}
@@ -259,6 +261,11 @@ func (e *Explanation) withoutCheck(r *usage.Refusal, c Context) {
 		} else {
 			e.Instead = []Alternative{{"look at what it says", "dmesg | grep apparmor"}}
 		}
+		return
+	}
+	if slices.Contains([]string{"sendto", "sendmsg", "sendmmsg", "connect"}, r.Syscall) && r.Errno == "EPERM" {
+		e.Cause = Unexplained
+		e.why("a packet filter refuses like that (iptables, nftables, a cgroup's BPF program)")
 		return
 	}
 	if r.Syscall == "prctl" {

@@ -40,8 +40,8 @@ func (p *Probe) Refusals(chosen func(Place) string) ([]usage.Refusal, error) {
 	var list []usage.Refusal
 	err = each(p.coll.Maps[bpfMapRefusals], func(k bpfRefusalKey, v bpfRefusal) {
 		group := groups[k.Scope]
-		if group == "" {
-			return
+		if group == "" || syscallName(p.syscalls, k.Nr) == "epoll_ctl" && k.Compat == 0 {
+			return // epoll_ctl(2): EPERM says that a file cannot be waited for
 		}
 		r := usage.Refusal{
 			Group: group, Since: time.Duration(v.Time), Count: v.Count,

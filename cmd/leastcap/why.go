@@ -25,9 +25,9 @@ import (
 )
 
 type whyFlags struct {
-	last         time.Duration
-	output, user string
-	quiet        bool
+	last   time.Duration
+	output string
+	quiet  bool
 }
 
 func newWhy(stdout, stderr io.Writer) *cobra.Command {
@@ -77,8 +77,6 @@ Exit status:
 				return &usageError{errors.New("targets and a command contradict each other"), "leave what stands before -- out"}
 			case dash == 0 && len(args) == 0:
 				return &usageError{errors.New("no command behind --"), "leastcap why -- docker run IMAGE"}
-			case dash < 0 && f.user != "":
-				return &usageError{errors.New("--user is for host commands"), "give the command behind --"}
 			}
 			return f.run(cmd.Context(), stdout, stderr, args, dash == 0)
 		},
@@ -86,7 +84,6 @@ Exit status:
 	fl := cmd.Flags()
 	fl.SortFlags = false
 	fl.DurationVar(&f.last, "for", 0, "end after this long; a command is stopped then")
-	fl.StringVar(&f.user, "user", "", "run a host command as this user")
 	fl.StringVarP(&f.output, "output", "o", "text", "text or json (a stream, a document a line)")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "do not show what the command writes")
 	return cmd
@@ -189,6 +186,9 @@ func (w *whyLook) look(now time.Time) error {
 		if i, ok := w.told[key]; ok {
 			w.list[i].Count = r.Count
 			continue
+		}
+		if r.Launch && r.Denied.Empty() && r.Beyond.Empty() && !strings.HasPrefix(r.Syscall, "exec") {
+			continue // the runtime's own affair
 		}
 		s := watch.Of(r.Group)
 		if w.trial == nil {

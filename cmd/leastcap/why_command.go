@@ -46,9 +46,6 @@ func (w *whyLook) command(ctx context.Context, args []string) (err error) {
 		out = io.Discard
 	}
 	if _, isContainer := cli.Recognise(args); isContainer {
-		if w.user != "" {
-			return &usageError{errors.New("--user is for host commands"), "give --user in the container line itself"}
-		}
 		c, err := cli.New(ctx, args)
 		if err != nil {
 			return err
@@ -64,7 +61,7 @@ func (w *whyLook) command(ctx context.Context, args []string) (err error) {
 	defer p.Close()
 	w.lookout = &lookout{probe: p, names: newNamer(ctx, w.stderr)}
 	if workload == nil {
-		h, err := host.New(args, w.user, p.Hierarchy())
+		h, err := host.New(args, "", p.Hierarchy())
 		if err != nil {
 			return err
 		}

@@ -336,6 +336,8 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 	c.nr = regs->syscallno;
 #endif
 	nr = c.nr;
+	if (c.nr < 0)
+		return 0; /* a signal's frame: no system call */
 	si = bpf_map_lookup_elem(&sysinfos, &nr);
 	if ((!si || si->special < SPECIAL_CAPSET) && !refused)
 		return 0;

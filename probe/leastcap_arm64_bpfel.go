@@ -32,7 +32,7 @@ type bpfCapstate struct {
 
 type bpfEvidence struct {
 	_        structs.HostLayout
-	Count    uint64
+	Count    [64]uint64
 	Failed   uint64
 	Time     uint64
 	Args     [6]uint64
@@ -296,8 +296,9 @@ type bpfTask struct {
 }
 
 type bpfTotals struct {
-	_ structs.HostLayout
-	N [10][64]uint64
+	_      structs.HostLayout
+	Has    [10][64]uint8
+	Checks [64]uint64
 }
 
 type bpfTotalsKey struct {

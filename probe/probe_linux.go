@@ -296,9 +296,9 @@ func (p *Probe) losses() (map[string]uint64, error) {
 
 // ChecksSeen counts the checks in all scopes since [Open], counted or not.
 func (p *Probe) ChecksSeen() (uint64, error) {
-	var n uint64
+	var n [stripes]uint64
 	if err := p.coll.Variables[bpfVarChecksSeen].Get(&n); err != nil {
 		return 0, unavailable(fmt.Errorf("read the check counter: %w", err))
 	}
-	return n, nil
+	return total(n), nil
 }

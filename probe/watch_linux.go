@@ -249,8 +249,8 @@ func (w *Watch) readSets(r *usage.Record) error {
 			return
 		}
 		set := func(kind bpfKind) (s caps.Set) {
-			for c, n := range t.N[kind] {
-				if n > 0 {
+			for c, has := range t.Has[kind] {
+				if has != 0 {
 					s = s.With(caps.Cap(c))
 				}
 			}
@@ -264,12 +264,7 @@ func (w *Watch) readSets(r *usage.Record) error {
 			BoundDropped: set(bpfKindKIND_BOUND_DROPPED),
 			PlainAll:     set(bpfKindKIND_PLAIN_ALL), PlainOwn: set(bpfKindKIND_PLAIN_OWN),
 		})
-		for _, n := range t.N[bpfKindKIND_PLAIN_ALL] {
-			r.ChecksSeen += n
-		}
-		for _, n := range t.N[bpfKindKIND_DENIED] {
-			r.ChecksSeen += n
-		}
+		r.ChecksSeen += total(t.Checks)
 	})
 }
 
@@ -367,6 +362,17 @@ func (w *Watch) identities(exes map[bpfExeKey]bpfExe) ([]usage.Identity, error) 
 	return list, err
 }
 
+// total adds a counter's stripes up.
+func total(stripes [stripes]uint64) (n uint64) {
+	for _, s := range stripes {
+		n += s
+	}
+	return n
+}
+
+// stripes is STRIPES in bpf/leastcap.h.
+const stripes = 64
+
 // compatNr marks a number of the 32-bit table (COMPAT_NR in bpf/leastcap.h).
 const compatNr = 1 << 29
 
@@ -397,7 +403,7 @@ func (w *Watch) readEvidence(r *usage.Record, exes map[bpfExeKey]bpfExe) error {
 			c := usage.Check{
 				Cap: caps.Cap(k.Cap), Verdict: usage.Denied, Beyond: kind == bpfKindKIND_BEYOND, Phase: phase,
 				Launch: k.Launch != 0, Syscall: syscallName(w.p.syscalls, nr), Process: who,
-				Count: v.Count, Failed: v.Failed,
+				Count: total(v.Count), Failed: v.Failed,
 			}
 			if kind == bpfKindKIND_GRANTED {
 				c.Verdict = usage.Granted
@@ -421,12 +427,12 @@ func (w *Watch) readEvidence(r *usage.Record, exes map[bpfExeKey]bpfExe) error {
 			r.Capsets = append(r.Capsets, usage.Capset{
 				Call: "capset", Effective: caps.Set(v.Args[0]), Permitted: caps.Set(v.Args[1]),
 				Inheritable: caps.Set(v.Args[2]), Failed: kind == bpfKindKIND_CAPSET_FAILED,
-				Phase: phase, Process: who, Count: v.Count,
+				Phase: phase, Process: who, Count: total(v.Count),
 			})
 		case bpfKindKIND_AMBIENT, bpfKindKIND_AMBIENT_FAILED:
 			r.Capsets = append(r.Capsets, usage.Capset{
 				Call: "ambient_raise", Permitted: caps.Of(caps.Cap(k.Cap)), Inheritable: caps.Of(caps.Cap(k.Cap)),
-				Failed: kind == bpfKindKIND_AMBIENT_FAILED, Phase: phase, Process: who, Count: v.Count,
+				Failed: kind == bpfKindKIND_AMBIENT_FAILED, Phase: phase, Process: who, Count: total(v.Count),
 			})
 		case bpfKindKIND_EXEC_FAILED:
 			r.Execs = append(r.Execs, w.failedExec(evidencePath(v), k.Scope))

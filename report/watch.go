@@ -84,7 +84,7 @@ func WatchTotals(w io.Writer, totals []WatchTotal, s Style) error {
 			}
 		}
 		if t.Incomplete != "" {
-			p.para(span{"  LOST", alarm}, col, text(t.Incomplete))
+			p.para(span{"  BUT", alarm}, col, text(t.Incomplete))
 		}
 	}
 	if len(idle) > 0 {

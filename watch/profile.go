@@ -71,6 +71,7 @@ func Profile(s *Tracked, prior *usage.Profile, now time.Time) *usage.Profile {
 		p.Recommended = p.Baseline
 		p.Notes = append(p.Notes, noteStart)
 	}
+	p.Notes = append(p.Notes, s.Doubts()...)
 	for kind, n := range p.Lost {
 		p.Notes = append(p.Notes, fmt.Sprintf("lost %d of the %s", n, kind))
 	}

@@ -252,6 +252,20 @@ func (s *Tracked) Total(now time.Time) *Total {
 	return t
 }
 
+// Doubts are why something of it may be missing beside what was lost, in words.
+func (s *Tracked) Doubts() []string {
+	if s.Record == nil || s.Kind != Container {
+		return nil
+	}
+	var list []string
+	for _, e := range s.Record.Execs {
+		if e.Unknown != "" && !e.Failed {
+			list = append(list, "the file capabilities of "+e.Path+" could not be read")
+		}
+	}
+	return list
+}
+
 // Complete: nothing was lost, and a start was seen.
 func (s *Tracked) Complete() bool {
 	return s.StartSeen && (s.Record == nil || s.Record.Complete())

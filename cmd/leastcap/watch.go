@@ -362,11 +362,16 @@ func (w *watching) totals(now time.Time, subjects []*watch.Tracked, lost map[str
 				row.What = "container"
 			}
 		}
+		words := s.Doubts()
+		if len(words) > 3 {
+			words = append(words[:3], fmt.Sprintf("and of %d others", len(words)-3))
+		}
 		if len(lost) > 0 {
-			var words []string
 			for _, kind := range slices.Sorted(maps.Keys(lost)) {
-				words = append(words, fmt.Sprintf("%d of the %s", lost[kind], kind))
+				words = append(words, fmt.Sprintf("lost %d of the %s", lost[kind], kind))
 			}
+		}
+		if len(words) > 0 {
 			row.Incomplete = strings.Join(words, ", ") + ": something may be missing here"
 		}
 		list = append(list, row)

@@ -148,11 +148,12 @@ static __always_inline int on_check(void *ctx, const struct cred *cred, struct u
 	id = bpf_get_current_pid_tgid();
 	if (cfg_self && id >> 32 == cfg_self)
 		return 0;
-	__sync_fetch_and_add(&checks_seen, 1);
+	add_one(checks_seen);
 	phase = phase_in(cg, scope);
 	sum = totals_of(cg, phase);
 	if (!sum)
 		return 0;
+	add_one(sum->checks);
 	if (!ret)
 		count(sum, KIND_PLAIN_ALL, cap);
 

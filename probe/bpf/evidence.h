@@ -123,7 +123,7 @@ static __noinline int note(void *ctx, struct evidence_key *key, struct call *c, 
 	__u64 id;
 
 	if (ev) {
-		__sync_fetch_and_add(&ev->count, 1);
+		add_one(ev->count);
 		if (c->failed)
 			__sync_fetch_and_add(&ev->failed, 1);
 		return 0;
@@ -134,7 +134,7 @@ static __noinline int note(void *ctx, struct evidence_key *key, struct call *c, 
 	ev = &s->ev;
 	clear(ev, sizeof(*ev));
 	id = bpf_get_current_pid_tgid();
-	ev->count = 1;
+	ev->count[0] = 1;
 	ev->failed = c->failed;
 	ev->time = bpf_ktime_get_boot_ns();
 	ev->tid = (__u32)id;
@@ -172,7 +172,7 @@ static __noinline int note(void *ctx, struct evidence_key *key, struct call *c, 
 		lose(LOST_EVIDENCE);
 		return 0;
 	}
-	__sync_fetch_and_add(&ev->count, 1);
+	add_one(ev->count);
 	if (c->failed)
 		__sync_fetch_and_add(&ev->failed, 1);
 	return 0;

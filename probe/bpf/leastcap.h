@@ -93,7 +93,18 @@ struct scope {
 };
 
 struct totals_key { __u64 scope; __u32 phase; __u32 pad; };
-struct totals { __u64 n[KINDS][CAPS]; };
+
+/*
+ * A counter that CPUs do not fight for: each adds to one of eight, a cache line apart.
+ * More CPUs than that share them; what is between them stays 0.
+ */
+#define STRIPES 64
+
+/* Sets are bytes that only ever become 1, so that a check that was seen before writes nothing. */
+struct totals {
+	__u8 has[KINDS][CAPS];
+	__u64 checks[STRIPES]; /* all of them, counted or not */
+};
 
 struct walk { /* a path: its components, leaf first, each with its NUL */
 	__u32 len;
@@ -113,7 +124,7 @@ struct flight { /* the denied checks of a system call that has not returned yet 
 	__u64 granted;           /* where refusals are followed: these may be refused all the same */
 };
 struct evidence {
-	__u64 count;
+	__u64 count[STRIPES];
 	__u64 failed;    /* how many of these system calls returned an error */
 	__u64 time;      /* of the first, ns since boot */
 	__u64 args[6];

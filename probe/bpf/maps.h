@@ -24,7 +24,7 @@ __u64 lost[LOST_KINDS];
 __u32 flights;     /* 1 once a denied check was followed: until then no call has to be looked up */
 __u32 phased;      /* 1 once a phase was set: until then none has to be looked up */
 __u64 news;        /* grows with each first of a kind: until it does, nobody has to look again */
-__u64 checks_seen; /* in any scope, so that "saw nothing" can be told from "was blind" */
+__u64 checks_seen[STRIPES] __attribute__((aligned(64))); /* in any scope, so that "saw nothing" can be told from "was blind" */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -140,7 +140,7 @@ struct {
 } scratches SEC(".maps");
 
 /* New map entries start from zeroes that are too large for the stack and for memset(). */
-static const struct totals zeroes;
+static const __u8 zeroes[4096];
 
 /* Makes bpf2go see the types that only user space uses by name. */
 const struct exec_event *unused_exec_event __attribute__((unused));
@@ -167,14 +167,20 @@ static __always_inline struct scratch *scratch(__u32 slot)
 
 static __always_inline void clear(void *to, __u32 size)
 {
+	_Static_assert(sizeof(struct totals) <= sizeof(zeroes), "totals outgrew their zeroes");
 	_Static_assert(sizeof(struct evidence) <= sizeof(zeroes), "evidence outgrew its zeroes");
 	_Static_assert(sizeof(struct refusal) <= sizeof(zeroes), "refusals outgrew their zeroes");
-	bpf_probe_read_kernel(to, size, &zeroes);
+	bpf_probe_read_kernel(to, size, zeroes);
 }
 
 static __always_inline void lose(enum loss what)
 {
 	__sync_fetch_and_add(&lost[what], 1);
+}
+
+static __always_inline void add_one(__u64 *stripes)
+{
+	__sync_fetch_and_add(&stripes[(bpf_get_smp_processor_id() & 7) * 8], 1);
 }
 
 static __always_inline void tell(void)

@@ -162,7 +162,7 @@ static __always_inline struct totals *totals_of(__u64 scope, __u32 phase)
 
 	if (t)
 		return t;
-	bpf_map_update_elem(&sums, &key, &zeroes, BPF_NOEXIST);
+	bpf_map_update_elem(&sums, &key, zeroes, BPF_NOEXIST);
 	tell();
 	t = bpf_map_lookup_elem(&sums, &key);
 	if (!t)
@@ -172,8 +172,13 @@ static __always_inline struct totals *totals_of(__u64 scope, __u32 phase)
 
 static __always_inline void count(struct totals *t, __u32 kind, __u32 cap)
 {
-	if (kind < KINDS)
-		__sync_fetch_and_add(&t->n[kind][cap & (CAPS - 1)], 1);
+	__u8 *has;
+
+	if (kind >= KINDS)
+		return;
+	has = &t->has[kind][cap & (CAPS - 1)];
+	if (!*has)
+		*has = 1;
 }
 
 static __always_inline void count_set(struct totals *t, __u32 kind, __u64 set)

@@ -130,9 +130,7 @@ func (e *Explanation) seccomp(r *usage.Refusal, c Context) {
 		e.Missing, e.Grant = with, weakest(with)
 		e.why("Docker's default profile lets %s(2) through together with %s only", r.Syscall, words(with, "or"))
 		e.Allow = fmt.Sprintf("a seccomp profile with %s(2) in it; or %s, which opens more than this call", r.Syscall, words(e.Grant, "or"))
-		for _, a := range Instead(e.Grant.Caps()[0]) {
-			e.Instead = append(e.Instead, a)
-		}
+		e.Instead = append(e.Instead, Instead(e.Grant.Caps()[0])...)
 		return
 	}
 	e.why("Docker's default profile knows no capability that would let it through")

@@ -3,9 +3,7 @@ package probe
 import (
 	"cmp"
 	"fmt"
-	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -64,7 +62,7 @@ func (p *Probe) Refusals(chosen func(Place) string) ([]usage.Refusal, error) {
 			r.Syscall = fmt.Sprintf("syscall_%d (32-bit)", k.Nr)
 		} else {
 			r.Syscall = syscallName(p.syscalls, k.Nr)
-			r.Path = refusedPath(v)
+			r.Path = absolute(cString(v.Path[:]), v.Walk)
 			r.Call = formatCall(r.Syscall, v.Args, r.Path)
 			r.Args = v.Args
 		}
@@ -100,20 +98,6 @@ func (p *Probe) askers() (map[asker]string, error) {
 		}
 	})
 	return out, err
-}
-
-// refusedPath is the path argument made absolute, as [evidencePath] does.
-func refusedPath(v bpfRefusal) string {
-	arg := cString(v.Path[:])
-	switch {
-	case strings.HasPrefix(arg, "/"):
-		return arg
-	case v.Walk.Len == 0 && v.Walk.Truncated == 0 && arg == "":
-		return ""
-	case arg == "":
-		return walkString(v.Walk)
-	}
-	return path.Join(walkString(v.Walk), arg)
 }
 
 // Lost counts what could not be kept since [Open], by kind.

@@ -466,15 +466,18 @@ func (w *Watch) failedExec(file string, scope uint64) usage.Exec {
 }
 
 // evidencePath is a system call's path argument made absolute.
-func evidencePath(v bpfEvidence) string {
-	arg := cString(v.Path[:])
+func evidencePath(v bpfEvidence) string { return absolute(cString(v.Path[:]), v.Walk) }
+
+// absolute puts a path argument behind the directory that it begins in; without one that
+// is the file itself.
+func absolute(arg string, walk bpfWalk) string {
 	switch {
 	case strings.HasPrefix(arg, "/"):
 		return arg
-	case v.Walk.Len == 0 && v.Walk.Truncated == 0 && arg == "":
+	case walk.Len == 0 && walk.Truncated == 0 && arg == "":
 		return ""
 	case arg == "":
-		return walkString(v.Walk)
+		return walkString(walk)
 	}
-	return path.Join(walkString(v.Walk), arg)
+	return path.Join(walkString(walk), arg)
 }

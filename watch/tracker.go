@@ -78,7 +78,6 @@ type denial struct {
 // Tracker follows subjects from survey to survey.
 type Tracker struct {
 	subjects map[string]*Tracked
-	lost     map[string]uint64
 }
 
 // NewTracker has no subjects yet.

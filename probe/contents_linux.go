@@ -1,6 +1,8 @@
 package probe
 
 import (
+	"fmt"
+
 	"github.com/cilium/ebpf"
 )
 
@@ -18,12 +20,48 @@ type contents struct {
 	exes       map[uint64][]entry[bpfExeKey, bpfExe]
 	identities map[uint64][]entry[bpfIdentityKey, bpfIdentity]
 	ports      map[uint64][]entry[bpfPortKey, bpfPort]
+	pending    pending
+}
+
+// pending are checks that were counted, and not added to their evidence yet: memos of
+// bpf/check.h.
+type pending map[bpfEvidenceKey]uint64
+
+func (p *Probe) pending() (pending, error) {
+	of := pending{}
+	m := p.coll.Maps[bpfMapMemos]
+	var memos []bpfMemo // by CPU
+	for slot := range m.MaxEntries() {
+		if err := m.Lookup(slot, &memos); err != nil {
+			return nil, fmt.Errorf("read map %s: %w", m, err)
+		}
+		for _, memo := range memos {
+			if memo.Pending > 0 {
+				of[memo.Key] += memo.Pending
+			}
+		}
+	}
+	return of, nil
+}
+
+// forgetMemos says to the programs that something changed that a memo rests on.
+func (p *Probe) forgetMemos() error {
+	v := p.coll.Variables[bpfVarEpoch]
+	var epoch uint32
+	if err := v.Get(&epoch); err != nil {
+		return err
+	}
+	// Far enough that what the programs add meanwhile cannot make up for it.
+	return v.Set(epoch + 1<<20)
 }
 
 // contents reads the maps.
 func (p *Probe) contents() (*contents, error) {
 	var c contents
 	var err error
+	if c.pending, err = p.pending(); err != nil {
+		return nil, err
+	}
 	if c.sums, err = byScope(p.coll.Maps[bpfMapSums], func(k bpfTotalsKey) uint64 { return k.Scope }, bpfTotals{}); err != nil {
 		return nil, err
 	}

@@ -158,6 +158,17 @@ const (
 	bpfLossLOST_KINDS      bpfLoss = 10
 )
 
+type bpfMemo struct {
+	_       structs.HostLayout
+	Ns      uint64
+	Pending uint64
+	Key     bpfEvidenceKey
+	Tid     uint32
+	Epoch   uint32
+	Nr      int32
+	Compat  uint32
+}
+
 type bpfPort struct {
 	_     structs.HostLayout
 	Count uint64
@@ -325,6 +336,7 @@ const (
 	bpfMapExes                = "exes"
 	bpfMapIdentities          = "identities"
 	bpfMapInflight            = "inflight"
+	bpfMapMemos               = "memos"
 	bpfMapPhases              = "phases"
 	bpfMapPorts               = "ports"
 	bpfMapRefusals            = "refusals"
@@ -353,6 +365,7 @@ const (
 	bpfVarCfgSubsys           = "cfg_subsys"
 	bpfVarCfgText             = "cfg_text"
 	bpfVarChecksSeen          = "checks_seen"
+	bpfVarEpoch               = "epoch"
 	bpfVarFlights             = "flights"
 	bpfVarLost                = "lost"
 	bpfVarNews                = "news"
@@ -431,6 +444,7 @@ type bpfMapSpecs struct {
 	Exes       *ebpf.MapSpec `ebpf:"exes"`
 	Identities *ebpf.MapSpec `ebpf:"identities"`
 	Inflight   *ebpf.MapSpec `ebpf:"inflight"`
+	Memos      *ebpf.MapSpec `ebpf:"memos"`
 	Phases     *ebpf.MapSpec `ebpf:"phases"`
 	Ports      *ebpf.MapSpec `ebpf:"ports"`
 	Refusals   *ebpf.MapSpec `ebpf:"refusals"`
@@ -453,6 +467,7 @@ type bpfVariableSpecs struct {
 	CfgSubsys       *ebpf.VariableSpec `ebpf:"cfg_subsys"`
 	CfgText         *ebpf.VariableSpec `ebpf:"cfg_text"`
 	ChecksSeen      *ebpf.VariableSpec `ebpf:"checks_seen"`
+	Epoch           *ebpf.VariableSpec `ebpf:"epoch"`
 	Flights         *ebpf.VariableSpec `ebpf:"flights"`
 	Lost            *ebpf.VariableSpec `ebpf:"lost"`
 	News            *ebpf.VariableSpec `ebpf:"news"`
@@ -491,6 +506,7 @@ type bpfMaps struct {
 	Exes       *ebpf.Map `ebpf:"exes"`
 	Identities *ebpf.Map `ebpf:"identities"`
 	Inflight   *ebpf.Map `ebpf:"inflight"`
+	Memos      *ebpf.Map `ebpf:"memos"`
 	Phases     *ebpf.Map `ebpf:"phases"`
 	Ports      *ebpf.Map `ebpf:"ports"`
 	Refusals   *ebpf.Map `ebpf:"refusals"`
@@ -509,6 +525,7 @@ func (m *bpfMaps) Close() error {
 		m.Exes,
 		m.Identities,
 		m.Inflight,
+		m.Memos,
 		m.Phases,
 		m.Ports,
 		m.Refusals,
@@ -532,6 +549,7 @@ type bpfVariables struct {
 	CfgSubsys       *ebpf.Variable `ebpf:"cfg_subsys"`
 	CfgText         *ebpf.Variable `ebpf:"cfg_text"`
 	ChecksSeen      *ebpf.Variable `ebpf:"checks_seen"`
+	Epoch           *ebpf.Variable `ebpf:"epoch"`
 	Flights         *ebpf.Variable `ebpf:"flights"`
 	Lost            *ebpf.Variable `ebpf:"lost"`
 	News            *ebpf.Variable `ebpf:"news"`

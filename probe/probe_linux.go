@@ -300,5 +300,10 @@ func (p *Probe) ChecksSeen() (uint64, error) {
 	if err := p.coll.Variables[bpfVarChecksSeen].Get(&n); err != nil {
 		return 0, unavailable(fmt.Errorf("read the check counter: %w", err))
 	}
-	return total(n), nil
+	sum := total(n)
+	pending, err := p.pending()
+	for _, n := range pending {
+		sum += n
+	}
+	return sum, unavailable(err)
 }

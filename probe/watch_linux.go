@@ -24,6 +24,7 @@ type Watch struct {
 	lost   map[string]uint64 // as they stood at the beginning
 	scopes []uint64          // found so far, the workload's own first
 	read   *contents         // nil: the maps are read
+	pend   pending           // of the record that is being made
 }
 
 // Watch begins to watch a workload, best before it is started.
@@ -106,7 +107,7 @@ func (w *Watch) setPhase(phase usage.Phase) error {
 			return fmt.Errorf("set the phase: %w", err)
 		}
 	}
-	return nil
+	return w.p.forgetMemos() // which would go on counting in the phase before
 }
 
 // Identities are those of the workload's processes so far: as they were right
@@ -164,6 +165,7 @@ func (w *Watch) forget() {
 		_ = w.p.coll.Maps[bpfMapPhases].Delete(id) // absent in the first phase
 		_ = w.p.coll.Maps[bpfMapScopes].Delete(id)
 	}
+	_ = w.p.forgetMemos() // else what is gone goes on being counted, for nobody
 }
 
 func (w *Watch) has(scope uint64) bool { return slices.Contains(w.scopes, scope) }
@@ -184,6 +186,12 @@ func (w *Watch) record() (*usage.Record, error) {
 // recordOf is of the cgroups that were found.
 func (w *Watch) recordOf() (*usage.Record, error) {
 	r := &usage.Record{Sets: map[usage.Phase]usage.Sets{}}
+	var err error
+	if w.read != nil {
+		w.pend = w.read.pending
+	} else if w.pend, err = w.p.pending(); err != nil {
+		return nil, err
+	}
 	exes, err := w.exes()
 	if err != nil {
 		return nil, err
@@ -265,6 +273,11 @@ func (w *Watch) readSets(r *usage.Record) error {
 			PlainAll:     set(bpfKindKIND_PLAIN_ALL), PlainOwn: set(bpfKindKIND_PLAIN_OWN),
 		})
 		r.ChecksSeen += total(t.Checks)
+		for of, n := range w.pend {
+			if of.Scope == k.Scope && uint32(of.Phase) == k.Phase {
+				r.ChecksSeen += n
+			}
+		}
 	})
 }
 
@@ -403,7 +416,7 @@ func (w *Watch) readEvidence(r *usage.Record, exes map[bpfExeKey]bpfExe) error {
 			c := usage.Check{
 				Cap: caps.Cap(k.Cap), Verdict: usage.Denied, Beyond: kind == bpfKindKIND_BEYOND, Phase: phase,
 				Launch: k.Launch != 0, Syscall: syscallName(w.p.syscalls, nr), Process: who,
-				Count: total(v.Count), Failed: v.Failed,
+				Count: total(v.Count) + w.pend[k], Failed: v.Failed,
 			}
 			if kind == bpfKindKIND_GRANTED {
 				c.Verdict = usage.Granted

@@ -5,6 +5,9 @@
 
 #include "evidence.h"
 
+/* How far up it is looked for who asked: each step of it takes its time. */
+#define ASKERS 12
+
 /* Is one of these functions among those that called? */
 static __always_inline bool asked_by(void *ctx, int first, int end)
 {
@@ -13,8 +16,8 @@ static __always_inline bool asked_by(void *ctx, int first, int end)
 
 	if (!s)
 		return false;
-	n = bpf_get_stack(ctx, s->stack, sizeof(s->stack), 0);
-	for (int i = 0; i < STACK; i++) {
+	n = bpf_get_stack(ctx, s->stack, ASKERS * sizeof(s->stack[0]), 0);
+	for (int i = 0; i < ASKERS; i++) {
 		__u64 at = s->stack[i];
 
 		if (i * 8 >= n)
@@ -126,6 +129,41 @@ static __always_inline void follow(__u32 tid, struct evidence_key *key, int ret)
 	lose(LOST_INFLIGHT);
 }
 
+static __always_inline struct memo *memo_of(__u32 cap, __s32 nr)
+{
+	__u32 slot = (cap ^ (cap >> 3) ^ (__u32)nr) & (MEMOS - 1);
+
+	return bpf_map_lookup_elem(&memos, &slot);
+}
+
+/* Gives a memo's count to its evidence, and its place to another check. */
+static __noinline int settle(struct memo *m)
+{
+	struct totals_key of = {};
+	struct evidence_key key;
+	struct evidence *ev;
+	struct totals *sum;
+	__u64 n;
+
+	if (!m)
+		return 0;
+	n = m->pending;
+	m->pending = 0;
+	if (!n)
+		return 0;
+	key = m->key;
+	of.scope = key.scope;
+	of.phase = key.phase;
+	ev = bpf_map_lookup_elem(&evidences, &key);
+	if (ev)
+		add(ev->count, n);
+	sum = bpf_map_lookup_elem(&sums, &of);
+	if (sum)
+		add(sum->checks, n);
+	add(checks_seen, n);
+	return 0;
+}
+
 static __always_inline int on_check(void *ctx, const struct cred *cred, struct user_namespace *target, __u32 cap, int ret)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
@@ -133,6 +171,7 @@ static __always_inline int on_check(void *ctx, const struct cred *cred, struct u
 	struct evidence_key key = {};
 	struct user_namespace *own;
 	struct sysinfo *si;
+	struct memo *m = NULL;
 	struct totals *sum;
 	struct scope *scope;
 	struct task *t;
@@ -141,11 +180,23 @@ static __always_inline int on_check(void *ctx, const struct cred *cred, struct u
 	__u32 phase, kind;
 	int by;
 
-	cg = own_scope();
-	scope = bpf_map_lookup_elem(&scopes, &cg);
-	if (!scope || cap >= CAPS)
+	if (cap >= CAPS)
 		return 0;
+	cg = own_scope();
 	id = bpf_get_current_pid_tgid();
+	c = current_call(task);
+	real = task->real_cred;
+	if (!ret && !cfg_refusals && cred == real && cred->user_ns == target) {
+		m = memo_of(cap, c.nr);
+		if (m && m->key.scope == cg && m->tid == (__u32)id && m->ns == (__u64)target &&
+		    m->key.cap == cap && m->nr == c.nr && m->compat == c.compat && m->epoch == epoch) {
+			m->pending++;
+			return 0;
+		}
+	}
+	scope = bpf_map_lookup_elem(&scopes, &cg);
+	if (!scope)
+		return 0;
 	if (cfg_self && id >> 32 == cfg_self)
 		return 0;
 	add_one(checks_seen);
@@ -165,9 +216,7 @@ static __always_inline int on_check(void *ctx, const struct cred *cred, struct u
 	if (task->flags & PF_KTHREAD)
 		return 0;
 
-	c = current_call(task);
 	si = sysinfo_of(&c);
-	real = task->real_cred;
 	if (cred != real) {
 		/*
 		 * Overridden (overlayfs: the mounter's) or another task's. Only
@@ -212,7 +261,15 @@ static __always_inline int on_check(void *ctx, const struct cred *cred, struct u
 	} else {
 		count(sum, kind, cap);
 	}
-	note(ctx, &key, &c, si);
+	if (note(ctx, &key, &c, si) && m && !key.launch && cap != CAP_SETPCAP) {
+		settle(m);
+		m->ns = (__u64)target;
+		m->key = key;
+		m->tid = (__u32)id;
+		m->epoch = epoch;
+		m->nr = c.nr;
+		m->compat = c.compat;
+	}
 	if ((ret || cfg_refusals) && c.nr >= 0)
 		follow((__u32)id, &key, ret);
 	return 0;

@@ -114,6 +114,7 @@ static __always_inline void fill_path(struct evidence *ev, struct sockaddr_any *
 		walk_fd(&ev->walk, task, (__u32)(si->fd == 1 ? args[0] : args[1]));
 }
 
+/* Says whether it is kept. */
 static __noinline int note(void *ctx, struct evidence_key *key, struct call *c, struct sysinfo *si)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
@@ -126,7 +127,7 @@ static __noinline int note(void *ctx, struct evidence_key *key, struct call *c, 
 		add_one(ev->count);
 		if (c->failed)
 			__sync_fetch_and_add(&ev->failed, 1);
-		return 0;
+		return 1;
 	}
 	s = scratch(c->slot);
 	if (!s)
@@ -166,7 +167,7 @@ static __noinline int note(void *ctx, struct evidence_key *key, struct call *c, 
 	tell();
 	ev->nstack = bpf_get_stack(ctx, ev->stack, sizeof(ev->stack), 0);
 	if (!bpf_map_update_elem(&evidences, key, ev, BPF_NOEXIST))
-		return 0;
+		return 1;
 	ev = bpf_map_lookup_elem(&evidences, key); /* another CPU was first, or the map is full */
 	if (!ev) {
 		lose(LOST_EVIDENCE);
@@ -175,7 +176,7 @@ static __noinline int note(void *ctx, struct evidence_key *key, struct call *c, 
 	add_one(ev->count);
 	if (c->failed)
 		__sync_fetch_and_add(&ev->failed, 1);
-	return 0;
+	return 1;
 }
 
 #endif

@@ -386,7 +386,8 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 		key.launch = t && t->state == TASK_LAUNCH;
 		key.nr = c.nr;
 		c.failed = true;
-		return note(ctx, &key, &c, si);
+		note(ctx, &key, &c, si);
+		return 0;
 	}
 	return 0;
 }

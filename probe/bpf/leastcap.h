@@ -117,6 +117,23 @@ struct evidence_key {
 	__u8 phase, kind, cap, launch;
 	__s32 nr;      /* system call, -1 = none; a hash of the sets for capset */
 };
+
+/*
+ * A check that a thread was granted by its own credential in its own user namespace, and
+ * that it was granted in the same system call before, is of a kind that is known: it only
+ * has to be counted. (Of sys_admin such a call may also ask as advice, which then counts
+ * too; no set has more for it.) What is pending here is added to its evidence when another
+ * takes its place, and by whoever reads.
+ */
+#define MEMOS 8
+struct memo {
+	__u64 ns;      /* the namespace's address, an opaque id */
+	__u64 pending;
+	struct evidence_key key;
+	__u32 tid, epoch;
+	__s32 nr;
+	__u32 compat;
+};
 struct flight { /* the denied checks of a system call that has not returned yet */
 	struct evidence_key key; /* of the first */
 	__u8 n;

@@ -23,6 +23,7 @@ volatile const __u32 cfg_self;
 __u64 lost[LOST_KINDS];
 __u32 flights;     /* 1 once a denied check was followed: until then no call has to be looked up */
 __u32 phased;      /* 1 once a phase was set: until then none has to be looked up */
+__u32 epoch;       /* grows with each change of what a thread is, or of a phase: memos end with it */
 __u64 news;        /* grows with each first of a kind: until it does, nobody has to look again */
 __u64 checks_seen[STRIPES] __attribute__((aligned(64))); /* in any scope, so that "saw nothing" can be told from "was blind" */
 
@@ -88,6 +89,13 @@ struct {
 	__type(key, struct port_key);
 	__type(value, struct port);
 } ports SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, MEMOS);
+	__type(key, __u32);
+	__type(value, struct memo);
+} memos SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -178,9 +186,14 @@ static __always_inline void lose(enum loss what)
 	__sync_fetch_and_add(&lost[what], 1);
 }
 
+static __always_inline void add(__u64 *stripes, __u64 n)
+{
+	__sync_fetch_and_add(&stripes[(bpf_get_smp_processor_id() & 7) * 8], n);
+}
+
 static __always_inline void add_one(__u64 *stripes)
 {
-	__sync_fetch_and_add(&stripes[(bpf_get_smp_processor_id() & 7) * 8], 1);
+	add(stripes, 1);
 }
 
 static __always_inline void tell(void)

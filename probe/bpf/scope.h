@@ -83,6 +83,7 @@ static __always_inline struct task *mark_of(__u32 tid, __u32 tgid, __u64 cg)
 
 static __always_inline void set_mark(__u32 tid, struct task *t)
 {
+	__sync_fetch_and_add(&epoch, 1);
 	if (bpf_map_update_elem(&tasks, &tid, t, BPF_ANY))
 		lose(LOST_TASKS);
 }

@@ -119,9 +119,9 @@ const (
 	// settled is how long after its start a container is taken to be up: what comes later
 	// is its steady state.
 	settled = 10 * time.Second
-	// keepEnded is how long a subject that has ended is remembered in case that it comes
-	// back; its profile stays.
-	keepEnded = 10 * time.Minute
+	// mostEnded is how many subjects that have ended are remembered for the summary, and in
+	// case that they come back. Profiles stay.
+	mostEnded = 1000
 )
 
 // watching is a watch under way.
@@ -300,6 +300,7 @@ func jsonLine(out io.Writer, v any) error {
 // flush writes the profiles that changed, and forgets what ended long ago.
 func (w *watching) flush() {
 	now := time.Now()
+	var ended []*watch.Tracked
 	for _, s := range w.tracker.Subjects() {
 		if w.profiles != nil && s.Changed && s.Record != nil && w.keeps(s) {
 			if err := w.profiles.write(s, now); err != nil {
@@ -308,9 +309,16 @@ func (w *watching) flush() {
 			}
 			s.Changed = false
 		}
-		if !s.Ended.IsZero() && now.Sub(s.Ended) > keepEnded {
-			w.tracker.Drop(s.Key())
+		if !s.Ended.IsZero() {
+			ended = append(ended, s)
 		}
+	}
+	if len(ended) <= mostEnded {
+		return
+	}
+	slices.SortFunc(ended, func(a, b *watch.Tracked) int { return a.Ended.Compare(b.Ended) })
+	for _, s := range ended[:len(ended)-mostEnded] {
+		w.tracker.Drop(s.Key())
 	}
 }
 

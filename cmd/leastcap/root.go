@@ -39,6 +39,8 @@ take the rest away.
 	root.AddCommand(newSpec(stdout, stderr))
 	root.AddCommand(newPs(stdout, stderr))
 	root.AddCommand(newTop(stdout, stderr))
+	root.AddCommand(newWatch(stdout, stderr))
+	root.AddCommand(newWhy(stdout, stderr))
 	root.AddCommand(newAudit(os.Stdin, stdout, stderr))
 	root.AddCommand(newConvert(os.Stdin, stdout, stderr))
 	root.AddCommand(newFix(os.Stdin, stdout, stderr))

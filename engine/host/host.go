@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/user"
@@ -31,7 +32,9 @@ type Workload struct {
 	hierarchy proc.Hierarchy
 	baseline  caps.Set
 	dir       string // the cgroup below which instances get theirs
-	owner     proc.Owner
+	// Output, if it is set, gets what instances write, as they write it.
+	Output io.Writer
+	owner  proc.Owner
 
 	mu sync.Mutex
 	n  int
@@ -158,6 +161,10 @@ func (w *Workload) Prepare(_ context.Context, g engine.Grant) (engine.Instance, 
 	cmd := exec.Command(self, LaunchVerb, spec.encode())
 	out := &engine.Tail{Max: 64 << 10}
 	cmd.Stdout, cmd.Stderr = out, out
+	if w.Output != nil {
+		both := io.MultiWriter(out, w.Output)
+		cmd.Stdout, cmd.Stderr = both, both
+	}
 	cmd.SysProcAttr = ownSession()
 	// A process that left the cgroup may keep the output open.
 	cmd.WaitDelay = time.Second

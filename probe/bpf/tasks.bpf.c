@@ -9,18 +9,9 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-#define PF_EXITING 0x00000004 /* include/linux/sched.h */
-
 #define READ(src, ...) BPF_CORE_READ(src, ##__VA_ARGS__)
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-
-struct seq_file;
-struct bpf_iter_meta { struct seq_file *seq; };
-struct bpf_iter__task {
-	struct bpf_iter_meta *meta;
-	struct task_struct *task;
-};
 
 /* Flavours (what follows ___ is not part of the name) with fields that kernel.h has no use for. */
 struct pid_namespace___ps { struct ns_common ns; };

@@ -178,6 +178,11 @@ func (e *Explanation) missing(r *usage.Refusal, c Context) {
 	default:
 		e.why("%s was asked for, and is not in the bounding set either", words(e.Grant, "or"))
 	}
+	for _, c := range e.Grant.Caps() {
+		if op := operation(c, r.Syscall, r.Errno); op != "" {
+			e.why("%s(2) needs %v to %s", r.Syscall, c, op)
+		}
+	}
 	if !r.Beyond.Empty() {
 		e.why("%s was asked of an outer user namespace and cannot be given", words(r.Beyond, "and"))
 	}

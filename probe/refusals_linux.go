@@ -35,6 +35,8 @@ func (p *Probe) Refusals(chosen func(Place) string) ([]usage.Refusal, error) {
 	if err != nil {
 		return nil, unavailable(err)
 	}
+	// The beginning of some calls may have been missed, see preempt_linux.go.
+	missed := p.lossy && p.coll.Programs[bpfProgOnSysEnter] != nil
 	var list []usage.Refusal
 	err = each(p.coll.Maps[bpfMapRefusals], func(k bpfRefusalKey, v bpfRefusal) {
 		group := groups[k.Scope]
@@ -57,6 +59,9 @@ func (p *Probe) Refusals(chosen func(Place) string) ([]usage.Refusal, error) {
 			},
 			Launch: k.Launch != 0, NoNewPrivs: k.Nnp != 0, Seccomp: int(v.Seccomp), UserNamespace: v.UsernsLevel > 0,
 			FSUID: v.Fsuid, FSGID: v.Fsgid,
+		}
+		if missed && r.Begun == usage.BegunNo {
+			r.Begun = usage.BegunUnknown
 		}
 		if k.Compat != 0 {
 			r.Syscall = fmt.Sprintf("syscall_%d (32-bit)", k.Nr)

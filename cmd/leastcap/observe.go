@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/engine"
 	"github.com/leastcap/leastcap/engine/cli"
@@ -30,10 +32,24 @@ type lookout struct {
 	gone    []uint64 // cgroups that were removed, as of the last survey
 }
 
+// addHook is the flag --hook; otherwise is what else than a way in may be named.
+func addHook(fl *pflag.FlagSet, hook *string, otherwise string) {
+	fl.StringVar(hook, "hook", "", "the way in to the kernel's checks, one of leastcap doctor's"+otherwise+" (default: the first that works)")
+}
+
+// openProbe opens the probe; others is what --hook may name besides the ways in.
+func openProbe(o probe.Options, others ...string) (*probe.Probe, error) {
+	p, err := probe.Open(o)
+	if h := (*probe.HookError)(nil); errors.As(err, &h) {
+		return nil, &usageError{fmt.Errorf("--hook %q is not known", h.Name), "use " + strings.Join(append(probe.Hooks(), others...), ", ")}
+	}
+	return p, err
+}
+
 // newLookout opens the probe on the targets, and adopts what runs already.
 func newLookout(ctx context.Context, words []string, o probe.Options, stderr io.Writer) (*lookout, error) {
 	o.Running = true
-	p, err := probe.Open(o)
+	p, err := openProbe(o)
 	if err != nil {
 		return nil, err
 	}

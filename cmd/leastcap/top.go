@@ -25,6 +25,7 @@ type topFlags struct {
 	interval, wait time.Duration
 	snapshot       bool
 	sort, filter   string
+	hook           string
 }
 
 func newTop(stdout, stderr io.Writer) *cobra.Command {
@@ -36,8 +37,8 @@ func newTop(stdout, stderr io.Writer) *cobra.Command {
 their processes hold, those that they were seen to use, and what they are refused, as it
 comes. "?" on the screen lists the keys.
 
-What is used is seen where leastcap may use BPF (as root). Without, it says so and shows
-what is held.
+What is used is seen where leastcap may use BPF (as root), of all that runs, from the
+moment at which top begins. Without, it says so and shows what is held.
 
 --snapshot prints one frame and ends, for pipes and tests: as large as the terminal, or as
 $COLUMNS and $LINES say, or 80 by 24.
@@ -66,6 +67,7 @@ Exit status:
 	fl.DurationVar(&f.wait, "wait", 0, "with --snapshot: watch for this long first")
 	fl.StringVar(&f.sort, "sort", "risk", "risk, name, processes, used or denied")
 	fl.StringVar(&f.filter, "filter", "", "only containers with this in their name, image or id, or that hold this capability")
+	addHook(fl, &f.hook, "")
 	return cmd
 }
 
@@ -97,8 +99,10 @@ func (f *topFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	}
 	m := topModel{full: proc.Known(), width: 80, height: 24, selected: nothing, sort: f.sort, filter: printable(f.filter)}
 	s := topSampler{names: newContainerNames()}
-	use, err := openUsage()
+	use, err := openUsage(f.hook)
 	switch {
+	case err != nil && f.hook != "":
+		return err
 	case err == nil:
 		s.usage, m.watching = use, use.Sees()
 		defer use.Close()

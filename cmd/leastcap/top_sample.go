@@ -14,8 +14,8 @@ import (
 
 // topUsage tells what containers used. It is what top needs of the probe.
 type topUsage interface {
-	// Snapshot says it by the containers' ids, of those that it is told of. One that is
-	// missing has not been seen.
+	// Snapshot says it by the containers' ids, of those that it is told of; "" is for the
+	// processes that are in none. One that is missing has not been seen.
 	Snapshot(ids []string) (map[string]topUse, error)
 	// Sees says in a few words what is seen.
 	Sees() string
@@ -183,9 +183,7 @@ func (s *topSampler) sample(ctx context.Context) topSample {
 	}
 	var ids []string
 	for i := range out.Containers {
-		if id := out.Containers[i].id(); id != "" {
-			ids = append(ids, id)
-		}
+		ids = append(ids, out.Containers[i].id())
 	}
 	uses, err := s.usage.Snapshot(ids)
 	if err != nil {

@@ -2,75 +2,106 @@ package main
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/probe"
-	"github.com/leastcap/leastcap/proc"
 	"github.com/leastcap/leastcap/usage"
+	"github.com/leastcap/leastcap/watch"
 )
 
-// probeUsage is the probe as top sees it: one watch a container. Only what the probe saw
-// the start of has one; of containers that ran before it there is nothing to say.
+// probeUsage is the probe as top sees it: a look at everything that runs.
 type probeUsage struct {
-	p       *probe.Probe
-	watches map[string]*topWatch
+	p    *probe.Probe
+	uses map[string]*topUsed // by container
 }
 
-type topWatch struct {
-	*probe.Watch
+// topUsed is what is remembered of a container.
+type topUsed struct {
+	past *usage.Record // of its cgroups that are gone
 	seen map[denialKey]*topDenial
 }
 
-func openUsage() (topUsage, error) {
-	p, err := probe.Open(probe.Options{})
+func openUsage(hook string) (topUsage, error) {
+	p, err := openProbe(probe.Options{Running: true, Hook: hook})
 	if err != nil {
 		return nil, err
 	}
-	return &probeUsage{p, make(map[string]*topWatch)}, nil
-}
-
-func (u *probeUsage) Sees() string { return "containers that start from now on" }
-
-func (u *probeUsage) Close() {
-	for _, w := range u.watches {
-		w.End()
+	if err := p.Adopt("/"); err != nil {
+		p.Close()
+		return nil, err
 	}
-	u.p.Close()
+	return &probeUsage{p, make(map[string]*topUsed)}, nil
 }
+
+func (u *probeUsage) Sees() string { return "seen from now on" }
+
+func (u *probeUsage) Close() { u.p.Close() }
 
 // topDenials is how many refusals of one container are kept.
 const topDenials = 50
 
+// topGroupOf names a container's group in a survey, which may not be empty.
+const topGroupOf = "container "
+
 func (u *probeUsage) Snapshot(ids []string) (map[string]topUse, error) {
-	for id, w := range u.watches {
+	var gone []uint64
+	groups, err := u.p.Survey(func(place probe.Place) string {
+		name := topGroupOf
+		if s := watch.Of(place.Path); s.Kind == watch.Container {
+			name += s.ID
+		}
+		if place.Dead {
+			gone = append(gone, place.ID)
+			name += watch.Gone
+		}
+		return name
+	})
+	if err != nil {
+		return nil, err
+	}
+	for id := range u.uses {
 		if !slices.Contains(ids, id) {
-			w.End()
-			delete(u.watches, id)
+			delete(u.uses, id)
 		}
 	}
 	out, now := make(map[string]topUse), time.Now()
 	for _, id := range ids {
-		w := u.watches[id]
-		if w == nil {
-			watch, err := u.p.Watch(proc.ScopeRef{Name: id})
-			if err != nil {
-				return out, err
-			}
-			w = &topWatch{watch, make(map[denialKey]*topDenial)}
-			u.watches[id] = w
+		used := u.uses[id]
+		if used == nil {
+			used = &topUsed{seen: make(map[denialKey]*topDenial)}
+			u.uses[id] = used
 		}
-		r, err := w.Record()
-		if err != nil {
-			return out, err
+		if g := groups[topGroupOf+id+watch.Gone]; g != nil {
+			used.past = foldRecords(used.past, g.Record)
 		}
-		if r.Launch == nil && len(r.Checks) == 0 && len(r.Execs) == 0 {
-			continue // it ran before the probe
+		g := groups[topGroupOf+id]
+		if g == nil {
+			continue
 		}
-		out[id] = useOf(r, w.seen, now)
+		use := useOf(foldRecords(used.past, g.Record), used.seen, now)
+		use.Start = id != "" && !slices.ContainsFunc(g.Places, func(p probe.Place) bool { return p.Adopted })
+		out[id] = use
 	}
-	return out, nil
+	if len(gone) > 0 {
+		u.p.Forget(gone...)
+	}
+	lost, err := u.p.Lost()
+	if err == nil && len(lost) > 0 {
+		err = fmt.Errorf("not all that is used could be kept (%s)", strings.Join(slices.Sorted(maps.Keys(lost)), ", "))
+	}
+	return out, err
+}
+
+func foldRecords(past, now *usage.Record) *usage.Record {
+	if past == nil {
+		return now
+	}
+	return usage.Fold(past, now)
 }
 
 // denialKey tells a container's refusals apart.
@@ -82,7 +113,7 @@ type denialKey struct {
 // useOf makes of a record what top shows; seen remembers when each refusal was last
 // repeated, as of now.
 func useOf(r *usage.Record, seen map[denialKey]*topDenial, now time.Time) topUse {
-	use := topUse{Start: r.Launch != nil, Granted: map[caps.Cap]uint64{}, Denied: map[caps.Cap]uint64{}}
+	use := topUse{Granted: map[caps.Cap]uint64{}, Denied: map[caps.Cap]uint64{}}
 	// Sets are complete; how often is known of what evidence was kept of.
 	for i := range r.Checks {
 		c := &r.Checks[i]

@@ -21,9 +21,9 @@ import (
 )
 
 type watchFlags struct {
-	last, idle      time.Duration
-	profile, output string
-	quiet           bool
+	last, idle            time.Duration
+	profile, output, hook string
+	quiet                 bool
 }
 
 func newWatch(stdout, stderr io.Writer) *cobra.Command {
@@ -89,6 +89,7 @@ Exit status:
 	fl.StringVar(&f.profile, "profile", "", "keep a profile of each container and unit in this directory")
 	fl.StringVarP(&f.output, "output", "o", "text", "text or json (a stream, an event a line)")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no events, only the summary; with json no difference")
+	addHook(fl, &f.hook, "")
 	return cmd
 }
 
@@ -138,7 +139,7 @@ type watching struct {
 }
 
 func (f *watchFlags) run(ctx context.Context, stdout, stderr io.Writer, words []string) error {
-	l, err := newLookout(ctx, words, probe.Options{}, stderr)
+	l, err := newLookout(ctx, words, probe.Options{Hook: f.hook}, stderr)
 	if err != nil {
 		return err
 	}

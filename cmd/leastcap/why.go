@@ -25,9 +25,9 @@ import (
 )
 
 type whyFlags struct {
-	last   time.Duration
-	output string
-	quiet  bool
+	last         time.Duration
+	output, hook string
+	quiet        bool
 }
 
 func newWhy(stdout, stderr io.Writer) *cobra.Command {
@@ -86,6 +86,7 @@ Exit status:
 	fl.DurationVar(&f.last, "for", 0, "end after this long; a command is stopped then")
 	fl.StringVarP(&f.output, "output", "o", "text", "text or json (a stream, a document a line)")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "do not show what the command writes")
+	addHook(fl, &f.hook, "")
 	return cmd
 }
 
@@ -112,7 +113,7 @@ func (f *whyFlags) run(ctx context.Context, stdout, stderr io.Writer, args []str
 	if isCommand {
 		return w.command(ctx, args)
 	}
-	l, err := newLookout(ctx, args, probe.Options{Refusals: true}, stderr)
+	l, err := newLookout(ctx, args, probe.Options{Refusals: true, Hook: f.hook}, stderr)
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func (w *whyLook) command(ctx context.Context, args []string) (err error) {
 		t.base = slices.Concat(line.Prefix, []string{line.Program}, line.Global)
 		workload = c
 	}
-	p, err := probe.Open(probe.Options{Running: true, Refusals: true})
+	p, err := openProbe(probe.Options{Running: true, Refusals: true, Hook: w.hook})
 	if err != nil {
 		return err
 	}

@@ -38,9 +38,16 @@ var sensitive = []struct{ path, why string }{
 	{"/usr/lib/modules", "the host's kernel modules"},
 	{"/etc", "the host's accounts and settings"},
 	{"/root", "root's home, with its keys"},
-	{"/home", "people's homes, with their keys"},
+	{"/home$", "people's homes, with their keys"},
+	{"/home/*$", "somebody's home, with their keys"},
+	{"/home/*/.ssh", "somebody's keys"},
 	{"/var/log", "the host's logs; a link in it is followed by whoever reads them as root"},
-	{"/usr", "the host's programs"},
+	{"/usr$", "the host's programs"},
+	{"/usr/bin", "the host's programs"},
+	{"/usr/sbin", "the host's programs"},
+	{"/usr/lib", "the host's programs"},
+	{"/usr/local/bin", "programs of the host"},
+	{"/usr/local/sbin", "programs of the host"},
 	{"/bin", "the host's programs"},
 	{"/sbin", "the host's programs"},
 	{"/lib", "the host's libraries"},
@@ -66,24 +73,40 @@ func SensitivePath(p string) string {
 	if p == "/" {
 		return sensitive[0].why
 	}
-	best, bestWhy := "", ""
+	best, bestWhy := 0, ""
 	for _, row := range sensitive[1:] {
-		switch {
-		case p == row.path:
+		where, alone := strings.CutSuffix(row.path, "$")
+		depth := strings.Count(where, "/")
+		if ok, _ := path.Match(where, first(p, depth)); !ok || alone && strings.Count(p, "/") > depth {
+			continue
+		}
+		if strings.Count(p, "/") == depth && !strings.Contains(where, "*") {
 			return row.why
-		case strings.HasPrefix(p, row.path+"/"):
-			if len(row.path) > len(best) {
-				best, bestWhy = row.path, row.why
-			}
+		}
+		if depth > best {
+			best, bestWhy = depth, row.why
 		}
 	}
 	if bestWhy != "" {
 		return bestWhy
 	}
 	for _, row := range sensitive[1:] {
-		if strings.HasPrefix(row.path, p+"/") {
+		if !strings.ContainsAny(row.path, "*$") && strings.HasPrefix(row.path, p+"/") {
 			return row.why + " (" + row.path + " is in it)"
 		}
 	}
 	return ""
+}
+
+// first is a path's first elements, all of it if it has no more.
+func first(p string, elements int) string {
+	for i := range len(p) {
+		if p[i] == '/' {
+			if elements == 0 {
+				return p[:i]
+			}
+			elements--
+		}
+	}
+	return p
 }

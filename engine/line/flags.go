@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/pflag"
 )
@@ -57,6 +58,30 @@ type Table struct {
 	Global []FlagSpec `json:"global"` // before the verb
 	Run    []FlagSpec `json:"run"`
 	Create []FlagSpec `json:"create"`
+
+	// Flag sets are costly to make and keep nothing of what they parse.
+	sets [3]sync.Pool
+}
+
+// The flag sets of a table.
+const (
+	globalSet = iota
+	runSet
+	createSet
+)
+
+// borrow returns one of the table's flag sets, which has to be given back.
+func (t *Table) borrow(which int) *pflag.FlagSet {
+	if fs, ok := t.sets[which].Get().(*pflag.FlagSet); ok {
+		return fs
+	}
+	switch which {
+	case runSet:
+		return newFlagSet(t.Run, false, t.inherited())
+	case createSet:
+		return newFlagSet(t.Create, false, t.inherited())
+	}
+	return newFlagSet(t.Global, true, nil)
 }
 
 // TableFor returns the built-in table of docker, podman or nerdctl.

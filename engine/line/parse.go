@@ -113,7 +113,9 @@ type parser struct {
 // global reads the engine's own flags.
 func (p *parser) global() error {
 	start := p.at
-	_, dash, err := p.read(newFlagSet(p.line.table.Global, true, nil), p.line.Engine)
+	fs := p.line.table.borrow(globalSet)
+	defer p.line.table.sets[globalSet].Put(fs)
+	_, dash, err := p.read(fs, p.line.Engine)
 	if err != nil {
 		return err
 	}
@@ -187,8 +189,13 @@ func wrongVerb(engine string, command []string, at int) error {
 // flags reads what stands between the verb and the image.
 func (p *parser) flags() error {
 	l := p.line
-	own, inherited := l.table.verbFlags(l.Verb)
-	groups, dash, err := p.read(newFlagSet(own, false, inherited), l.Engine+" "+l.Verb)
+	which := runSet
+	if l.Verb == verbCreate {
+		which = createSet
+	}
+	fs := l.table.borrow(which)
+	defer l.table.sets[which].Put(fs)
+	groups, dash, err := p.read(fs, l.Engine+" "+l.Verb)
 	l.groups, l.dash = groups, dash
 	return err
 }

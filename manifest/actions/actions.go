@@ -98,9 +98,7 @@ func read(src manifest.Source) (*workflow, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, err := range w.doc.Duplicates() {
-		w.errs = append(w.errs, err)
-	}
+	w.errs = append(w.errs, w.doc.Duplicates()...)
 	jobs := root.At("jobs")
 	for i := range jobs.Len() {
 		job := jobs.Entry(i)

@@ -116,9 +116,7 @@ func read(src manifest.Source) (*definition, error) {
 	if !d.root.IsMapping() || !d.root.IsFlow() {
 		return nil, &manifest.Error{At: manifest.Pos{File: src.Name}, Reason: "not a JSON object"}
 	}
-	for _, err := range d.doc.Duplicates() {
-		d.errs = append(d.errs, err)
-	}
+	d.errs = append(d.errs, d.doc.Duplicates()...)
 	d.container(src, f.Lines())
 	return d, nil
 }

@@ -107,9 +107,7 @@ func read(src manifest.Source) (*template, error) {
 			t.errs = append(t.errs, err)
 			continue
 		}
-		for _, err := range d.Duplicates() {
-			t.errs = append(t.errs, err)
-		}
+		t.errs = append(t.errs, d.Duplicates()...)
 		n := len(t.found)
 		switch {
 		case root.At("containerDefinitions").Exists():

@@ -135,7 +135,7 @@ func TestEdit(t *testing.T) {
 		{"in its lists", task, 0, manifest.Want{Exactly: &two, NoNewPrivs: true}, `{"add": ["NET_ADMIN", "SYS_PTRACE"], "drop": ["MKNOD"]}`, `{"add": ["NET_ADMIN", "KILL"], "drop": ["ALL"]}`, ""},
 		{"privileged", task, 1, manifest.Want{Exactly: &two}, "", "", "it is privileged"},
 		{"privileged goes", task, 1, manifest.Want{Exactly: &none, Unprivileged: true}, `"privileged": true}`, `"privileged": false, "linuxParameters": {"capabilities": {"drop": ["ALL"]}}}`, ""},
-		{"Fargate", cloud, 0, manifest.Want{Exactly: &two}, "", "", "Fargate lets a task add sys_ptrace only"},
+		{"Fargate", cloud, 0, manifest.Want{Exactly: &two}, "", "", "a task on Fargate may add sys_ptrace only"},
 		{"Fargate, what it allows", cloud, 0, manifest.Want{Exactly: &trace}, "                - SYS_PTRACE\n", "                - SYS_PTRACE\n              Drop:\n                - ALL\n", ""},
 		{"YAML, nothing there", cloud, 1, manifest.Want{Exactly: &none}, "          User: !Ref U\n", "          User: !Ref U\n          LinuxParameters:\n            Capabilities:\n              Drop:\n                - ALL\n", ""},
 	} {

@@ -49,7 +49,7 @@ func (p *place) edit(w manifest.Want) ([]manifest.Edit, error) {
 	}
 	if w.Exactly != nil {
 		if more := w.Exactly.Minus(fargateAdds); p.fargate && !more.Empty() {
-			return nil, fmt.Errorf("Fargate lets a task add %v only, not %v", fargateAdds, more)
+			return nil, fmt.Errorf("a task on Fargate may add %v only, not %v", fargateAdds, more)
 		}
 	}
 	if err := p.capabilities(e, w); err != nil {
@@ -57,7 +57,7 @@ func (p *place) edit(w manifest.Want) ([]manifest.Edit, error) {
 	}
 	if w.NoNewPrivs && !manifest.Is(c.NoNewPrivs, true) {
 		if p.fargate {
-			return nil, errors.New("Fargate has no dockerSecurityOptions")
+			return nil, errors.New("a task on Fargate has no dockerSecurityOptions")
 		}
 		if c.NoNewPrivs.State != manifest.Unset {
 			return nil, errors.New("no-new-privileges is there, and not true")

@@ -27,6 +27,10 @@ type Invocation struct {
 	from  []source // where each of Container.Caps stands
 }
 
+// maxSkipped is how many variables without a value may stand where flags do: each is
+// passed over by reading the line again.
+const maxSkipped = 20
+
 // source says where a request stands in the line.
 type source struct {
 	flag int // index in Line.Flags
@@ -50,6 +54,7 @@ func Parse(list []words.Word, lines *manifest.Lines) (*Invocation, error) {
 		argv[named] = engine
 	}
 	var why string
+	skipped := 0
 	for {
 		l, err := line.Read(argv)
 		if err != nil {
@@ -58,7 +63,7 @@ func Parse(list []words.Word, lines *manifest.Lines) (*Invocation, error) {
 				return nil, &manifest.Error{At: v.pos(0, len(list)-1), Err: err}
 			}
 			// A variable before the verb holds flags of the engine itself.
-			if e.At < len(v.index) && list[v.index[e.At]].Many && errors.Is(err, line.ErrOtherVerb) {
+			if skipped++; skipped <= maxSkipped && e.At < len(v.index) && list[v.index[e.At]].Many && errors.Is(err, line.ErrOtherVerb) {
 				argv, v.index = slices.Delete(argv, e.At, e.At+1), slices.Delete(v.index, e.At, e.At+1)
 				continue
 			}
@@ -72,6 +77,10 @@ func Parse(list []words.Word, lines *manifest.Lines) (*Invocation, error) {
 		at := l.ImageAt()
 		w := &list[v.index[at]]
 		if !w.Many || isImage(w.Text) {
+			break
+		}
+		if skipped++; skipped > maxSkipped {
+			why = "too many of its words are variables"
 			break
 		}
 		why = w.Raw + " can hold more flags: " + w.Why
@@ -138,7 +147,7 @@ func isImage(text string) bool {
 	return strings.ContainsAny(rest, "/:@") || rest != "" && !strings.ContainsAny(rest, "$`-= ")
 }
 
-var expansion = regexp.MustCompile(`\$(\{\{.*?\}\}|\w+|\{[^}]*\}|\([^)]*\))`)
+var expansion = regexp.MustCompile(`\$(\{\{.*?\}\}|\w+|[@*#?!-]|\{[^}]*\}|\([^)]*\))`)
 
 // pos is where the words from one to another stand.
 func (v *Invocation) pos(from, to int) manifest.Pos {

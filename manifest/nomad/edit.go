@@ -11,13 +11,9 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
-	"github.com/hashicorp/hcl/v2/hclwrite"
 
 	"github.com/leastcap/leastcap/manifest"
 )
-
-// hclPos is where a file begins.
-var hclPos = hcl.Pos{Line: 1, Column: 1}
 
 func sortPairs(list []manifest.Pair) {
 	slices.SortStableFunc(list, func(a, b manifest.Pair) int { return a.KeyAt.Start - b.KeyAt.Start })
@@ -213,8 +209,7 @@ func (j *job) insert(b *hclsyntax.Body, lines []string) (manifest.Edit, error) {
 	return manifest.Edit{File: j.name, Start: pos, End: pos, New: text.String(), Reason: strings.Join(lines, ", ")}, nil
 }
 
-// verify compares all tokens but those of the attributes that may change, as hclwrite
-// has them.
+// verify compares all tokens, comments too, but those of the attributes that may change.
 func verify(before, after manifest.Source, changes []manifest.Change) error {
 	was, err := parse(before)
 	if err != nil && was == nil {
@@ -271,12 +266,12 @@ func tokens(src manifest.Source, paths map[string]bool) ([]string, error) {
 		at = s[1]
 	}
 	rest = append(rest, src.Data[at:]...)
-	f, _ := hclwrite.ParseConfig(bytes.TrimPrefix(rest, []byte("\ufeff")), src.Name, hclPos)
-	if f == nil {
-		return nil, errors.New("it cannot be read again")
+	found, diags := hclsyntax.LexConfig(bytes.TrimPrefix(rest, []byte("\ufeff")), src.Name, hcl.InitialPos)
+	if diags.HasErrors() {
+		return nil, diags
 	}
 	var list []string
-	for _, t := range f.BuildTokens(nil) {
+	for _, t := range found {
 		if s := strings.TrimSpace(string(t.Bytes)); s != "" {
 			list = append(list, s)
 		}

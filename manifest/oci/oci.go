@@ -96,9 +96,7 @@ func read(src manifest.Source) (*bundle, error) {
 	if b.root, err = b.doc.Parse(); err != nil {
 		return nil, err
 	}
-	for _, err := range b.doc.Duplicates() {
-		b.errs = append(b.errs, err)
-	}
+	b.errs = append(b.errs, b.doc.Duplicates()...)
 	process := b.root.At("process")
 	if !process.Exists() || process.IsNull() {
 		b.errs = append(b.errs, &manifest.Error{At: manifest.Pos{File: src.Name}, Reason: "it has no process", Hint: "runc spec writes a whole config.json"})

@@ -2,6 +2,7 @@ package shell
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"github.com/leastcap/leastcap/caps"
@@ -50,4 +51,19 @@ func FuzzEdit(f *testing.F) {
 			}
 		}
 	})
+}
+
+// BenchmarkParse: a script of the size that people write, with and without an engine.
+func BenchmarkParse(b *testing.B) {
+	for name, line := range map[string]string{"docker": "docker run -d --cap-add NET_ADMIN -v /a:/b \\\n  nginx\n", "none": "echo \"$x\" | grep y\n"} {
+		data := []byte("#!/bin/sh\n" + strings.Repeat("if a; then echo b; fi\n", 100) + strings.Repeat(line, 10))
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(data)))
+			for b.Loop() {
+				if _, err := Format.Parse(manifest.Source{Name: "f", Data: data}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

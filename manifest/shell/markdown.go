@@ -92,7 +92,7 @@ func blocks(src manifest.Source) ([]snippet, words.Env) {
 	return list, words.Env(src.Env)
 }
 
-var prompt = regexp.MustCompile(`^[ \t]*(?:[\w.@~:/\[\] -]{0,40})?[$#>%] +`)
+var prompt = regexp.MustCompile(`^[ \t]*(?:[\w.@~:/\[\] -]*)?[$#>%] +`)
 
 // snippets cuts a block into commands: a line, with those that a backslash at its end
 // brings, and with here documents and open quotes as far as they go.

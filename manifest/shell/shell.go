@@ -26,6 +26,9 @@ var (
 	Markdown = format("markdown", "Markdown file", recogniseMarkdown, blocks)
 )
 
+// maxLines is how many lines of one file are looked at; nobody writes as many.
+const maxLines = 2000
+
 // A snippet is shell text in a file.
 type snippet struct {
 	text words.Text
@@ -63,17 +66,26 @@ func (h host) invocations(src manifest.Source) ([]*flags.Invocation, error) {
 	var found []*flags.Invocation
 	var errs []error
 	for _, s := range snippets {
+		if len(found) >= maxLines {
+			errs = append(errs, tooMany(lines.Pos(s.text.Place(0), s.text.Place(0))))
+			break
+		}
 		commands, err := words.Parse(s.text, env)
 		var we *words.Error
 		if errors.As(err, &we) && !s.prose {
 			errs = append(errs, &manifest.Error{At: lines.Pos(we.At, we.At), Reason: "the shell cannot read this: " + we.Error(), Hint: "check it with sh -n or bash -n"})
 		}
 		for _, c := range commands {
+			if len(found) >= maxLines {
+				errs = append(errs, tooMany(lines.Pos(c.Start, c.Start)))
+				return named(h.name, found), errors.Join(errs...)
+			}
 			v, err := flags.Parse(c.Program(), lines)
 			switch {
 			case err != nil && !s.prose:
 				errs = append(errs, err)
-			case v != nil:
+			case v == nil, s.prose && strings.Contains(v.Container.Image.Raw, "["): // docker run [OPTIONS] IMAGE
+			default:
 				if c.Function != "" {
 					v.Container.Facts = append(v.Container.Facts, manifest.Pair{Key: "function", Value: manifest.Of(c.Function, c.Function, v.Container.At)})
 				}
@@ -81,12 +93,21 @@ func (h host) invocations(src manifest.Source) ([]*flags.Invocation, error) {
 			}
 		}
 	}
+	return named(h.name, found), errors.Join(errs...)
+}
+
+func tooMany(at manifest.Pos) error {
+	return &manifest.Error{At: at, Reason: fmt.Sprintf("more than %d lines that start containers: the rest is not looked at", maxLines)}
+}
+
+// named orders what was found, and gives it paths.
+func named(format string, found []*flags.Invocation) []*flags.Invocation {
 	slices.SortStableFunc(found, func(a, b *flags.Invocation) int { return a.Container.At.Start - b.Container.At.Start })
 	for i, v := range found {
-		v.Container.Format = h.name
+		v.Container.Format = format
 		v.Container.Path = fmt.Sprintf("#%d %s", i+1, v.Container.Name)
 	}
-	return found, errors.Join(errs...)
+	return found
 }
 
 func (h host) parse(src manifest.Source) ([]*manifest.Container, error) {

@@ -75,6 +75,8 @@ var readings = []struct {
 		[]string{"3:1 #1 alpine image=alpine add=NET_RAW@\"${args[@]}\" bind=?$PWD(the variable PWD has no value here)"}},
 	{"an array that depends", Format, "args=(--rm)\nif x; then args+=(--privileged); fi\npodman run \"${args[@]}\" alpine\n",
 		[]string{"3:1 #1 alpine image=alpine why=\"${args[@]}\" can hold more flags: the variable args is set in more than one way"}},
+	{"a function's arguments", Format, "f() { docker run --rm \"$@\"; }\n", []string{"1:7 #1 container image=?$@(the script's arguments) why=\"$@\" can hold more flags: the script's arguments"}},
+	{"a synopsis", Markdown, "    docker run [OPTIONS] IMAGE [COMMAND] [ARG...]\n", nil},
 	{"the engine in a variable", Format, "DOCKER=${DOCKER:-podman}\n$DOCKER run --privileged a\n${CONTAINER_ENGINE} run b\n$FOO run c\n",
 		[]string{"2:1 #1 a image=a privileged=true", "3:1 #2 b image=b"}},
 	{"substitutions and pipes", Format, "id=$(docker run -d --privileged=false a) && echo x | docker run -i b; if ! docker create c; then :; fi\ntimeout -k 5 10 docker run d\nexec docker run e\n",
@@ -128,9 +130,11 @@ func TestParseErrors(t *testing.T) {
 		{"docker run \x00", "NUL", 0},
 		{strings.Repeat("( ", 20000) + "docker run a", "nested deeper", 0},
 		{"docker run a;" + strings.Repeat(" ", 1<<20), "at most", 0},
+		{strings.Repeat("docker run a\n", 2100), "f:2001:1: more than 2000 lines", 2000},
+		{"docker run " + strings.Repeat("$A ", 50000) + "a", "", 1},
 	} {
 		list, err := Format.Parse(manifest.Source{Name: "f", Data: []byte(tt.in)})
-		if err == nil || !strings.Contains(err.Error(), tt.want) || len(list) != tt.count {
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) || len(list) != tt.count {
 			t.Errorf("%.40q: %d containers, %v; want %q", tt.in, len(list), err, tt.want)
 		}
 	}

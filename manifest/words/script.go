@@ -113,9 +113,9 @@ func tooDeep(b []byte) int {
 	depth, word := 0, 0 // word: where the last word began
 	for i, c := range b {
 		switch c {
-		case '(', '{', '`':
+		case '(', '{', '[', '`':
 			depth++
-		case ')', '}':
+		case ')', '}', ']':
 			depth = max(depth-1, 0)
 		case '\n', ' ', '\t', ';', '&', '|':
 			switch string(b[word:i]) {

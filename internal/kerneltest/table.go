@@ -142,9 +142,6 @@ executables' file capabilities.
 	}
 	b.WriteString(`
 ` + "`leastcap doctor`" + ` says which of them this machine has, and ` + "`--hook`" + ` takes one.
-
-On Linux 5.10 and 5.11 io_uring's workers are kernel threads with borrowed credentials
-(since 5.12 they are the process's own): what they ask for is not seen there.
 `)
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -147,7 +147,7 @@ func (r row) test(t *testing.T, root *Root, short bool) {
 	t.Logf("%d programs in %.1f s", len(runs), time.Since(began).Seconds())
 	var cells []Cell
 	for _, run := range runs {
-		if exact, of, ok := CellOf(run); ok && run.Status >= 0 {
+		if exact, of, ok := CellOf(run); ok {
 			_, way, _ := strings.Cut(run.Name, " ")
 			cells = append(cells, Cell{r.kernel, img.Release, img.Version, r.cgroups, way, exact, of})
 		}

@@ -347,7 +347,11 @@ func (f *learnFlags) observe(stderr io.Writer, container bool) (learn.Observer, 
 		if f.hook != "" || !container || f.opts.ObserveOnly || !errors.Is(err, probe.ErrUnavailable) {
 			return nil, proc.Hierarchy{}, nil, err
 		}
-		say(stderr, "warning: %v", err)
+		why := err.Error()
+		if f := (*probe.FeatureError)(nil); errors.As(err, &f) {
+			why = fmt.Sprintf("%v: missing: %s", probe.ErrUnavailable, f.Missing)
+		}
+		say(stderr, "warning: %s", why)
 		say(stderr, "warning: so the set is found by trials alone, and there will be no evidence; leastcap doctor says what would improve it")
 	}
 	h, err := proc.FindHierarchy()

@@ -134,7 +134,7 @@ measure_top() {
   for ((i = 0; i < 60; i++)); do
     containers+=" $(docker run -d --network none --label io.leastcap.bench=1 leastcap-test/tiny sleep 600)"
   done
-  # Each check of the shell's kill -0 of another user's process asks for CAP_KILL.
+  # Two of them ask for capabilities all the time.
   for ((i = 0; i < 2; i++)); do
     containers+=" $(docker run -d --network none --label io.leastcap.bench=1 leastcap-test/tiny sh -c 'while :; do chown 1 /tmp; chown 0 /tmp; done')"
   done

@@ -224,6 +224,27 @@ func TestTopGroup(t *testing.T) {
 	}
 }
 
+// Names are of containers that are there: with its last process a container's is
+// forgotten, and one that nobody knows has its id.
+func TestContainerNames(t *testing.T) {
+	a, b := strings.Repeat("a", 64), strings.Repeat("b", 64)
+	n := newContainerNames()
+	n.known[a] = &namedContainer{&report.ProcContainer{ID: a, Name: "old"}, time.Now()}
+	n.wait = false
+	n.busy = true // nothing is looked up
+	n.learn(t.Context(), []proc.Process{{PID: 1, Container: a}, {PID: 2, Container: b}})
+	if got := n.get(a, "docker", ""); got.Name != "old" {
+		t.Errorf("%+v", got)
+	}
+	if got := n.get(b, "podman", "pod"); got.Label() != b[:12] || got.Engine != "podman" || got.Pod != "pod" {
+		t.Errorf("%+v", got)
+	}
+	n.learn(t.Context(), []proc.Process{{PID: 2, Container: b}})
+	if got := n.get(a, "docker", ""); got.Name != "" {
+		t.Errorf("the name of a container that has ended: %+v", got)
+	}
+}
+
 // What a record says becomes counts and refusals, with the time of their last repetition.
 func TestUseOf(t *testing.T) {
 	r := &usage.Record{

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/leastcap/leastcap/engine"
 )
@@ -15,11 +16,13 @@ import (
 // Command is one for a shell, with or without a name.
 type Command struct{ Name, Command string }
 
-var named = regexp.MustCompile(`^([A-Za-z0-9_-]+):\s+(\S[\s\S]*)$`)
+var named = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([A-Za-z0-9_-]+):\s+(\S[\s\S]*)$`)
+})
 
 // ParseCommand reads "NAME: COMMAND" or "COMMAND".
 func ParseCommand(text string) Command {
-	if m := named.FindStringSubmatch(text); m != nil {
+	if m := named().FindStringSubmatch(text); m != nil {
 		return Command{m[1], m[2]}
 	}
 	return Command{Command: text}

@@ -82,3 +82,12 @@ func (p *Probe) Objects() (map[string]func() (bool, error), error) {
 	}
 	return alive, nil
 }
+
+// RefusalMaps are those that exist for [Probe.Refusals] only.
+var RefusalMaps = []string{bpfMapRefusals, bpfMapEntered}
+
+// Marked lists the threads that have a mark.
+func (p *Probe) Marked() (tids []int, err error) {
+	err = each(p.coll.Maps[bpfMapTasks], func(tid uint32, _ bpfTask) { tids = append(tids, int(tid)) })
+	return tids, err
+}

@@ -18,9 +18,14 @@ import (
 // fileCapsResult is an executable's file capabilities: nil caps and no error
 // mean that it has none.
 type fileCapsResult struct {
-	caps *caps.FileCaps
-	err  error
+	caps  *caps.FileCaps
+	err   error
+	tries int
 }
+
+// maxTries is how often it is tried to read an executable's file capabilities: one whose
+// processes are gone would be looked for at each survey.
+const maxTries = 8
 
 func decodeEvent(raw []byte) (ev bpfExecEvent, ok bool) {
 	return ev, binary.Read(bytes.NewReader(raw), binary.NativeEndian, &ev) == nil
@@ -32,7 +37,7 @@ func (p *Probe) resolveExe(key bpfExeKey, pid int) fileCapsResult {
 	p.mu.Lock()
 	got, ok := p.fileCaps[key]
 	p.mu.Unlock()
-	if ok && got.err == nil {
+	if ok && (got.err == nil || got.tries >= maxTries) {
 		return got
 	}
 	var exe bpfExe
@@ -55,6 +60,7 @@ func (p *Probe) resolveExe(key bpfExeKey, pid int) fileCapsResult {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	res.tries = got.tries + 1
 	p.fileCaps[key] = res
 	return res
 }

@@ -83,8 +83,15 @@ func hasType[T btf.Type](name string, _ T) func() error {
 }
 
 // load loads and attaches the programs with the first of the ways in that works.
-func load(spec *ebpf.CollectionSpec, allowed []way) (_ *ebpf.Collection, _ []link.Link, _ way, lossy bool, _ error) {
+func load(spec *ebpf.CollectionSpec, allowed []way, o Options) (_ *ebpf.Collection, _ []link.Link, _ way, lossy bool, _ error) {
 	preempts := preemptible()
+	if !o.Running {
+		delete(spec.Programs, bpfProgAdopt)
+	}
+	if !o.Refusals {
+		delete(spec.Programs, bpfProgOnSysEnter)
+		delete(spec.Programs, bpfProgOnSysEnterWhole)
+	}
 	var reasons []string
 	var last error
 	for _, v := range variants(allowed, preempts) {
@@ -174,6 +181,9 @@ func attach(coll *ebpf.Collection) (links []link.Link, err error) {
 		}
 	}()
 	for name, prog := range coll.Programs {
+		if name == bpfProgAdopt {
+			continue // run once, when it is needed
+		}
 		var l link.Link
 		var err error
 		switch prog.Type() {

@@ -13,6 +13,14 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type bpfBegun uint32
+
+const (
+	bpfBegunBEGUN_UNKNOWN bpfBegun = 0
+	bpfBegunBEGUN_YES     bpfBegun = 1
+	bpfBegunBEGUN_NO      bpfBegun = 2
+)
+
 type bpfCapstate struct {
 	_           structs.HostLayout
 	Effective   uint64
@@ -24,7 +32,7 @@ type bpfCapstate struct {
 
 type bpfEvidence struct {
 	_        structs.HostLayout
-	Count    uint64
+	Count    [64]uint64
 	Failed   uint64
 	Time     uint64
 	Args     [6]uint64
@@ -83,10 +91,11 @@ type bpfExecEvent struct {
 }
 
 type bpfFlight struct {
-	_   structs.HostLayout
-	Key bpfEvidenceKey
-	N   uint8
-	Cap [7]uint8
+	_       structs.HostLayout
+	Key     bpfEvidenceKey
+	N       uint8
+	Cap     [7]uint8
+	Granted uint64
 }
 
 type bpfIdentity struct {
@@ -145,8 +154,20 @@ const (
 	bpfLossLOST_PORTS      bpfLoss = 6
 	bpfLossLOST_INFLIGHT   bpfLoss = 7
 	bpfLossLOST_MOVED      bpfLoss = 8
-	bpfLossLOST_KINDS      bpfLoss = 9
+	bpfLossLOST_REFUSALS   bpfLoss = 9
+	bpfLossLOST_KINDS      bpfLoss = 10
 )
+
+type bpfMemo struct {
+	_       structs.HostLayout
+	Ns      uint64
+	Pending uint64
+	Key     bpfEvidenceKey
+	Tid     uint32
+	Epoch   uint32
+	Nr      int32
+	Compat  uint32
+}
 
 type bpfPort struct {
 	_     structs.HostLayout
@@ -165,6 +186,49 @@ type bpfPortKey struct {
 	Ping   uint32
 }
 
+type bpfRefusal struct {
+	_           structs.HostLayout
+	Count       uint64
+	Time        uint64
+	Args        [6]uint64
+	Caps        bpfCapstate
+	Tid         uint32
+	Tgid        uint32
+	Ppid        uint32
+	Uid         uint32
+	Euid        uint32
+	Gid         uint32
+	Egid        uint32
+	Fsuid       uint32
+	Fsgid       uint32
+	UsernsLevel uint32
+	Seccomp     uint32
+	Pad         uint32
+	Sets        [3]uint64
+	Comm        [16]uint8
+	Path        [256]uint8
+	Walk        bpfWalk
+}
+
+type bpfRefusalKey struct {
+	_        structs.HostLayout
+	Scope    uint64
+	ExeIno   uint64
+	Denied   uint64
+	Beyond   uint64
+	Granted  uint64
+	Place    uint64
+	ExeDev   uint32
+	ExeStamp uint32
+	Nr       int32
+	Ret      int32
+	Uid      uint32
+	Launch   uint8
+	Begun    uint8
+	Nnp      uint8
+	Compat   uint8
+}
+
 type bpfScope struct {
 	_          structs.HostLayout
 	Parent     uint64
@@ -179,7 +243,10 @@ type bpfScope struct {
 	PingHigh   uint32
 	HaveNet    uint32
 	Moved      uint32
-	Born       uint32
+	Host       uint8
+	Adopted    uint8
+	Born       uint8
+	Phase      uint8
 	Name       [128]uint8
 }
 
@@ -192,11 +259,14 @@ type bpfScratch struct {
 		Port   uint16
 		_      [106]byte
 	}
-	_     [2]byte
-	Ev    bpfEvidence
-	Exe   bpfExe
-	Id    bpfIdentity
-	Scope bpfScope
+	_       [2]byte
+	Ev      bpfEvidence
+	Exe     bpfExe
+	Id      bpfIdentity
+	Scope   bpfScope
+	Run     uint32
+	Pad     uint32
+	Refusal bpfRefusal
 }
 
 type bpfSpecial uint32
@@ -237,8 +307,9 @@ type bpfTask struct {
 }
 
 type bpfTotals struct {
-	_ structs.HostLayout
-	N [10][64]uint64
+	_      structs.HostLayout
+	Has    [10][64]uint8
+	Checks [64]uint64
 }
 
 type bpfTotalsKey struct {
@@ -259,18 +330,22 @@ type bpfWalk struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	bpfMapEntered             = "entered"
 	bpfMapEvidences           = "evidences"
 	bpfMapExecs               = "execs"
 	bpfMapExes                = "exes"
 	bpfMapIdentities          = "identities"
 	bpfMapInflight            = "inflight"
+	bpfMapMemos               = "memos"
 	bpfMapPhases              = "phases"
 	bpfMapPorts               = "ports"
+	bpfMapRefusals            = "refusals"
 	bpfMapScopes              = "scopes"
 	bpfMapScratches           = "scratches"
 	bpfMapSums                = "sums"
 	bpfMapSysinfos            = "sysinfos"
 	bpfMapTasks               = "tasks"
+	bpfProgAdopt              = "adopt"
 	bpfProgCheckFexitCap      = "check_fexit_cap"
 	bpfProgCheckFexitSecurity = "check_fexit_security"
 	bpfProgCheckKprobe        = "check_kprobe"
@@ -282,6 +357,8 @@ const (
 	bpfProgOnExit             = "on_exit"
 	bpfProgOnExitWhole        = "on_exit_whole"
 	bpfProgOnFork             = "on_fork"
+	bpfProgOnSysEnter         = "on_sys_enter"
+	bpfProgOnSysEnterWhole    = "on_sys_enter_whole"
 	bpfProgOnSysExit          = "on_sys_exit"
 	bpfProgOnSysExitWhole     = "on_sys_exit_whole"
 	bpfProgOwnCapsetFentry    = "own_capset_fentry"
@@ -292,12 +369,18 @@ const (
 	bpfVarCfgPcpuHot          = "cfg_pcpu_hot"
 	bpfVarCfgPerCpuOffset     = "cfg_per_cpu_offset"
 	bpfVarCfgPreemptCount     = "cfg_preempt_count"
+	bpfVarCfgRefusals         = "cfg_refusals"
+	bpfVarCfgSelf             = "cfg_self"
 	bpfVarCfgSubsys           = "cfg_subsys"
 	bpfVarCfgText             = "cfg_text"
 	bpfVarCfgThreadSize       = "cfg_thread_size"
 	bpfVarChecksSeen          = "checks_seen"
+	bpfVarEpoch               = "epoch"
 	bpfVarFlights             = "flights"
 	bpfVarLost                = "lost"
+	bpfVarNews                = "news"
+	bpfVarPhased              = "phased"
+	bpfVarUnusedBegun         = "unused_begun"
 	bpfVarUnusedCapstate      = "unused_capstate"
 	bpfVarUnusedExecEvent     = "unused_exec_event"
 	bpfVarUnusedKind          = "unused_kind"
@@ -347,6 +430,7 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
+	Adopt              *ebpf.ProgramSpec `ebpf:"adopt"`
 	CheckFexitCap      *ebpf.ProgramSpec `ebpf:"check_fexit_cap"`
 	CheckFexitSecurity *ebpf.ProgramSpec `ebpf:"check_fexit_security"`
 	CheckKprobe        *ebpf.ProgramSpec `ebpf:"check_kprobe"`
@@ -358,6 +442,8 @@ type bpfProgramSpecs struct {
 	OnExit             *ebpf.ProgramSpec `ebpf:"on_exit"`
 	OnExitWhole        *ebpf.ProgramSpec `ebpf:"on_exit_whole"`
 	OnFork             *ebpf.ProgramSpec `ebpf:"on_fork"`
+	OnSysEnter         *ebpf.ProgramSpec `ebpf:"on_sys_enter"`
+	OnSysEnterWhole    *ebpf.ProgramSpec `ebpf:"on_sys_enter_whole"`
 	OnSysExit          *ebpf.ProgramSpec `ebpf:"on_sys_exit"`
 	OnSysExitWhole     *ebpf.ProgramSpec `ebpf:"on_sys_exit_whole"`
 	OwnCapsetFentry    *ebpf.ProgramSpec `ebpf:"own_capset_fentry"`
@@ -370,13 +456,16 @@ type bpfProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfMapSpecs struct {
+	Entered    *ebpf.MapSpec `ebpf:"entered"`
 	Evidences  *ebpf.MapSpec `ebpf:"evidences"`
 	Execs      *ebpf.MapSpec `ebpf:"execs"`
 	Exes       *ebpf.MapSpec `ebpf:"exes"`
 	Identities *ebpf.MapSpec `ebpf:"identities"`
 	Inflight   *ebpf.MapSpec `ebpf:"inflight"`
+	Memos      *ebpf.MapSpec `ebpf:"memos"`
 	Phases     *ebpf.MapSpec `ebpf:"phases"`
 	Ports      *ebpf.MapSpec `ebpf:"ports"`
+	Refusals   *ebpf.MapSpec `ebpf:"refusals"`
 	Scopes     *ebpf.MapSpec `ebpf:"scopes"`
 	Scratches  *ebpf.MapSpec `ebpf:"scratches"`
 	Sums       *ebpf.MapSpec `ebpf:"sums"`
@@ -392,12 +481,18 @@ type bpfVariableSpecs struct {
 	CfgPcpuHot      *ebpf.VariableSpec `ebpf:"cfg_pcpu_hot"`
 	CfgPerCpuOffset *ebpf.VariableSpec `ebpf:"cfg_per_cpu_offset"`
 	CfgPreemptCount *ebpf.VariableSpec `ebpf:"cfg_preempt_count"`
+	CfgRefusals     *ebpf.VariableSpec `ebpf:"cfg_refusals"`
+	CfgSelf         *ebpf.VariableSpec `ebpf:"cfg_self"`
 	CfgSubsys       *ebpf.VariableSpec `ebpf:"cfg_subsys"`
 	CfgText         *ebpf.VariableSpec `ebpf:"cfg_text"`
 	CfgThreadSize   *ebpf.VariableSpec `ebpf:"cfg_thread_size"`
 	ChecksSeen      *ebpf.VariableSpec `ebpf:"checks_seen"`
+	Epoch           *ebpf.VariableSpec `ebpf:"epoch"`
 	Flights         *ebpf.VariableSpec `ebpf:"flights"`
 	Lost            *ebpf.VariableSpec `ebpf:"lost"`
+	News            *ebpf.VariableSpec `ebpf:"news"`
+	Phased          *ebpf.VariableSpec `ebpf:"phased"`
+	UnusedBegun     *ebpf.VariableSpec `ebpf:"unused_begun"`
 	UnusedCapstate  *ebpf.VariableSpec `ebpf:"unused_capstate"`
 	UnusedExecEvent *ebpf.VariableSpec `ebpf:"unused_exec_event"`
 	UnusedKind      *ebpf.VariableSpec `ebpf:"unused_kind"`
@@ -425,13 +520,16 @@ func (o *bpfObjects) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfMaps struct {
+	Entered    *ebpf.Map `ebpf:"entered"`
 	Evidences  *ebpf.Map `ebpf:"evidences"`
 	Execs      *ebpf.Map `ebpf:"execs"`
 	Exes       *ebpf.Map `ebpf:"exes"`
 	Identities *ebpf.Map `ebpf:"identities"`
 	Inflight   *ebpf.Map `ebpf:"inflight"`
+	Memos      *ebpf.Map `ebpf:"memos"`
 	Phases     *ebpf.Map `ebpf:"phases"`
 	Ports      *ebpf.Map `ebpf:"ports"`
+	Refusals   *ebpf.Map `ebpf:"refusals"`
 	Scopes     *ebpf.Map `ebpf:"scopes"`
 	Scratches  *ebpf.Map `ebpf:"scratches"`
 	Sums       *ebpf.Map `ebpf:"sums"`
@@ -441,13 +539,16 @@ type bpfMaps struct {
 
 func (m *bpfMaps) Close() error {
 	return _BpfClose(
+		m.Entered,
 		m.Evidences,
 		m.Execs,
 		m.Exes,
 		m.Identities,
 		m.Inflight,
+		m.Memos,
 		m.Phases,
 		m.Ports,
+		m.Refusals,
 		m.Scopes,
 		m.Scratches,
 		m.Sums,
@@ -464,12 +565,18 @@ type bpfVariables struct {
 	CfgPcpuHot      *ebpf.Variable `ebpf:"cfg_pcpu_hot"`
 	CfgPerCpuOffset *ebpf.Variable `ebpf:"cfg_per_cpu_offset"`
 	CfgPreemptCount *ebpf.Variable `ebpf:"cfg_preempt_count"`
+	CfgRefusals     *ebpf.Variable `ebpf:"cfg_refusals"`
+	CfgSelf         *ebpf.Variable `ebpf:"cfg_self"`
 	CfgSubsys       *ebpf.Variable `ebpf:"cfg_subsys"`
 	CfgText         *ebpf.Variable `ebpf:"cfg_text"`
 	CfgThreadSize   *ebpf.Variable `ebpf:"cfg_thread_size"`
 	ChecksSeen      *ebpf.Variable `ebpf:"checks_seen"`
+	Epoch           *ebpf.Variable `ebpf:"epoch"`
 	Flights         *ebpf.Variable `ebpf:"flights"`
 	Lost            *ebpf.Variable `ebpf:"lost"`
+	News            *ebpf.Variable `ebpf:"news"`
+	Phased          *ebpf.Variable `ebpf:"phased"`
+	UnusedBegun     *ebpf.Variable `ebpf:"unused_begun"`
 	UnusedCapstate  *ebpf.Variable `ebpf:"unused_capstate"`
 	UnusedExecEvent *ebpf.Variable `ebpf:"unused_exec_event"`
 	UnusedKind      *ebpf.Variable `ebpf:"unused_kind"`
@@ -481,6 +588,7 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
+	Adopt              *ebpf.Program `ebpf:"adopt"`
 	CheckFexitCap      *ebpf.Program `ebpf:"check_fexit_cap"`
 	CheckFexitSecurity *ebpf.Program `ebpf:"check_fexit_security"`
 	CheckKprobe        *ebpf.Program `ebpf:"check_kprobe"`
@@ -492,6 +600,8 @@ type bpfPrograms struct {
 	OnExit             *ebpf.Program `ebpf:"on_exit"`
 	OnExitWhole        *ebpf.Program `ebpf:"on_exit_whole"`
 	OnFork             *ebpf.Program `ebpf:"on_fork"`
+	OnSysEnter         *ebpf.Program `ebpf:"on_sys_enter"`
+	OnSysEnterWhole    *ebpf.Program `ebpf:"on_sys_enter_whole"`
 	OnSysExit          *ebpf.Program `ebpf:"on_sys_exit"`
 	OnSysExitWhole     *ebpf.Program `ebpf:"on_sys_exit_whole"`
 	OwnCapsetFentry    *ebpf.Program `ebpf:"own_capset_fentry"`
@@ -502,6 +612,7 @@ type bpfPrograms struct {
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
+		p.Adopt,
 		p.CheckFexitCap,
 		p.CheckFexitSecurity,
 		p.CheckKprobe,
@@ -513,6 +624,8 @@ func (p *bpfPrograms) Close() error {
 		p.OnExit,
 		p.OnExitWhole,
 		p.OnFork,
+		p.OnSysEnter,
+		p.OnSysEnterWhole,
 		p.OnSysExit,
 		p.OnSysExitWhole,
 		p.OwnCapsetFentry,

@@ -19,12 +19,15 @@ import (
 // without preemption.
 
 // twins are programs that exist twice: for every kernel, and without preemption.
-var twins = map[string]string{bpfProgOnExit: bpfProgOnExitWhole, bpfProgOnSysExit: bpfProgOnSysExitWhole}
+var twins = map[string]string{
+	bpfProgOnExit: bpfProgOnExitWhole, bpfProgOnSysExit: bpfProgOnSysExitWhole, bpfProgOnSysEnter: bpfProgOnSysEnterWhole,
+}
 
 // tracepoints are where perf's programs are attached.
 var tracepoints = map[string][2]string{
-	bpfProgOnExitWhole:    {"sched", "sched_process_exit"},
-	bpfProgOnSysExitWhole: {"raw_syscalls", "sys_exit"},
+	bpfProgOnExitWhole:     {"sched", "sched_process_exit"},
+	bpfProgOnSysExitWhole:  {"raw_syscalls", "sys_exit"},
+	bpfProgOnSysEnterWhole: {"raw_syscalls", "sys_enter"},
 }
 
 // variant is a way in, with the twins that go with it.

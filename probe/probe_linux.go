@@ -25,12 +25,18 @@ type Options struct {
 	Limits map[string]uint32
 	// Hook is the way in to use, one of [Hooks]; empty for the first that works.
 	Hook string
+	// Running is for looking at what runs already: [Probe.Adopt].
+	Running bool
+	// Refusals follows every system call that is refused, whatever the reason:
+	// [Probe.Refusals].
+	Refusals bool
 }
 
 // Probe is the loaded programs. Its methods may be called concurrently.
 type Probe struct {
 	coll      *ebpf.Collection
 	links     []link.Link
+	opened    map[string]uint64 // losses as they stood then
 	way       way
 	lossy     bool // programs may be preempted, see preempt_linux.go
 	hierarchy proc.Hierarchy
@@ -42,6 +48,7 @@ type Probe struct {
 	mu       sync.Mutex
 	watches  []*Watch
 	fileCaps map[bpfExeKey]fileCapsResult
+	paths    map[uint64]string // of adopted cgroups
 }
 
 // Open loads and attaches the programs. Everything that happens in cgroups
@@ -60,7 +67,7 @@ func open(o Options) (_ *Probe, err error) {
 	if err := preflight(); err != nil {
 		return nil, err
 	}
-	p := &Probe{fileCaps: map[bpfExeKey]fileCapsResult{}, done: make(chan struct{})}
+	p := &Probe{fileCaps: map[bpfExeKey]fileCapsResult{}, paths: map[uint64]string{}, done: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			p.Close()
@@ -84,7 +91,7 @@ func open(o Options) (_ *Probe, err error) {
 	if err := p.configure(spec, o); err != nil {
 		return nil, err
 	}
-	if p.coll, p.links, p.way, p.lossy, err = load(spec, allowed); err != nil {
+	if p.coll, p.links, p.way, p.lossy, err = load(spec, allowed, o); err != nil {
 		return nil, err
 	}
 	if err := p.describeCalls(); err != nil {
@@ -94,6 +101,9 @@ func open(o Options) (_ *Probe, err error) {
 		return nil, fmt.Errorf("open the ring of exec events: %w", err)
 	}
 	go p.readEvents()
+	if p.opened, err = p.losses(); err != nil {
+		return nil, err
+	}
 	return p, nil
 }
 
@@ -125,6 +135,16 @@ func (p *Probe) Close() {
 var advisers = []string{"security_vm_enough_memory_mm", "cap_vm_enough_memory", "__vm_enough_memory", "bpf_int_jit_compile"}
 
 func (p *Probe) configure(spec *ebpf.CollectionSpec, o Options) error {
+	if !o.Refusals { // they would take their memory all the same
+		for _, name := range []string{bpfMapRefusals, bpfMapEntered} {
+			spec.Maps[name].MaxEntries = 1
+		}
+	}
+	if o.Running {
+		for name, n := range roomForAll {
+			spec.Maps[name].MaxEntries = n
+		}
+	}
 	for name, n := range o.Limits {
 		m, ok := spec.Maps[name]
 		if !ok {
@@ -155,6 +175,8 @@ func (p *Probe) configure(spec *ebpf.CollectionSpec, o Options) error {
 		bpfVarCfgPerCpuOffset: p.symbols.data["__per_cpu_offset"],
 		bpfVarCfgPreemptCount: p.symbols.data["__preempt_count"],
 		bpfVarCfgPcpuHot:      p.symbols.data["pcpu_hot"],
+		bpfVarCfgRefusals:     boolByte(o.Refusals),
+		bpfVarCfgSelf:         ownPID(o),
 	} {
 		v, ok := spec.Variables[name]
 		if !ok {
@@ -165,6 +187,29 @@ func (p *Probe) configure(spec *ebpf.CollectionSpec, o Options) error {
 		}
 	}
 	return nil
+}
+
+// roomForAll are the maps' sizes where all of a host is looked at: about 80 MB.
+var roomForAll = map[string]uint32{
+	bpfMapScopes: 8192, bpfMapPhases: 8192, bpfMapSums: 4096, bpfMapEvidences: 8192,
+	bpfMapTasks: 131072, bpfMapExes: 16384, bpfMapIdentities: 8192, bpfMapPorts: 4096,
+}
+
+func boolByte(b bool) uint8 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// ownPID is ours where what runs already is looked at, so that we do not see
+// ourselves; 0 if the kernel would call us by another number.
+func ownPID(o Options) uint32 {
+	const first = "pid:[4026531836]" // include/linux/proc_ns.h PROC_PID_INIT_INO
+	if ns, err := os.Readlink("/proc/self/ns/pid"); err != nil || ns != first || !o.Running {
+		return 0
+	}
+	return uint32(os.Getpid())
 }
 
 // subsystem is a v1 controller's index in struct css_set, which differs with
@@ -232,6 +277,7 @@ var lossNames = [bpfLossLOST_KINDS]string{
 	bpfLossLOST_SCOPES: "scopes", bpfLossLOST_TOTALS: "sets", bpfLossLOST_EVIDENCE: "evidence",
 	bpfLossLOST_TASKS: "tasks", bpfLossLOST_EXES: "executables", bpfLossLOST_IDENTITIES: "identities",
 	bpfLossLOST_PORTS: "ports", bpfLossLOST_INFLIGHT: "results", bpfLossLOST_MOVED: "moved",
+	bpfLossLOST_REFUSALS: "refusals",
 }
 
 // losses are counters since [Open], by the names of Record.Lost.
@@ -258,11 +304,16 @@ func (p *Probe) losses() (map[string]uint64, error) {
 
 // ChecksSeen counts the checks in all scopes since [Open], counted or not.
 func (p *Probe) ChecksSeen() (uint64, error) {
-	var n uint64
+	var n [stripes]uint64
 	if err := p.coll.Variables[bpfVarChecksSeen].Get(&n); err != nil {
 		return 0, unavailable(fmt.Errorf("read the check counter: %w", err))
 	}
-	return n, nil
+	sum := total(n)
+	pending, err := p.pending()
+	for _, n := range pending {
+		sum += n
+	}
+	return sum, unavailable(err)
 }
 
 // raiseMemlock: kernels before 5.11 account maps against RLIMIT_MEMLOCK (Linux commit

@@ -23,6 +23,8 @@ type Watch struct {
 	ref    proc.ScopeRef
 	lost   map[string]uint64 // as they stood at the beginning
 	scopes []uint64          // found so far, the workload's own first
+	read   *contents         // nil: the maps are read
+	pend   pending           // of the record that is being made
 }
 
 // Watch begins to watch a workload, best before it is started.
@@ -92,13 +94,20 @@ func (w *Watch) SetPhase(phase usage.Phase) error {
 	if err := w.find(); err != nil {
 		return unavailable(err)
 	}
+	return unavailable(w.setPhase(phase))
+}
+
+func (w *Watch) setPhase(phase usage.Phase) error {
 	n := uint32(slices.Index(usage.Phases, phase))
+	if err := w.p.coll.Variables[bpfVarPhased].Set(uint32(1)); err != nil {
+		return fmt.Errorf("set the phase: %w", err)
+	}
 	for _, id := range w.scopes {
 		if err := w.p.coll.Maps[bpfMapPhases].Put(id, n); err != nil {
-			return unavailable(fmt.Errorf("set the phase: %w", err))
+			return fmt.Errorf("set the phase: %w", err)
 		}
 	}
-	return nil
+	return w.p.forgetMemos() // which would go on counting in the phase before
 }
 
 // Identities are those of the workload's processes so far: as they were right
@@ -134,6 +143,11 @@ func (w *Watch) End() {
 			w.scopes = append(w.scopes, id)
 		}
 	}
+	w.forget()
+}
+
+// forget deletes what the maps hold of the watch's cgroups.
+func (w *Watch) forget() {
 	deleteIf(w.p.coll.Maps[bpfMapSums], func(k bpfTotalsKey) bool { return w.has(k.Scope) })
 	deleteIf(w.p.coll.Maps[bpfMapEvidences], func(k bpfEvidenceKey) bool { return w.has(k.Scope) })
 	deleteIf(w.p.coll.Maps[bpfMapIdentities], func(k bpfIdentityKey) bool { return w.has(k.Scope) })
@@ -151,6 +165,7 @@ func (w *Watch) End() {
 		_ = w.p.coll.Maps[bpfMapPhases].Delete(id) // absent in the first phase
 		_ = w.p.coll.Maps[bpfMapScopes].Delete(id)
 	}
+	_ = w.p.forgetMemos() // else what is gone goes on being counted, for nobody
 }
 
 func (w *Watch) has(scope uint64) bool { return slices.Contains(w.scopes, scope) }
@@ -165,7 +180,18 @@ func (w *Watch) record() (*usage.Record, error) {
 	if err := w.find(); err != nil {
 		return nil, err
 	}
+	return w.recordOf()
+}
+
+// recordOf is of the cgroups that were found.
+func (w *Watch) recordOf() (*usage.Record, error) {
 	r := &usage.Record{Sets: map[usage.Phase]usage.Sets{}}
+	var err error
+	if w.read != nil {
+		w.pend = w.read.pending
+	} else if w.pend, err = w.p.pending(); err != nil {
+		return nil, err
+	}
 	exes, err := w.exes()
 	if err != nil {
 		return nil, err
@@ -226,13 +252,13 @@ func (w *Watch) readScopes(r *usage.Record) error {
 }
 
 func (w *Watch) readSets(r *usage.Record) error {
-	return each(w.p.coll.Maps[bpfMapSums], func(k bpfTotalsKey, t bpfTotals) {
-		if !w.has(k.Scope) || int(k.Phase) >= len(usage.Phases) {
+	return w.eachSum(func(k bpfTotalsKey, t bpfTotals) {
+		if int(k.Phase) >= len(usage.Phases) {
 			return
 		}
 		set := func(kind bpfKind) (s caps.Set) {
-			for c, n := range t.N[kind] {
-				if n > 0 {
+			for c, has := range t.Has[kind] {
+				if has != 0 {
 					s = s.With(caps.Cap(c))
 				}
 			}
@@ -246,20 +272,17 @@ func (w *Watch) readSets(r *usage.Record) error {
 			BoundDropped: set(bpfKindKIND_BOUND_DROPPED),
 			PlainAll:     set(bpfKindKIND_PLAIN_ALL), PlainOwn: set(bpfKindKIND_PLAIN_OWN),
 		})
-		for _, n := range t.N[bpfKindKIND_PLAIN_ALL] {
-			r.ChecksSeen += n
-		}
-		for _, n := range t.N[bpfKindKIND_DENIED] {
-			r.ChecksSeen += n
+		r.ChecksSeen += total(t.Checks)
+		for of, n := range w.pend {
+			if of.Scope == k.Scope && uint32(of.Phase) == k.Phase {
+				r.ChecksSeen += n
+			}
 		}
 	})
 }
 
 func (w *Watch) readPorts(r *usage.Record) error {
-	return each(w.p.coll.Maps[bpfMapPorts], func(k bpfPortKey, v bpfPort) {
-		if !w.has(k.Scope) {
-			return
-		}
+	return w.eachPort(func(k bpfPortKey, v bpfPort) {
 		port := usage.Port{Port: int(k.Port), Comm: cString(v.Comm[:]), Ping: k.Ping != 0}
 		switch {
 		case port.Ping:
@@ -317,11 +340,7 @@ func (w *Watch) readLosses(r *usage.Record) error {
 
 func (w *Watch) exes() (map[bpfExeKey]bpfExe, error) {
 	m := map[bpfExeKey]bpfExe{}
-	err := each(w.p.coll.Maps[bpfMapExes], func(k bpfExeKey, v bpfExe) {
-		if w.has(k.Scope) {
-			m[k] = v
-		}
-	})
+	err := w.eachExe(func(k bpfExeKey, v bpfExe) { m[k] = v })
 	return m, err
 }
 
@@ -340,10 +359,7 @@ func exePath(exes map[bpfExeKey]bpfExe, key bpfExeKey) string {
 
 func (w *Watch) identities(exes map[bpfExeKey]bpfExe) ([]usage.Identity, error) {
 	seen := map[string]usage.Identity{}
-	err := each(w.p.coll.Maps[bpfMapIdentities], func(k bpfIdentityKey, v bpfIdentity) {
-		if !w.has(k.Scope) {
-			return
-		}
+	err := w.eachIdentity(func(k bpfIdentityKey, v bpfIdentity) {
 		i := usage.Identity{
 			Exe: exePath(exes, bpfExeKey{Scope: k.Scope, Ino: k.ExeIno, Dev: k.ExeDev, Stamp: k.ExeStamp}), UIDs: k.Uid, GIDs: k.Gid,
 			Groups: slices.Clone(v.Groups[:min(int(k.Ngroups), len(v.Groups))]), NoNewPrivs: k.Nnp != 0,
@@ -359,6 +375,17 @@ func (w *Watch) identities(exes map[bpfExeKey]bpfExe) ([]usage.Identity, error) 
 	return list, err
 }
 
+// total adds a counter's stripes up.
+func total(stripes [stripes]uint64) (n uint64) {
+	for _, s := range stripes {
+		n += s
+	}
+	return n
+}
+
+// stripes is STRIPES in bpf/leastcap.h.
+const stripes = 64
+
 // compatNr marks a number of the 32-bit table (COMPAT_NR in bpf/leastcap.h).
 const compatNr = 1 << 29
 
@@ -370,8 +397,8 @@ type timed[T any] struct {
 
 func (w *Watch) readEvidence(r *usage.Record, exes map[bpfExeKey]bpfExe) error {
 	var checks []timed[usage.Check]
-	err := each(w.p.coll.Maps[bpfMapEvidences], func(k bpfEvidenceKey, v bpfEvidence) {
-		if !w.has(k.Scope) || int(k.Phase) >= len(usage.Phases) {
+	err := w.eachEvidence(func(k bpfEvidenceKey, v bpfEvidence) {
+		if int(k.Phase) >= len(usage.Phases) {
 			return
 		}
 		who := usage.Process{
@@ -389,7 +416,7 @@ func (w *Watch) readEvidence(r *usage.Record, exes map[bpfExeKey]bpfExe) error {
 			c := usage.Check{
 				Cap: caps.Cap(k.Cap), Verdict: usage.Denied, Beyond: kind == bpfKindKIND_BEYOND, Phase: phase,
 				Launch: k.Launch != 0, Syscall: syscallName(w.p.syscalls, nr), Process: who,
-				Count: v.Count, Failed: v.Failed,
+				Count: total(v.Count) + w.pend[k], Failed: v.Failed,
 			}
 			if kind == bpfKindKIND_GRANTED {
 				c.Verdict = usage.Granted
@@ -413,12 +440,12 @@ func (w *Watch) readEvidence(r *usage.Record, exes map[bpfExeKey]bpfExe) error {
 			r.Capsets = append(r.Capsets, usage.Capset{
 				Call: "capset", Effective: caps.Set(v.Args[0]), Permitted: caps.Set(v.Args[1]),
 				Inheritable: caps.Set(v.Args[2]), Failed: kind == bpfKindKIND_CAPSET_FAILED,
-				Phase: phase, Process: who, Count: v.Count,
+				Phase: phase, Process: who, Count: total(v.Count),
 			})
 		case bpfKindKIND_AMBIENT, bpfKindKIND_AMBIENT_FAILED:
 			r.Capsets = append(r.Capsets, usage.Capset{
 				Call: "ambient_raise", Permitted: caps.Of(caps.Cap(k.Cap)), Inheritable: caps.Of(caps.Cap(k.Cap)),
-				Failed: kind == bpfKindKIND_AMBIENT_FAILED, Phase: phase, Process: who, Count: v.Count,
+				Failed: kind == bpfKindKIND_AMBIENT_FAILED, Phase: phase, Process: who, Count: total(v.Count),
 			})
 		case bpfKindKIND_EXEC_FAILED:
 			r.Execs = append(r.Execs, w.failedExec(evidencePath(v), k.Scope))
@@ -452,15 +479,18 @@ func (w *Watch) failedExec(file string, scope uint64) usage.Exec {
 }
 
 // evidencePath is a system call's path argument made absolute.
-func evidencePath(v bpfEvidence) string {
-	arg := cString(v.Path[:])
+func evidencePath(v bpfEvidence) string { return absolute(cString(v.Path[:]), v.Walk) }
+
+// absolute puts a path argument behind the directory that it begins in; without one that
+// is the file itself.
+func absolute(arg string, walk bpfWalk) string {
 	switch {
 	case strings.HasPrefix(arg, "/"):
 		return arg
-	case v.Walk.Len == 0 && v.Walk.Truncated == 0 && arg == "":
+	case walk.Len == 0 && walk.Truncated == 0 && arg == "":
 		return ""
 	case arg == "":
-		return walkString(v.Walk)
+		return walkString(walk)
 	}
-	return path.Join(walkString(v.Walk), arg)
+	return path.Join(walkString(walk), arg)
 }

@@ -7,51 +7,129 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 )
+
+// Namespaces are the inode numbers of a process's namespaces, by [NamespaceKinds]; 0 for
+// one that is not known.
+type Namespaces [NSKinds]uint32
+
+// The kinds, in the order of probe/bpf/tasks.h.
+const (
+	NSUser = iota
+	NSPid
+	NSNet
+	NSMnt
+	NSIpc
+	NSUts
+	NSCgroup
+	NSKinds
+)
+
+// NamespaceKinds are the kinds as /proc/PID/ns names them.
+var NamespaceKinds = [NSKinds]string{"user", "pid", "net", "mnt", "ipc", "uts", "cgroup"}
+
+// Inode numbers of the first namespaces: include/linux/proc_ns.h.
+const (
+	initUserNS = 0xeffffffd
+	initPidNS  = 0xeffffffc
+)
+
+// Host are the namespaces of the host: those of process 1, and of this process where they
+// may not be read. In a container that has processes of its own only, that is the container.
+func Host(root string) Namespaces {
+	host, own := readNamespaces(root, "1"), readNamespaces(root, "self")
+	for i := range host {
+		if host[i] == 0 {
+			host[i] = own[i]
+		}
+	}
+	return host
+}
+
+// Own are the kinds that are not the host's; nil if nothing is known of any.
+func (n *Namespaces) Own(host *Namespaces) []string {
+	var own []string
+	for i, kind := range NamespaceKinds {
+		if n[i] == 0 {
+			continue
+		}
+		if own == nil {
+			own = []string{}
+		}
+		if n[i] != host[i] {
+			own = append(own, kind)
+		}
+	}
+	return own
+}
+
+// readNamespaces reads the links "user:[4026531837]" of /proc/PID/ns: namespaces(7).
+func readNamespaces(root, pid string) (ns Namespaces) {
+	for i, kind := range NamespaceKinds {
+		ns[i], _ = readNamespace(root, pid, kind)
+	}
+	return ns
+}
+
+func readNamespace(root, pid, kind string) (uint32, error) {
+	link, err := os.Readlink(root + "/" + pid + "/ns/" + kind)
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimPrefix(link, kind+":["), "]"), 10, 32)
+	return uint32(n), err
+}
+
+// UserNamespace is the inode number of a process's user namespace; 0 if it may not be read.
+func UserNamespace(root, pid string) uint32 {
+	n, _ := readNamespace(root, pid, "user")
+	return n
+}
 
 // Confinement is what confines a process besides its capabilities.
 type Confinement struct {
-	// Own are the kinds of namespaces, as /proc/PID/ns names them, that it does not
-	// share with the process that asks; nil if they may not be read.
-	Own []string
+	Namespaces Namespaces
 	// LSM is its label: SELinux' context, AppArmor's profile. "" if none has one.
 	LSM string
 	// Exe is its program, as far as it may be read.
 	Exe string
-	// SetID says that the program is a set-user-ID or set-group-ID one.
-	SetID bool
+	// SetUID and SetGID say that the program is a set-user-ID or set-group-ID one.
+	SetUID, SetGID bool
 	// Args is its command line; none of a kernel thread.
 	Args []string
+	// Unreadable names what exists and may not be read: "namespaces", "program", "label".
+	Unreadable []string
 }
 
-var namespaces = []string{"user", "pid", "net", "mnt", "ipc", "uts", "cgroup"}
-
 // Confined reads what confines a process: proc_pid_ns(5), proc_pid_attr(5),
-// proc_pid_exe(5), proc_pid_cmdline(5). What may not be read is left out.
-func Confined(root string, pid int) Confinement {
-	var c Confinement
-	dir := filepath.Join(root, strconv.Itoa(pid))
-	for _, kind := range namespaces {
-		theirs, err := os.Readlink(filepath.Join(dir, "ns", kind))
-		ours, err2 := os.Readlink(filepath.Join(root, "self", "ns", kind))
-		if err != nil || err2 != nil {
-			continue
-		}
-		if c.Own == nil {
-			c.Own = []string{}
-		}
-		if theirs != ours {
-			c.Own = append(c.Own, kind)
+// proc_pid_exe(5), proc_pid_cmdline(5). What p knows already is not read.
+func Confined(root string, p *Process) Confinement {
+	c := Confinement{Namespaces: p.Namespaces}
+	pid := itoa(p.PID)
+	dir := filepath.Join(root, pid)
+	if _, err := os.Stat(dir); err != nil {
+		return c // it has ended
+	}
+	var refused error
+	for i, kind := range NamespaceKinds {
+		if c.Namespaces[i] == 0 {
+			var err error
+			if c.Namespaces[i], err = readNamespace(root, pid, kind); os.IsPermission(err) {
+				refused = err
+			}
 		}
 	}
-	if label, err := os.ReadFile(filepath.Join(dir, "attr", "current")); err == nil {
+	c.unreadable("namespaces", refused)
+	label, err := os.ReadFile(filepath.Join(dir, "attr", "current"))
+	if err == nil {
 		c.LSM = strings.TrimSpace(string(bytes.TrimRight(label, "\x00\n")))
 	}
+	c.unreadable("label", err)
 	exe := filepath.Join(dir, "exe")
-	c.Exe, _ = os.Readlink(exe)
+	c.Exe, err = os.Readlink(exe)
+	c.unreadable("program", err)
 	if info, err := os.Stat(exe); err == nil {
-		c.SetID = info.Mode()&(fs.ModeSetuid|fs.ModeSetgid) != 0
+		c.SetUID, c.SetGID = info.Mode()&fs.ModeSetuid != 0, info.Mode()&fs.ModeSetgid != 0
 	}
 	if line, err := os.ReadFile(filepath.Join(dir, "cmdline")); err == nil && len(line) > 0 {
 		c.Args = strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
@@ -59,16 +137,11 @@ func Confined(root string, pid int) Confinement {
 	return c
 }
 
-// UserNamespace identifies the user namespace of a process: the device and the number
-// of its file, as namespaces(7) compares them. "" if it may not be read.
-func UserNamespace(root string, pid string) string {
-	info, err := os.Stat(filepath.Join(root, pid, "ns", "user"))
-	if err != nil {
-		return ""
+// unreadable notes what was refused; what is not there is no secret.
+func (c *Confinement) unreadable(what string, err error) {
+	if os.IsPermission(err) {
+		c.Unreadable = append(c.Unreadable, what)
 	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return ""
-	}
-	return strconv.FormatUint(uint64(st.Dev), 10) + ":" + strconv.FormatUint(uint64(st.Ino), 10)
 }
+
+func itoa(n int) string { return strconv.Itoa(n) }

@@ -1,16 +1,18 @@
 package proc
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/leastcap/leastcap/caps"
 )
@@ -19,7 +21,7 @@ import (
 type Process struct {
 	PID, PPID  int
 	UID        uint32 // effective
-	Comm       string // its name, at most 15 bytes
+	Comm       string // its name; at most 15 bytes, but for the kernel's own
 	State      caps.State
 	NoNewPrivs bool
 	Seccomp    int    // 0 none, 1 strict, 2 filter; -1 if the kernel does not say
@@ -27,6 +29,14 @@ type Process struct {
 	// Engine is whose container it is by the name of its cgroup: "docker", "podman",
 	// "containerd", "crio", "leastcap"; "" if that says nothing.
 	Engine string
+	// Pod is the uid of the Kubernetes pod that the container is in, "" for none.
+	Pod string
+	// Namespaces are those that are known without asking: all where the kernel's task
+	// iterator was read, none from /proc. [Confined] asks for the others.
+	Namespaces Namespaces
+	// Securebits are prctl(2)'s PR_GET_SECUREBITS; -1 if not known. /proc does not show
+	// them.
+	Securebits int
 	// Threads are those whose sets differ from the process's own, which are its first
 	// thread's.
 	Threads []Thread
@@ -39,8 +49,11 @@ type Thread struct {
 	State caps.State
 }
 
+// kthreadd is the process that is the parent of the kernel's.
+const kthreadd = 2
+
 // Kthread says that it is the kernel's: a child of kthreadd, or that itself.
-func (p *Process) Kthread() bool { return p.PID == 2 || p.PPID == 2 }
+func (p *Process) Kthread() bool { return p.PID == kthreadd || p.PPID == kthreadd }
 
 // Known are the capabilities that this kernel has: capabilities(7), cap_last_cap.
 func Known() caps.Set {
@@ -55,28 +68,69 @@ func Known() caps.Set {
 	return caps.UpTo(caps.Cap(last))
 }
 
-// List reads all processes below root, "/proc" as a rule. Those that end meanwhile are
-// left out; unreadable counts those that may not be read (hidepid).
-func List(root string) (list []Process, unreadable int, err error) {
-	entries, err := os.ReadDir(root)
+// Tasks is how many threads there are on the machine, those of the kernel included:
+// proc_loadavg(5). 0 if that cannot be read.
+func Tasks() int {
+	data, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	f := strings.Fields(string(data))
+	if len(f) < 4 {
+		return 0
+	}
+	_, total, _ := strings.Cut(f[3], "/")
+	n, _ := strconv.Atoi(total)
+	return n
+}
+
+// List reads all processes below root, "/proc" as a rule, in the order of their numbers;
+// those of the kernel only if they are asked for. Those that end meanwhile are left out;
+// unreadable counts those that may not be read.
+func List(root string, kernel bool) (list []Process, unreadable int, err error) {
+	dir, err := os.Open(root)
 	if err != nil {
 		return nil, 0, err
 	}
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		p, err := Read(root, pid)
-		switch {
-		case err == nil:
-			list = append(list, *p)
-		case errors.Is(err, fs.ErrPermission):
-			unreadable++
+	names, err := dir.Readdirnames(-1)
+	dir.Close()
+	if err != nil {
+		return nil, 0, err
+	}
+	pids := make([]int, 0, len(names))
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil {
+			pids = append(pids, pid)
 		}
 	}
-	slices.SortFunc(list, func(a, b Process) int { return a.PID - b.PID })
-	return list, unreadable, nil
+	slices.Sort(pids)
+
+	list = make([]Process, len(pids))
+	var (
+		wg     sync.WaitGroup
+		next   atomic.Int64
+		denied atomic.Int64
+	)
+	const chunk = 16 // so that one with many threads does not keep the others waiting
+	for range min(runtime.GOMAXPROCS(0), (len(pids)+chunk-1)/chunk) {
+		wg.Go(func() {
+			r := newReader(root)
+			for {
+				end := int(next.Add(chunk))
+				if end-chunk >= len(pids) {
+					return
+				}
+				for i := end - chunk; i < min(end, len(pids)); i++ {
+					if err := r.read(pids[i], kernel, &list[i]); errors.Is(err, fs.ErrPermission) {
+						denied.Add(1)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	list = slices.DeleteFunc(list, func(p Process) bool { return p.PID == 0 })
+	return list, int(denied.Load()), nil
 }
 
 // Available is what this process has and so can give to one that it starts; nil if that
@@ -92,38 +146,98 @@ func Available() *caps.Set {
 
 // Read reads one process.
 func Read(root string, pid int) (*Process, error) {
-	dir := filepath.Join(root, strconv.Itoa(pid))
-	data, err := os.ReadFile(filepath.Join(dir, "status"))
-	if err != nil {
+	var p Process
+	if err := newReader(root).read(pid, true, &p); err != nil {
 		return nil, err
 	}
-	p, err := parseStatus(data)
+	return &p, nil
+}
+
+// reader reads one process after the other into the same buffer.
+type reader struct {
+	root string
+	path []byte
+	buf  []byte
+}
+
+func newReader(root string) *reader {
+	return &reader{root: root, buf: make([]byte, 4096)}
+}
+
+// file reads a file of a process. What it returns holds until the next call.
+func (r *reader) file(pid int, name string) ([]byte, error) {
+	r.path = append(append(r.path[:0], r.root...), '/')
+	r.path = append(strconv.AppendInt(r.path, int64(pid), 10), '/')
+	return r.open(string(append(r.path, name...)))
+}
+
+func (r *reader) open(path string) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	p.PID = pid
-	if cgroup, err := os.ReadFile(filepath.Join(dir, "cgroup")); err == nil {
-		p.Container, p.Engine = containerOf(cgroup)
+	defer unix.Close(fd)
+	n := 0
+	for {
+		if n == len(r.buf) {
+			r.buf = append(r.buf, make([]byte, len(r.buf))...)
+		}
+		m, err := unix.Read(fd, r.buf[n:])
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return nil, &fs.PathError{Op: "read", Path: path, Err: err}
+		case m == 0:
+			return r.buf[:n], nil
+		}
+		n += m
 	}
-	if p.threads > 1 {
-		p.Threads = p.others(dir)
+}
+
+// read fills p, and leaves it empty if there is nothing to say.
+func (r *reader) read(pid int, kernel bool, p *Process) error {
+	data, err := r.file(pid, "status")
+	if err != nil {
+		return err
 	}
-	return &p.Process, nil
+	s, err := parseStatus(data)
+	if err != nil {
+		return err
+	}
+	s.PID = pid
+	if !kernel && s.Kthread() {
+		return nil
+	}
+	if cgroup, err := r.file(pid, "cgroup"); err == nil {
+		s.Container, s.Engine, s.Pod = containerOf(cgroup)
+	}
+	if s.threads > 1 {
+		s.Threads = r.others(&s)
+	}
+	*p = s.Process
+	return nil
 }
 
 // others are the threads with other sets. One that ends meanwhile is left out.
-func (p *status) others(dir string) []Thread {
-	entries, err := os.ReadDir(filepath.Join(dir, "task"))
+func (r *reader) others(p *status) []Thread {
+	dir := filepath.Join(r.root, strconv.Itoa(p.PID), "task")
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil
+	}
+	names, err := f.Readdirnames(-1)
+	f.Close()
 	if err != nil {
 		return nil
 	}
 	var list []Thread
-	for _, e := range entries {
-		tid, err := strconv.Atoi(e.Name())
+	for _, name := range names {
+		tid, err := strconv.Atoi(name)
 		if err != nil || tid == p.PID {
 			continue
 		}
-		data, err := os.ReadFile(filepath.Join(dir, "task", e.Name(), "status"))
+		data, err := r.open(dir + "/" + name + "/status")
 		if err != nil {
 			continue
 		}
@@ -131,98 +245,6 @@ func (p *status) others(dir string) []Thread {
 			list = append(list, Thread{tid, t.Comm, t.State})
 		}
 	}
+	slices.SortFunc(list, func(a, b Thread) int { return a.TID - b.TID })
 	return list
-}
-
-// status is a process's file of that name.
-type status struct {
-	Process
-	threads int
-}
-
-// The kernel escapes the name there as lib/string_helpers.c:string_escape_mem does
-// with ESCAPE_SPACE|ESCAPE_SPECIAL, limited to these two (fs/proc/array.c:proc_task_name).
-var commNames = strings.NewReplacer(`\\`, `\`, `\n`, "\n")
-
-func parseStatus(data []byte) (*status, error) {
-	p := &status{Process: Process{Seccomp: -1}}
-	sets := map[string]*caps.Set{
-		"CapInh": &p.State.Inheritable, "CapPrm": &p.State.Permitted, "CapEff": &p.State.Effective,
-		"CapBnd": &p.State.Bounding, "CapAmb": &p.State.Ambient,
-	}
-	found := 0
-	for sc := bufio.NewScanner(bytes.NewReader(data)); sc.Scan(); {
-		key, value, ok := strings.Cut(sc.Text(), ":")
-		if !ok {
-			continue
-		}
-		value = strings.TrimSpace(value)
-		if set := sets[key]; set != nil {
-			n, err := strconv.ParseUint(value, 16, 64)
-			if err != nil {
-				return nil, err
-			}
-			*set = caps.Set(n)
-			found++
-			continue
-		}
-		var err error
-		switch key {
-		case "Name":
-			p.Comm = commNames.Replace(value)
-		case "PPid":
-			p.PPID, err = strconv.Atoi(value)
-		case "Uid": // real, effective, saved, file system
-			if f := strings.Fields(value); len(f) == 4 {
-				var n uint64
-				n, err = strconv.ParseUint(f[1], 10, 32)
-				p.UID = uint32(n)
-			}
-		case "Threads":
-			p.threads, err = strconv.Atoi(value)
-		case "NoNewPrivs":
-			p.NoNewPrivs = value == "1"
-		case "Seccomp":
-			p.Seccomp, err = strconv.Atoi(value)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	if found < 4 { // CapAmb since Linux 4.3
-		return nil, errors.New("no capabilities in it")
-	}
-	return p, nil
-}
-
-var idInPath = regexp.MustCompile(`[0-9a-f]{64}`)
-
-// containerOf finds the id that every engine puts into the name of the container's
-// cgroup, and what it puts before it; of nested ones the innermost. Podman also makes
-// libpod-ID.scope/container.
-func containerOf(cgroup []byte) (id, engine string) {
-	for line := range strings.Lines(string(cgroup)) {
-		ids := idInPath.FindAllStringIndex(line, -1)
-		if len(ids) == 0 {
-			continue
-		}
-		last := ids[len(ids)-1]
-		id = line[last[0]:last[1]]
-		for _, e := range enginePrefixes {
-			if strings.HasSuffix(line[:last[0]], e.prefix) {
-				return id, e.engine
-			}
-		}
-		return id, ""
-	}
-	return "", ""
-}
-
-// enginePrefixes: moby daemon/oci_linux.go withCgroups ("docker" as the default parent,
-// systemd's "docker-ID.scope"), podman libpod/oci_conmon_common.go ("libpod-"),
-// containerd internal/cri/server/helpers.go getCgroupsPath ("cri-containerd"), cri-o
-// internal/config/cgmgr ("crio-"), leastcap engine/embedded.
-var enginePrefixes = []struct{ prefix, engine string }{
-	{"/docker/", "docker"}, {"/docker-", "docker"}, {"/libpod-", "podman"},
-	{"/cri-containerd-", "containerd"}, {"/crio-", "crio"}, {"/leastcap-", "leastcap"},
 }

@@ -1,15 +1,19 @@
 package proc
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/internal/testenv"
 )
 
 const statusText = "Name:\tsleep\nUmask:\t0022\nState:\tS (sleeping)\nPid:\t7\nPPid:\t3\nUid:\t1000\t0\t0\t0\nCapInh:\t0000000000000000\nCapPrm:\t00000000000000c0\nCapEff:\t0000000000000080\nCapBnd:\t00000000000000c0\nCapAmb:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n"
@@ -34,14 +38,14 @@ func TestList(t *testing.T) {
 	write("14/status", "Name:\tx") // cut off
 	write("self/status", statusText)
 	write("uptime", "")
-	got, unreadable, err := List(root)
+	got, unreadable, err := List(root, true)
 	if err != nil || unreadable != 0 {
 		t.Fatal(unreadable, err)
 	}
 	setid := caps.Of(caps.Setgid, caps.Setuid)
 	want := []Process{
-		{PID: 7, PPID: 3, UID: 0, Comm: "sleep", State: caps.State{Permitted: setid, Effective: caps.Of(caps.Setuid), Bounding: setid}, NoNewPrivs: true, Seccomp: 2, Container: id, Engine: "docker"},
-		{PID: 12, PPID: 2, UID: 5, Comm: "old", State: caps.State{Bounding: caps.Of(caps.Chown)}, Seccomp: -1},
+		{PID: 7, PPID: 3, UID: 0, Comm: "sleep", State: caps.State{Permitted: setid, Effective: caps.Of(caps.Setuid), Bounding: setid}, NoNewPrivs: true, Seccomp: 2, Securebits: -1, Container: id, Engine: "docker"},
+		{PID: 12, PPID: 2, UID: 5, Comm: "old", State: caps.State{Bounding: caps.Of(caps.Chown)}, Seccomp: -1, Securebits: -1},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -49,7 +53,7 @@ func TestList(t *testing.T) {
 	if got[0].Kthread() || !got[1].Kthread() {
 		t.Error("which one is the kernel's?")
 	}
-	if _, _, err := List(filepath.Join(root, "nosuch")); err == nil {
+	if _, _, err := List(filepath.Join(root, "nosuch"), true); err == nil {
 		t.Error("no error without /proc")
 	}
 }
@@ -62,7 +66,7 @@ func TestListSelf(t *testing.T) {
 	if _, err := os.Stat("/proc/self/status"); err != nil {
 		t.Skip("this test needs /proc")
 	}
-	list, _, err := List("/proc")
+	list, _, err := List("/proc", false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,26 +79,6 @@ func TestListSelf(t *testing.T) {
 		}
 	}
 	t.Error("this process is not in the list")
-}
-
-func TestContainerOf(t *testing.T) {
-	id := strings.Repeat("0f", 32)
-	for path, engine := range map[string]string{
-		"12:pids:/docker/" + id:                               "docker",
-		"0::/system.slice/docker-" + id + ".scope":            "docker",
-		"0::/machine.slice/libpod-" + id + ".scope/container": "podman",
-		"0::/kubepods.slice/kubepods-besteffort.slice/kubepods-pod1.slice/cri-containerd-" + id + ".scope": "containerd",
-		"3:cpu:/kubepods/besteffort/pod1/crio-" + id:                                                       "crio",
-		"3:cpu:/kubepods/besteffort/pod1/" + id:                                                            "",
-		"1:name=systemd:/leastcap-" + id:                                                                   "leastcap",
-	} {
-		if gotID, got := containerOf([]byte("13:cpu:/\n" + path + "\n")); gotID != id || got != engine {
-			t.Errorf("%s: %s %q", path, gotID, got)
-		}
-	}
-	if id, engine := containerOf([]byte("0::/user.slice/session-1.scope\n")); id != "" || engine != "" {
-		t.Error(id, engine)
-	}
 }
 
 // A thread may have other sets than its process: capset(2) is the thread's.
@@ -134,14 +118,50 @@ func TestConfined(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := Confined("/proc", os.Getpid())
-	if c.Own == nil || len(c.Own) != 0 || c.Exe != exe || c.SetID || len(c.Args) != len(os.Args) {
+	host := Host("/proc")
+	c := Confined("/proc", &Process{PID: os.Getpid()})
+	if c.Namespaces != readNamespaces("/proc", "self") || host[NSUser] == 0 || c.Exe != exe || c.SetUID || c.SetGID || len(c.Args) != len(os.Args) || c.Unreadable != nil {
+		t.Errorf("%+v, the host %v", c, host)
+	}
+	// What is known is not asked for.
+	if c := Confined("/proc", &Process{PID: os.Getpid(), Namespaces: Namespaces{NSNet: 7}}); c.Namespaces[NSNet] != 7 || c.Namespaces[NSUser] != host[NSUser] {
 		t.Errorf("%+v", c)
 	}
-	if c := Confined("/proc", -1); c.Own != nil || c.Exe != "" || c.Args != nil {
+	if c := Confined("/proc", &Process{PID: -1}); c.Namespaces != (Namespaces{}) || c.Exe != "" || c.Args != nil || c.Unreadable != nil {
 		t.Errorf("%+v", c)
 	}
-	if ns := UserNamespace("/proc", "self"); ns == "" || ns != UserNamespace("/proc", "thread-self") {
+	if ns := UserNamespace("/proc", "self"); ns == 0 || ns != UserNamespace("/proc", "thread-self") {
 		t.Error(ns)
+	}
+}
+
+// What may not be read is named: another user's process is looked at without privileges.
+func TestConfinedUnreadable(t *testing.T) {
+	if os.Getenv("LEASTCAP_TEST_UNREADABLE") != "" {
+		c := Confined("/proc", &Process{PID: os.Getppid()})
+		fmt.Println(strings.Join(c.Unreadable, ","))
+		os.Exit(0)
+	}
+	testenv.Need(t, testenv.Root)
+	exe, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "leastcap-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "test")
+	if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(file, exe, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(file, "-test.run=^TestConfinedUnreadable$")
+	cmd.Dir = "/"
+	cmd.Env = append(os.Environ(), "LEASTCAP_TEST_UNREADABLE=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 12345, Gid: 12345}}
+	out, err := cmd.CombinedOutput()
+	if err != nil || strings.TrimSpace(string(out)) != "namespaces,program" {
+		t.Errorf("%q %v", out, err)
 	}
 }

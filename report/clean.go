@@ -4,13 +4,16 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
 
 // colours are the sequences with which programs colour their logs. Other
 // sequences have no business in a log and are shown, not hidden.
-var colours = regexp.MustCompile(`\x1b\[[0-9;:]*m`)
+var colours = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\x1b\[[0-9;:]*m`)
+})
 
 // cut stands where a text was too long.
 const cut = "..."
@@ -21,12 +24,15 @@ const cut = "..."
 // space, colours are taken out. What is longer than limit characters is cut
 // off, with "..." in place of the rest.
 func Clean(s string, limit int) string {
+	if len(s) <= limit && printable(s) {
+		return strings.TrimSpace(s)
+	}
 	// Long before the loop below, so that a gigabyte costs nothing: no
 	// character takes more than utf8.UTFMax bytes, colours excepted.
 	if most := (limit + 1) * utf8.UTFMax * 4; len(s) > most {
 		s = s[:most]
 	}
-	s = strings.TrimSpace(colours.ReplaceAllString(s, ""))
+	s = strings.TrimSpace(colours().ReplaceAllString(s, ""))
 
 	var b strings.Builder
 	n := 0
@@ -41,6 +47,16 @@ func Clean(s string, limit int) string {
 		b.WriteString(shown)
 	}
 	return b.String()
+}
+
+// printable says that there is nothing to be done.
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // escape shows one character, whose bytes are raw.

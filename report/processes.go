@@ -1,11 +1,14 @@
 package report
 
 import (
+	"bufio"
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/charmbracelet/x/ansi"
@@ -13,83 +16,6 @@ import (
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/caps/catalog"
 )
-
-// Process is one row of leastcap ps.
-type Process struct {
-	PID         int            `json:"pid"`
-	PPID        int            `json:"ppid"`
-	UID         uint32         `json:"uid"` // effective
-	User        string         `json:"user"`
-	Command     string         `json:"command"`
-	Container   *ProcContainer `json:"container,omitempty"`
-	Effective   caps.Set       `json:"effective"`
-	Permitted   caps.Set       `json:"permitted"`
-	Inheritable caps.Set       `json:"inheritable"`
-	Bounding    caps.Set       `json:"bounding"`
-	Ambient     caps.Set       `json:"ambient"`
-	NoNewPrivs  bool           `json:"no_new_privs"`
-	Seccomp     int            `json:"seccomp"` // -1: not known
-	// Threads are those whose sets differ from the first one's.
-	Threads []ProcThread `json:"threads,omitempty"`
-
-	// What follows is not read without --wide or JSON.
-	Args       []string `json:"args,omitempty"`
-	Executable string   `json:"executable,omitempty"`
-	SetID      bool     `json:"set_id,omitempty"` // the executable is set-uid or set-gid
-	// Namespaces are those that are not leastcap's own: "user", "net"; null if they
-	// cannot be read.
-	Namespaces []string `json:"namespaces"`
-	LSM        string   `json:"lsm,omitempty"`
-}
-
-// ProcContainer is the container that a process is in.
-type ProcContainer struct {
-	ID     string `json:"id"`
-	Engine string `json:"engine,omitempty"`
-	Name   string `json:"name,omitempty"`
-	Image  string `json:"image,omitempty"`
-	// Asked is what the engine says that was asked for; nil if no engine knows it.
-	Asked *ProcAsked `json:"asked,omitempty"`
-}
-
-// ProcAsked is a container's configuration and what follows from it.
-type ProcAsked struct {
-	CapAdd     []string `json:"cap_add"`
-	CapDrop    []string `json:"cap_drop"`
-	Privileged bool     `json:"privileged"`
-	Set        caps.Set `json:"set"` // by the engine's rules
-}
-
-// ProcThread is a thread with other sets than its process.
-type ProcThread struct {
-	TID         int      `json:"tid"`
-	Command     string   `json:"command"`
-	Effective   caps.Set `json:"effective"`
-	Permitted   caps.Set `json:"permitted"`
-	Inheritable caps.Set `json:"inheritable"`
-	Bounding    caps.Set `json:"bounding"`
-	Ambient     caps.Set `json:"ambient"`
-}
-
-// Beyond are the capabilities that a process could have by its permitted or bounding
-// set and its container was not configured with, as after docker exec --privileged.
-func (p *Process) Beyond() caps.Set {
-	if p.Container == nil || p.Container.Asked == nil {
-		return 0
-	}
-	return p.Permitted.Union(p.Bounding).Minus(p.Container.Asked.Set)
-}
-
-// Label is how the container is called: by its name, or else the beginning of its id.
-func (c *ProcContainer) Label() string {
-	switch {
-	case c == nil:
-		return "-"
-	case c.Name != "":
-		return c.Name
-	}
-	return c.ID[:min(12, len(c.ID))]
-}
 
 // ProcessOptions say how the table is made.
 type ProcessOptions struct {
@@ -99,14 +25,31 @@ type ProcessOptions struct {
 	Tree bool // the rows are in the order of [Tree]
 }
 
-// ProcessesJSON writes the rows as one document.
+// ProcessesJSON writes the rows as one document, one row after the other: thousands at
+// once would take a hundred megabytes.
 func ProcessesJSON(w io.Writer, rows []Process) error {
-	if rows == nil {
-		rows = []Process{}
+	if len(rows) == 0 {
+		_, err := io.WriteString(w, "[]\n")
+		return err
 	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(rows)
+	b := bufio.NewWriterSize(w, 64<<10)
+	b.WriteString("[")
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetIndent("  ", "  ")
+	for i := range rows {
+		text.Reset()
+		if err := e.Encode(&rows[i]); err != nil {
+			return err
+		}
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString("\n  ")
+		b.Write(bytes.TrimSuffix(text.Bytes(), []byte("\n")))
+	}
+	b.WriteString("\n]\n")
+	return b.Flush()
 }
 
 // Processes writes the rows as a table. The lines are as long as they need to be.
@@ -116,12 +59,15 @@ func Processes(w io.Writer, rows []Process, o ProcessOptions) error {
 	}
 	header := []string{"PID", "PPID", "USER", "COMMAND", "CONTAINER"}
 	if o.Wide {
-		header = append(header, "IMAGE", "CONFINED BY")
+		header = append(header, "IMAGE", "ASKED", "CONFINED BY")
 	}
-	table := [][]span{nil}
-	for _, h := range append(header, "CAPABILITIES") {
-		table[0] = append(table[0], span{h, strong})
+	header = append(header, "CAPABILITIES")
+	n := len(header)
+	cells := make([]span, 0, n*(len(rows)+1))
+	for _, h := range header {
+		cells = append(cells, span{h, strong})
 	}
+	words := setWords{full: o.Full, words: make(map[caps.Set]string)}
 	var glyphs []string
 	if o.Tree {
 		glyphs = branches(rows)
@@ -135,63 +81,99 @@ func Processes(w io.Writer, rows []Process, o ProcessOptions) error {
 		if o.Tree {
 			command = glyphs[i] + command
 		}
-		line := []span{text(fmt.Sprint(r.PID)), text(fmt.Sprint(r.PPID)), text(Clean(r.User, 32)), text(command), text(Clean(r.Container.Label(), 40))}
+		cells = append(cells, text(strconv.Itoa(r.PID)), text(strconv.Itoa(r.PPID)), text(Clean(r.User, 32)), text(command), text(Clean(r.Container.Label(), 60)))
 		if o.Wide {
-			image := "-"
+			image, asked := "-", "-"
 			if r.Container != nil && r.Container.Image != "" {
 				image = Clean(r.Container.Image, 60)
 			}
-			line = append(line, text(image), text(r.confined()))
+			if r.Container != nil && r.Container.Asked != nil && !r.Container.Asked.Spec {
+				asked = Clean(r.Container.Asked.Flags(), 100)
+			}
+			cells = append(cells, text(image), text(asked), text(r.confined()))
 		}
-		words := held(r.Effective, o.Full)
-		if more := r.Permitted.Minus(r.Effective); !more.Empty() {
-			words += "; permitted: " + held(r.Permitted, o.Full)
-		}
-		if !r.Ambient.Empty() {
-			words += "; ambient: " + held(r.Ambient, o.Full)
-		}
-		has := span{words, r.danger(r.Effective.Union(r.Permitted), o.Full)}
-		if beyond := r.Beyond(); !beyond.Empty() {
-			has = span{words + "; NOT AS " + strings.ToUpper(cmp.Or(r.Container.Engine, "the engine")) + " SAYS, could also have " + held(beyond, o.Full), alarm}
-		}
-		table = append(table, append(line, has))
+		cells = append(cells, r.capabilities(&words))
 		for _, t := range r.Threads {
-			words := held(t.Effective, o.Full)
+			has := words.of(t.Effective)
 			if t.Permitted != t.Effective {
-				words += "; permitted: " + held(t.Permitted, o.Full)
+				has += "; permitted: " + words.of(t.Permitted)
 			}
-			line := []span{{fmt.Sprint(t.TID), faint}, {"thread", faint}, {"", plain}, {Clean(t.Command, 32), faint}, {"", plain}}
-			for len(line) < len(header) {
-				line = append(line, span{})
+			if !t.Ambient.Empty() {
+				has += "; ambient: " + words.of(t.Ambient)
 			}
-			table = append(table, append(line, span{words, r.danger(t.Effective.Union(t.Permitted), o.Full)}))
+			if t.Effective == r.Effective && t.Permitted == r.Permitted && t.Ambient == r.Ambient {
+				has += "; bounding: " + words.of(t.Bounding) + "; inheritable: " + words.of(t.Inheritable)
+			}
+			cells = append(cells, span{strconv.Itoa(t.TID), faint}, span{"thread", faint}, span{}, span{Clean(t.Command, 32), faint}, span{})
+			for len(cells)%n != n-1 {
+				cells = append(cells, span{})
+			}
+			cells = append(cells, span{has, r.danger(t.Effective.Union(t.Permitted), o.Full)})
 		}
 	}
 	p := newPage(o.Style)
-	p.table(table)
+	p.table(cells, n)
 	return p.writeTo(w)
 }
 
-// table puts columns beside each other, two spaces between them.
-func (p *page) table(rows [][]span) {
-	var widths []int
-	for _, row := range rows {
-		for i, s := range row {
-			if i == len(widths) {
-				widths = append(widths, 0)
-			}
-			widths[i] = max(widths[i], ansi.StringWidth(s.text))
+// capabilities says what a process holds, and marks what is not as its engine says.
+func (p *Process) capabilities(words *setWords) span {
+	has := words.of(p.Effective)
+	if more := p.Permitted.Minus(p.Effective); !more.Empty() {
+		has += "; permitted: " + words.of(p.Permitted)
+	}
+	if !p.Ambient.Empty() {
+		has += "; ambient: " + words.of(p.Ambient)
+	}
+	if p.OwnUser && !p.Effective.Union(p.Permitted).Empty() {
+		has += " (in its own user namespace)"
+	}
+	s := span{has, p.danger(p.Effective.Union(p.Permitted), words.full)}
+	engine := ""
+	if p.Container != nil {
+		engine = strings.ToUpper(cmp.Or(p.Container.Engine, "the engine"))
+	}
+	if beyond := p.Beyond(); !beyond.Empty() {
+		s = span{s.text + "; NOT AS " + engine + " SAYS, could also have " + words.of(beyond), alarm}
+	}
+	if below := p.Below(); !below.Empty() {
+		s.text += "; NOT AS " + engine + " SAYS, without " + words.of(below)
+	}
+	return s
+}
+
+// table puts cells, n a line, beside each other, two spaces between them.
+func (p *page) table(cells []span, n int) {
+	widths := make([]int, n)
+	for i, s := range cells {
+		widths[i%n] = max(widths[i%n], textWidth(s.text))
+	}
+	p.flush()
+	const spaces = "                                                                "
+	for i, s := range cells {
+		if p.color && s.ink != plain && s.text != "" {
+			p.b.WriteString(inks[s.ink].Styled(s.text))
+		} else {
+			p.b.WriteString(s.text)
+		}
+		if i%n == n-1 {
+			p.b.WriteByte('\n')
+			continue
+		}
+		for gap := widths[i%n] - textWidth(s.text) + 2; gap > 0; gap -= len(spaces) {
+			p.b.WriteString(spaces[:min(gap, len(spaces))])
 		}
 	}
-	for _, row := range rows {
-		for i, s := range row {
-			p.ink(s)
-			if i < len(row)-1 {
-				p.ink(text(strings.Repeat(" ", widths[i]-ansi.StringWidth(s.text)+2)))
-			}
+}
+
+// textWidth is in columns.
+func textWidth(s string) int {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return ansi.StringWidth(s)
 		}
-		p.blank()
 	}
+	return len(s)
 }
 
 // danger: what exceeds Docker's default in a container stands out, most of all what
@@ -199,13 +181,13 @@ func (p *page) table(rows [][]span) {
 func (p *Process) danger(set, full caps.Set) ink {
 	more := set.Minus(dockerDefault())
 	switch {
-	case p.Container == nil || more.Empty():
+	case p.Container == nil || p.OwnUser || more.Empty():
 		return plain
 	case full.SubsetOf(set):
 		return alarm
 	}
 	for c := range more.Values() {
-		if catalog.Get(c).Danger == catalog.Host {
+		if catalog.DangerOf(c) == catalog.Host {
 			return alarm
 		}
 	}
@@ -215,12 +197,14 @@ func (p *Process) danger(set, full caps.Set) ink {
 // confined is what confines a process besides its capabilities, in few words.
 func (p *Process) confined() string {
 	var words []string
-	if p.Namespaces != nil {
-		switch {
-		case len(p.Namespaces) == 0:
-			words = append(words, "no namespace")
-		default:
-			words = append(words, "own "+strings.Join(p.Namespaces, ","))
+	switch {
+	case p.Namespaces == nil:
+	case len(p.Namespaces) == 0:
+		words = append(words, "host's namespaces")
+	default:
+		words = append(words, "own "+strings.Join(p.Namespaces, ","))
+		if len(p.hosts()) > 0 {
+			words = append(words, "host's "+strings.Join(p.hosts(), ","))
 		}
 	}
 	switch p.Seccomp {
@@ -235,8 +219,17 @@ func (p *Process) confined() string {
 	if p.LSM != "" && p.LSM != "unconfined" {
 		words = append(words, "lsm "+Clean(p.LSM, 60))
 	}
-	if p.SetID {
-		words = append(words, "(set-id program)")
+	if p.Securebits != nil && *p.Securebits != 0 {
+		words = append(words, "securebits "+strings.Join(securebits(*p.Securebits), ","))
+	}
+	switch {
+	case p.SetUID:
+		words = append(words, "(set-uid program)")
+	case p.SetGID:
+		words = append(words, "(set-gid program)")
+	}
+	if len(p.Unreadable) > 0 {
+		words = append(words, "may not be read: "+strings.Join(p.Unreadable, ", "))
 	}
 	if len(words) == 0 {
 		return "-"
@@ -244,20 +237,58 @@ func (p *Process) confined() string {
 	return strings.Join(words, "; ")
 }
 
-// ByRisk orders rows by what their capabilities can do, the worst first: what it has,
-// from the most dangerous on.
-func ByRisk(rows []Process) {
-	key := func(r *Process) []caps.Cap { return catalog.ByDanger(r.Effective.Union(r.Permitted)) }
-	rank := func(c caps.Cap) int { return catalog.Get(c).Rank }
-	slices.SortStableFunc(rows, func(a, b Process) int {
-		x, y := key(&a), key(&b)
-		for i := range min(len(x), len(y)) {
-			if c := cmp.Compare(rank(x[i]), rank(y[i])); c != 0 {
-				return c
-			}
+// hosts are the host's namespaces that a process is in, of those that matter most.
+func (p *Process) hosts() (list []string) {
+	for _, kind := range []string{"user", "pid", "net", "mnt", "ipc"} {
+		if _, known := p.NamespaceIDs[kind]; known && !slices.Contains(p.Namespaces, kind) {
+			list = append(list, kind)
 		}
-		return len(y) - len(x)
+	}
+	return list
+}
+
+// securebits are the names of the bits: include/uapi/linux/securebits.h, capabilities(7).
+func securebits(bits uint32) (names []string) {
+	for i, name := range []string{
+		"noroot", "noroot_locked", "no_setuid_fixup", "no_setuid_fixup_locked", "keep_caps", "keep_caps_locked",
+		"no_cap_ambient_raise", "no_cap_ambient_raise_locked",
+		"exec_restrict_file", "exec_restrict_file_locked", "exec_deny_interactive", "exec_deny_interactive_locked",
+	} {
+		if bits&(1<<i) != 0 {
+			names = append(names, name)
+			bits &^= 1 << i
+		}
+	}
+	if bits != 0 {
+		names = append(names, fmt.Sprintf("%#x", bits))
+	}
+	return names
+}
+
+// ByRisk orders rows by what their capabilities can do to the host, the worst first: what
+// each has, from the most dangerous on. Those in user namespaces of their own, which can
+// do little to the host, come after all others that have any.
+func ByRisk(rows []Process) {
+	slices.SortStableFunc(rows, func(a, b Process) int {
+		return cmp.Compare(b.risk(), a.risk())
 	})
+}
+
+func (p *Process) risk() uint64 {
+	key := Risk(p.Effective.Union(p.Permitted))
+	if !p.OwnUser {
+		return key
+	}
+	return key >> 16 // which leaves the order among them: there are less than 48 ranks
+}
+
+// Risk is higher for what is more dangerous: the most dangerous capability that is in one
+// set and not in the other decides.
+func Risk(set caps.Set) (key uint64) {
+	for c := range set.Values() {
+		key |= 1 << (63 - catalog.RankOf(c))
+	}
+	return key
 }
 
 // Tree orders rows so that children follow their parents, in the order of their numbers.
@@ -329,8 +360,23 @@ func branches(rows []Process) []string {
 	return out
 }
 
-// held is a set in few words.
-func held(set, full caps.Set) string {
+// setWords are sets in few words. Most processes have one of a handful.
+type setWords struct {
+	full  caps.Set
+	words map[caps.Set]string
+}
+
+func (w *setWords) of(set caps.Set) string {
+	text, ok := w.words[set]
+	if !ok {
+		text = Held(set, w.full)
+		w.words[set] = text
+	}
+	return text
+}
+
+// Held is a set in few words: "full", "docker default + net_admin".
+func Held(set, full caps.Set) string {
 	docker := dockerDefault()
 	missing := full.Minus(set)
 	switch {

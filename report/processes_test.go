@@ -1,6 +1,7 @@
 package report_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -39,6 +40,15 @@ func TestProcesses(t *testing.T) {
 	if err := report.ProcessesJSON(&b, nil); err != nil || b.String() != "[]\n" {
 		t.Errorf("%q %v", b.String(), err)
 	}
+	// Row by row it is the same document.
+	whole, err := json.MarshalIndent(rows, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Reset()
+	if err := report.ProcessesJSON(&b, rows); err != nil || b.String() != string(whole)+"\n" {
+		t.Errorf("%s %v", b.String(), err)
+	}
 }
 
 // What a process could have and its container was not given is said, and a thread with
@@ -48,14 +58,14 @@ func TestProcessesWide(t *testing.T) {
 	c := &report.ProcContainer{ID: strings.Repeat("ab", 32), Engine: "docker", Name: "web", Image: "nginx", Asked: &report.ProcAsked{Set: docker}}
 	rows := []report.Process{
 		{PID: 9, User: "root", Command: "nginx", Args: []string{"nginx", "-g", "daemon\noff"}, Container: c, Effective: docker, Permitted: docker, Bounding: docker,
-			Namespaces: []string{"net", "mnt"}, Seccomp: 2, NoNewPrivs: true, LSM: "docker-default (enforce)", SetID: true,
+			Namespaces: []string{"net", "mnt"}, Seccomp: 2, NoNewPrivs: true, LSM: "docker-default (enforce)", SetUID: true, Securebits: new(uint32(1)), NamespaceIDs: map[string]uint32{"net": 5, "mnt": 6, "user": 7, "uts": 8},
 			Threads: []report.ProcThread{{TID: 10, Command: "pool"}}},
 		{PID: 11, User: "root", Command: "sh", Container: c, Bounding: caps.All(), Namespaces: []string{}},
 	}
-	want := `PID  PPID    USER  COMMAND               CONTAINER  IMAGE  CONFINED BY                                                                         CAPABILITIES
-9    0       root  nginx -g daemon\noff  web        nginx  own net,mnt; seccomp; no_new_privs; lsm docker-default (enforce); (set-id program)  docker default
-10   thread        pool                                                                                                                        none
-11   0       root  sh                    web        nginx  no namespace                                                                        none; NOT AS DOCKER SAYS, could also have ` + "%s\n"
+	want := `PID  PPID    USER  COMMAND               CONTAINER  IMAGE  ASKED    CONFINED BY                                                                                                          CAPABILITIES
+9    0       root  nginx -g daemon\noff  web        nginx  default  own net,mnt; host's user; seccomp; no_new_privs; lsm docker-default (enforce); securebits noroot; (set-uid program)  docker default
+10   thread        pool                                                                                                                                                                  none
+11   0       root  sh                    web        nginx  default  host's namespaces                                                                                                    none; NOT AS DOCKER SAYS, could also have ` + "%s\n"
 	var b strings.Builder
 	if err := report.Processes(&b, rows, report.ProcessOptions{Full: caps.All(), Wide: true}); err != nil {
 		t.Fatal(err)
@@ -75,6 +85,40 @@ func TestProcessesWide(t *testing.T) {
 	}
 	if got := b.String(); got == plain || ansi.Strip(got) != plain {
 		t.Errorf("colour changes the text:\n%s", got)
+	}
+}
+
+// What the engine gave and the kernel did not is said, and so is a user namespace; a
+// thread that differs only in what it could have has that shown.
+func TestProcessesDiffer(t *testing.T) {
+	docker := caps.Set(0xa80425fb)
+	few := caps.Of(caps.Chown, caps.Kill)
+	asked := &report.ProcContainer{ID: strings.Repeat("ab", 32), Engine: "docker", Name: "web", Asked: &report.ProcAsked{CapAdd: []string{"CAP_KILL", "chown"}, CapDrop: []string{"ALL"}, Set: few}}
+	rows := []report.Process{
+		{PID: 9, User: "root", Command: "a", Container: asked, Effective: caps.Of(caps.Chown), Permitted: caps.Of(caps.Chown), Bounding: caps.Of(caps.Chown)},
+		{PID: 10, User: "u", Command: "b", Effective: caps.All(), Permitted: caps.All(), OwnUser: true},
+		{PID: 11, User: "u", Command: "c", Effective: docker, Permitted: docker, Threads: []report.ProcThread{{TID: 12, Command: "t", Effective: docker, Permitted: docker, Bounding: few}}},
+		{PID: 13, User: "u", Command: "d", Unreadable: []string{"namespaces", "program"}, Seccomp: -1},
+	}
+	want := `PID  PPID    USER  COMMAND  CONTAINER  IMAGE  ASKED                                          CONFINED BY                           CAPABILITIES
+9    0       root  a        web        -      --cap-drop=ALL --cap-add=KILL --cap-add=CHOWN  -                                     chown; NOT AS DOCKER SAYS, without kill
+10   0       u     b        -          -      -                                              -                                     full (in its own user namespace)
+11   0       u     c        -          -      -                                              -                                     docker default
+12   thread        t                                                                                                               docker default; bounding: chown, kill; inheritable: none
+13   0       u     d        -          -      -                                              may not be read: namespaces, program  none
+`
+	var b strings.Builder
+	if err := report.Processes(&b, rows, report.ProcessOptions{Full: caps.All(), Wide: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	report.ByRisk(rows)
+	for i, pid := range []int{11, 9, 10, 13} {
+		if rows[i].PID != pid {
+			t.Errorf("place %d: %d, want %d", i, rows[i].PID, pid)
+		}
 	}
 }
 

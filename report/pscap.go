@@ -35,6 +35,7 @@ type PscapRow struct {
 func Pscap(w io.Writer, layout PscapLayout, rows []PscapRow, full caps.Set, all bool) error {
 	b := bufio.NewWriter(w)
 	header := true
+	names := make(map[caps.Set]string)
 	for _, r := range rows {
 		if r.Effective.Empty() || layout.hideOne && r.PID == 1 && !all {
 			continue
@@ -47,7 +48,11 @@ func Pscap(w io.Writer, layout PscapLayout, rows []PscapRow, full caps.Set, all 
 		if r.OtherUser {
 			command += " *"
 		}
-		text := joined(r.Permitted)
+		text, ok := names[r.Permitted]
+		if !ok {
+			text = joined(r.Permitted)
+			names[r.Permitted] = text
+		}
 		if full.SubsetOf(r.Effective) {
 			text = "full"
 		}
@@ -63,6 +68,9 @@ func Pscap(w io.Writer, layout PscapLayout, rows []PscapRow, full caps.Set, all 
 }
 
 func pscapEscaped(s string) string {
+	if printable(s) {
+		return s
+	}
 	var b strings.Builder
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c == 0x7f {

@@ -69,3 +69,5 @@ for ((r = 0; r < 3; r++)); do
   done
 done
 for engine in embedded docker; do printf '  %-32s %s\n' "$engine" "$(sort -n "$work/learn-$engine" | sed -n 2p)"; done
+
+scripts/bench-ps.sh

@@ -43,6 +43,7 @@ umoci umoci
 skopeo skopeo
 ps procps
 pscap libcap-ng-utils
+bpftrace bpftrace
 git git
 chromium chromium
 flock util-linux

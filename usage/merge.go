@@ -243,6 +243,9 @@ func different(sources []Source) *SubjectError {
 	return nil
 }
 
+// Different says whether two profiles are of different workloads.
+func Different(a, b *Profile) bool { return !a.Subject.same(b.Subject) }
+
 // same reports whether both are the same workload: the same image, by its id or
 // digest where both have one, else by its reference; or the same program.
 func (s Subject) same(t Subject) bool {

@@ -67,8 +67,25 @@ type Profile struct {
 	Merged    []Source   `json:"merged,omitempty"`
 	Conflicts []Conflict `json:"conflicts,omitempty"`
 
+	// Observed says how a running workload was watched; nil if leastcap ran it itself.
+	Observed *Observation `json:"observed,omitempty"`
+
 	// Origin is the registry that it came from; nil if it was learned here.
 	Origin *Origin `json:"origin,omitempty"`
+}
+
+// Observation is a look at a workload that somebody else runs: no trial, and no proof.
+type Observation struct {
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until"`
+	// StartSeen: it was started at least once meanwhile. Else all that only a start needs
+	// is missing.
+	StartSeen bool   `json:"start_seen"`
+	Checks    uint64 `json:"checks"` // the kernel's, counted or not
+	// Denied are the checks that were denied, one of each kind.
+	Denied []Check `json:"denied,omitempty"`
+	// Looks is how often a watch began: leastcap may have been restarted in between.
+	Looks int `json:"looks"`
 }
 
 // Origin says where a profile came from that others had shared.

@@ -174,8 +174,8 @@ type Record struct {
 	Ports      []Port         `json:"ports"`
 	Sysctls    *Sysctls       `json:"sysctls,omitempty"`
 
-	// ChecksSeen counts the granted checks in the scope, counted or not, and the
-	// denied ones that were counted: 0 means that nothing was looked at.
+	// ChecksSeen counts the checks in the scope, counted or not: 0 means that nothing
+	// was looked at.
 	ChecksSeen uint64 `json:"checks_seen"`
 	// Lost names what did not fit and how often. Anything here makes the record
 	// incomplete.

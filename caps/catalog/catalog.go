@@ -159,6 +159,17 @@ func ByDanger(set caps.Set) []caps.Cap {
 	return cs
 }
 
+// DangerOf is [Entry.Danger] of a capability, without a copy of all the rest.
+func DangerOf(c caps.Cap) Level {
+	if !c.Known() {
+		return Unknown
+	}
+	return entries[c].Danger
+}
+
+// RankOf is [Entry.Rank] of a capability, likewise.
+func RankOf(c caps.Cap) int { return rank(c) }
+
 func rank(c caps.Cap) int {
 	if !c.Known() {
 		return 0

@@ -226,3 +226,15 @@ func TestLevel(t *testing.T) {
 		t.Error("an unknown level was written")
 	}
 }
+
+// TestDangerOf: the short ways give what the entry says.
+func TestDangerOf(t *testing.T) {
+	for _, e := range catalog.All() {
+		if catalog.DangerOf(e.Cap) != e.Danger || catalog.RankOf(e.Cap) != e.Rank {
+			t.Errorf("%v: %v %d, the entry says %v %d", e.Cap, catalog.DangerOf(e.Cap), catalog.RankOf(e.Cap), e.Danger, e.Rank)
+		}
+	}
+	if catalog.DangerOf(60) != catalog.Unknown || catalog.RankOf(60) != 0 {
+		t.Error("a capability without a name has a danger")
+	}
+}

@@ -55,8 +55,8 @@ type sourceFlags struct {
 
 type auditFlags struct {
 	sourceFlags
-	output, failOn, severity, baseline, out string
-	excepted                                bool
+	output, failOn, severity, baseline string
+	excepted                           bool
 }
 
 func newAudit(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {

@@ -213,7 +213,7 @@ func privilegedImage(ctx context.Context, ref string) (found *audit.Image, err e
 // loadProcesses makes a container of each process that has capabilities: one for all
 // threads and processes of one program that have the same.
 func (d *definitions) loadProcesses(args []string) error {
-	list, unreadable, err := proc.List("/proc")
+	list, unreadable, err := proc.List("/proc", false)
 	if err != nil {
 		return fmt.Errorf("list processes: %w", err)
 	}
@@ -226,9 +226,10 @@ func (d *definitions) loadProcesses(args []string) error {
 		state              caps.State
 	}
 	seen := map[key]bool{}
+	host := proc.Host("/proc")
 	for i := range list {
 		p := &list[i]
-		if p.Kthread() || p.PID == os.Getpid() || len(args) > 0 && !slices.Contains(args, fmt.Sprint(p.PID)) {
+		if p.PID == os.Getpid() || len(args) > 0 && !slices.Contains(args, fmt.Sprint(p.PID)) {
 			continue
 		}
 		k := key{p.Comm, p.Container, p.UID, p.State}
@@ -236,7 +237,7 @@ func (d *definitions) loadProcesses(args []string) error {
 			continue
 		}
 		seen[k] = true
-		d.subjects = append(d.subjects, audit.Subject{Container: processContainer(p)})
+		d.subjects = append(d.subjects, audit.Subject{Container: processContainer(p, &host)})
 	}
 	if len(args) > 0 && len(d.subjects) == 0 {
 		return &usageError{fmt.Errorf("there is no process %s", strings.Join(args, ", ")), "leastcap ps -a lists them"}
@@ -244,7 +245,7 @@ func (d *definitions) loadProcesses(args []string) error {
 	return nil
 }
 
-func processContainer(p *proc.Process) *manifest.Container {
+func processContainer(p *proc.Process, host *proc.Namespaces) *manifest.Container {
 	at := manifest.Pos{File: fmt.Sprintf("process %d", p.PID)}
 	state := p.State
 	c := &manifest.Container{
@@ -257,9 +258,10 @@ func processContainer(p *proc.Process) *manifest.Container {
 		c.Kind = fmt.Sprintf("process in %s container %.12s", p.Engine, p.Container)
 		c.Target = manifest.Target{Chosen: true}
 	}
-	confined := proc.Confined("/proc", p.PID)
+	confined := proc.Confined("/proc", p)
+	own := confined.Namespaces.Own(host)
 	for _, kind := range []string{"pid", "net", "ipc"} {
-		if !slices.Contains(confined.Own, kind) && p.Container != "" {
+		if !slices.Contains(own, kind) && p.Container != "" {
 			c.Namespaces = append(c.Namespaces, manifest.Namespace{Kind: kind, With: manifest.Of("host", "host", at)})
 		}
 	}

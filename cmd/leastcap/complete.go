@@ -183,7 +183,7 @@ func containerWords() []string {
 
 // processWords are the processes of this machine, with their names.
 func processWords() []string {
-	list, _, err := proc.List("/proc")
+	list, _, err := proc.List("/proc", false)
 	if err != nil {
 		return nil
 	}

@@ -221,7 +221,7 @@ func (e examination) ways() {
 	if hook == "" {
 		e.NotSeen = append(e.NotSeen, "any check: leastcap learn finds the set by trials alone, and gives no evidence")
 		var f *probe.FeatureError
-		if errors.As(err, &f) {
+		if errors.As(err, &f) && effective() == "" { // else that is what was said already
 			e.improve("%s", f.Hint)
 		}
 		return

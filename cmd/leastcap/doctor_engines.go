@@ -87,8 +87,8 @@ func (e *engineFound) ask(ctx context.Context, path, format string) {
 	if err != nil {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("not within %v", answerTimeout)
-		} else if line, _, _ := strings.Cut(strings.TrimSpace(stderr.String()), "\n"); line != "" {
-			err = errors.New(strings.TrimPrefix(line, "ERROR: "))
+		} else if lines := strings.Split(strings.TrimSpace(stderr.String()), "\n"); lines[len(lines)-1] != "" {
+			err = errors.New(strings.TrimPrefix(lines[len(lines)-1], "ERROR: ")) // warnings come first
 		}
 		e.err = err
 		if os.Geteuid() != 0 && strings.Contains(stderr.String(), "permission denied") {

@@ -128,7 +128,7 @@ func findContainer(ctx context.Context, word string) *runningContainer {
 // runningContainers are the containers that run here, by id; what engines do not tell
 // within a second is left out, and the beginning of the id stands for the name.
 func runningContainers(ctx context.Context) map[string]runningContainer {
-	list, _, err := proc.List("/proc")
+	list, _, err := proc.List("/proc", false)
 	if err != nil {
 		return nil
 	}
@@ -323,10 +323,11 @@ func explainProcess(pid int) (*report.ExplainedSet, error) {
 	if p.NoNewPrivs {
 		fact("It has no_new_privs: no program gives it more.")
 	}
-	c := proc.Confined("/proc", pid)
-	own := func(kind string) bool { return slices.Contains(c.Own, kind) }
+	host, c := proc.Host("/proc"), proc.Confined("/proc", p)
+	kinds := c.Namespaces.Own(&host)
+	own := func(kind string) bool { return slices.Contains(kinds, kind) }
 	switch {
-	case c.Own == nil:
+	case kinds == nil:
 		asRoot := ""
 		if os.Geteuid() != 0 {
 			asRoot = "; root may"
@@ -347,7 +348,7 @@ func explainProcess(pid int) (*report.ExplainedSet, error) {
 		}
 		slices.Sort(shares)
 		slices.Sort(set.Shared)
-		fact("It has namespaces of its own: %s.%s Bind mounts and devices were not looked at.", strings.Join(c.Own, ", "), ifAny(" It shares the host's: ", shares))
+		fact("It has namespaces of its own: %s.%s Bind mounts and devices were not looked at.", strings.Join(kinds, ", "), ifAny(" It shares the host's: ", shares))
 	}
 	return &set, nil
 }

@@ -108,7 +108,7 @@ directory that LEASTCAP_PROFILES names.
 	fl.StringVar(&f.engine, "engine", "", "run a docker line on another: embedded, or api, the Engine API at DOCKER_HOST (default: the line's own command)")
 	fl.StringVar(&f.image, "image", "", "run this image on the embedded runtime: a name, an OCI layout, an archive")
 	fl.StringVar(&f.rootfs, "rootfs", "", "run the root file system in this directory on the embedded runtime")
-	fl.StringVar(&f.hook, "hook", "", "the way in to the kernel's checks, one of leastcap doctor's, or none: trials alone (default: the first that works)")
+	addHook(fl, &f.hook, ", or none: trials alone")
 	fl.StringVarP(&f.output, "output", "o", "text", "text, json (the profile) or flags")
 	fl.StringVar(&f.profile, "profile", "", "write the profile to this file")
 	fl.BoolVar(&f.noSave, "no-save", false, "do not keep what is proven for leastcap run")
@@ -340,18 +340,18 @@ func (f *learnFlags) run(ctx context.Context, stdout, stderr io.Writer, args []s
 // who is root has a way in or asks for none.
 func (f *learnFlags) observe(stderr io.Writer, container bool) (learn.Observer, proc.Hierarchy, func(), error) {
 	if f.hook != learn.HookNone {
-		p, err := probe.Open(probe.Options{Hook: f.hook})
+		p, err := openProbe(probe.Options{Hook: f.hook}, learn.HookNone)
 		if err == nil {
 			return observer{p}, p.Hierarchy(), p.Close, nil
-		}
-		if h := (*probe.HookError)(nil); errors.As(err, &h) {
-			return nil, proc.Hierarchy{}, nil, &usageError{fmt.Errorf("--hook %q is not known", h.Name),
-				"use " + strings.Join(append(probe.Hooks(), learn.HookNone), ", ")}
 		}
 		if f.hook != "" || !container || f.opts.ObserveOnly || !errors.Is(err, probe.ErrUnavailable) {
 			return nil, proc.Hierarchy{}, nil, err
 		}
-		say(stderr, "warning: %v", err)
+		why := err.Error()
+		if f := (*probe.FeatureError)(nil); errors.As(err, &f) {
+			why = fmt.Sprintf("%v: missing: %s", probe.ErrUnavailable, f.Missing)
+		}
+		say(stderr, "warning: %s", why)
 		say(stderr, "warning: so the set is found by trials alone, and there will be no evidence; leastcap doctor says what would improve it")
 	}
 	h, err := proc.FindHierarchy()

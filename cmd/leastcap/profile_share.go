@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -88,10 +89,12 @@ func platformFlag(cmd *cobra.Command, platform *string) {
 	cmd.Flags().StringVar(platform, "platform", "", "of an image for several: OS/ARCHITECTURE (default: Linux, and this machine's)")
 }
 
-var platformForm = regexp.MustCompile(`^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$`)
+var platformForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$`)
+})
 
 func checkPlatform(platform string) error {
-	if platform == "" || platformForm.MatchString(platform) {
+	if platform == "" || platformForm().MatchString(platform) {
 		return nil
 	}
 	return &usageError{fmt.Errorf("--platform %q is none", platform), "write it as linux/arm64"}

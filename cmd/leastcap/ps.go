@@ -2,20 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"os/user"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/leastcap/leastcap/caps"
-	"github.com/leastcap/leastcap/engine/cli"
-	"github.com/leastcap/leastcap/engine/rules"
 	"github.com/leastcap/leastcap/proc"
 	"github.com/leastcap/leastcap/report"
 )
@@ -37,20 +35,25 @@ all that this kernel has, "docker default" the fourteen of a Docker container, "
 default + net_admin" those and more; on a terminal what a container has beyond Docker's
 default is in colour. Threads whose sets differ from their process's follow it.
 
-Containers are found by the names of their cgroups, and Docker, Podman and nerdctl are
-asked for the containers' names; one that does not answer within two seconds is left
-out, and the container's id stands instead. Where a process could have more than its
-engine says that the container was given (by docker exec --privileged, say), it is said.
+Containers are found by the names of their cgroups. Their own names, and what was asked
+for them, are in what Docker, Podman, containerd, CRI-O and Kubernetes keep on disk (a
+pod's container is NAMESPACE/POD/CONTAINER), or else Docker, Podman and nerdctl are asked;
+one that does not answer within a second is left out, and the container's id stands
+instead. Where a process could have more than its engine says that the container was
+given (by docker exec --privileged, say), or less, it is said.
 
---wide also shows the image, the command line and what else confines the process: the
-namespaces that are not leastcap's own, seccomp, no_new_privs, the label of SELinux or
-AppArmor, and whether its program is a set-id one.
+--wide also shows the image, what was asked of the engine, the command line and what else
+confines the process: its own namespaces and the host's, seccomp, no_new_privs, the label
+of SELinux or AppArmor, securebits, and whether its program is a set-id one. What may not
+be read is named. Securebits are not in /proc: they are shown where leastcap may use BPF.
+
+Where there are many processes, they are read by a BPF iterator, if leastcap may (as root).
 
 --format pscap is what libcap-ng's pscap 0.8 prints, --format pscap-0.9 what it prints
 since 0.9.1; both take -a and -p as pscap does.
 
 --output json has all five sets of each, no_new_privs, the seccomp mode (0 none,
-1 strict, 2 filter), and all that --wide shows.
+1 strict, 2 filter, -1 not known), and all that --wide shows; null is not known.
 
 Exit status:
   0  done
@@ -111,9 +114,6 @@ func (f *psFlags) check() error {
 	return nil
 }
 
-// engineTimeout is how long the engines may take to name their containers.
-const engineTimeout = 2 * time.Second
-
 func (f *psFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	var having caps.Set
 	if f.having != "" {
@@ -125,18 +125,9 @@ func (f *psFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 			having = caps.All()
 		}
 	}
-	list, unreadable, err := proc.List("/proc")
+	list, err := f.list(stderr)
 	if err != nil {
-		return fmt.Errorf("list processes: %w", err)
-	}
-	list = slices.DeleteFunc(list, func(p proc.Process) bool {
-		return f.pid != 0 && p.PID != f.pid || f.pid == 0 && (p.Kthread() || p.PID == os.Getpid())
-	})
-	if unreadable > 0 {
-		say(stderr, "warning: %d processes could not be read: run leastcap as root", unreadable)
-	}
-	if len(list) == 0 && f.pid != 0 {
-		return &usageError{fmt.Errorf("there is no process %d", f.pid), "leastcap ps -a lists them"}
+		return err
 	}
 	if layout, ok := pscapLayouts[f.format]; ok {
 		return f.pscap(stdout, layout, list)
@@ -154,22 +145,13 @@ func (f *psFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if err != nil {
 		say(stderr, "warning: %v: its containers are shown by their ids", err)
 	}
-	var rows []report.Process
-	for i := range list {
-		p := &list[i]
-		row := processRow(p)
-		if p.Container != "" {
-			row.Container = containers[p.Container]
-		}
-		if f.container != "" && row.Container.Name != f.container && !strings.HasPrefix(row.Container.ID, f.container) {
-			continue
-		}
-		if f.wide || f.output == "json" {
-			c := proc.Confined("/proc", p.PID)
-			row.Args, row.Executable, row.SetID, row.Namespaces, row.LSM = c.Args, c.Exe, c.SetID, c.Own, c.LSM
-		}
-		rows = append(rows, row)
+	if f.container != "" {
+		list = slices.DeleteFunc(list, func(p proc.Process) bool {
+			c := containers[p.Container]
+			return c.Name != f.container && !strings.HasPrefix(c.ID, f.container)
+		})
 	}
+	rows := processRows(list, containers, f.wide || f.output == "json")
 	switch {
 	case f.sort == "risk":
 		report.ByRisk(rows)
@@ -190,88 +172,45 @@ func (f *psFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	return err
 }
 
+// list reads the processes that there can be rows of.
+func (f *psFlags) list(stderr io.Writer) ([]proc.Process, error) {
+	if f.pid != 0 {
+		p, err := readProcess(f.pid, f.wide || f.output == "json")
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, &usageError{fmt.Errorf("there is no process %d", f.pid), "leastcap ps -a lists them"}
+		case err != nil:
+			return nil, fmt.Errorf("process %d: %w", f.pid, err)
+		}
+		return []proc.Process{*p}, nil
+	}
+	list, unreadable, err := listProcesses(f.wide || f.output == "json")
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	own := os.Getpid()
+	list = slices.DeleteFunc(list, func(p proc.Process) bool { return p.PID == own })
+	if unreadable > 0 {
+		say(stderr, "warning: %d processes could not be read: run leastcap as root", unreadable)
+	}
+	if os.Geteuid() != 0 && proc.Hidden() {
+		say(stderr, "warning: /proc is mounted with hidepid: other users' processes are not shown: run leastcap as root")
+	}
+	return list, nil
+}
+
 func (f *psFlags) pscap(stdout io.Writer, layout report.PscapLayout, list []proc.Process) error {
 	own := proc.UserNamespace("/proc", "self")
+	list = slices.DeleteFunc(list, func(p proc.Process) bool { return p.State.Effective.Empty() })
+	processes := make([]report.Process, len(list))
 	rows := make([]report.PscapRow, len(list))
 	for i := range list {
-		p := processRow(&list[i])
-		theirs := proc.UserNamespace("/proc", strconv.Itoa(p.PID))
-		rows[i] = report.PscapRow{Process: &p, OtherUser: theirs != "" && theirs != own}
+		theirs := list[i].Namespaces[proc.NSUser]
+		if theirs == 0 {
+			theirs = proc.UserNamespace("/proc", strconv.Itoa(list[i].PID))
+		}
+		processes[i] = processRow(&list[i])
+		rows[i] = report.PscapRow{Process: &processes[i], OtherUser: theirs != 0 && theirs != own}
 	}
 	return report.Pscap(stdout, layout, rows, proc.Known(), f.all || f.pid != 0)
-}
-
-func processRow(p *proc.Process) report.Process {
-	row := report.Process{
-		PID: p.PID, PPID: p.PPID, User: userName(p.UID), UID: p.UID, Command: p.Comm,
-		Effective: p.State.Effective, Permitted: p.State.Permitted, Inheritable: p.State.Inheritable, Bounding: p.State.Bounding, Ambient: p.State.Ambient,
-		NoNewPrivs: p.NoNewPrivs, Seccomp: p.Seccomp,
-	}
-	for _, t := range p.Threads {
-		row.Threads = append(row.Threads, report.ProcThread{
-			TID: t.TID, Command: t.Comm, Effective: t.State.Effective, Permitted: t.State.Permitted,
-			Inheritable: t.State.Inheritable, Bounding: t.State.Bounding, Ambient: t.State.Ambient,
-		})
-	}
-	return row
-}
-
-// describeContainers says by id what is known of the containers of processes.
-func describeContainers(ctx context.Context, list []proc.Process) (map[string]*report.ProcContainer, error) {
-	found := make(map[string]*report.ProcContainer)
-	var ids []string
-	for i := range list {
-		if p := &list[i]; p.Container != "" && found[p.Container] == nil {
-			found[p.Container] = &report.ProcContainer{ID: p.Container, Engine: p.Engine}
-			if p.Engine != "leastcap" { // which no engine knows
-				ids = append(ids, p.Container)
-			}
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
-	defer cancel()
-	running, err := cli.Describe(ctx, ids)
-	for id, r := range running {
-		c := found[id]
-		if c == nil {
-			continue
-		}
-		c.Engine, c.Name, c.Image = r.Engine, r.Name, r.Image
-		name := r.Engine
-		if name == "nerdctl" {
-			name = "docker" // pkg/cmd/container/run_security_linux.go: the same rules
-		}
-		engineRules, rerr := rules.For(name)
-		if rerr != nil {
-			continue
-		}
-		result, rerr := engineRules.Apply(rules.Request{Add: r.CapAdd, Drop: r.CapDrop, Privileged: r.Privileged, User: r.User})
-		if rerr != nil {
-			continue
-		}
-		c.Asked = &report.ProcAsked{CapAdd: notNil(r.CapAdd), CapDrop: notNil(r.CapDrop), Privileged: r.Privileged, Set: result.Set}
-	}
-	return found, err
-}
-
-func notNil(s []string) []string {
-	if s == nil {
-		return []string{}
-	}
-	return s
-}
-
-var userNames = map[uint32]string{}
-
-// userName is the host's name of a user, or the number.
-func userName(uid uint32) string {
-	name, ok := userNames[uid]
-	if !ok {
-		name = strconv.FormatUint(uint64(uid), 10)
-		if u, err := user.LookupId(name); err == nil {
-			name = u.Username
-		}
-		userNames[uid] = name
-	}
-	return name
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,6 +83,12 @@ func TestAsPscap(t *testing.T) {
 		// This process itself is left out by both, pscap's parent by neither.
 		if !ours[line] && !strings.Contains(line, " leastcap.test ") {
 			t.Errorf("pscap has %q", line)
+		}
+	}
+	for line := range ours {
+		// Nor is there one too many.
+		if strings.Contains(line, " sleep ") && !second[line] && !slices.Contains(first, line) {
+			t.Errorf("pscap does not have %q", line)
 		}
 	}
 	if list := strings.SplitAfter(stdout.String(), "\n"); list[0] != first[0] {

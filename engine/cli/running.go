@@ -11,23 +11,15 @@ import (
 	"sync"
 	"time"
 
+	"github.com/leastcap/leastcap/engine"
 	"github.com/leastcap/leastcap/engine/line"
 )
-
-// Running is what an engine says of a container: what was asked for, not what the
-// kernel gives.
-type Running struct {
-	Engine, ID, Name, Image string
-	CapAdd, CapDrop         []string
-	Privileged              bool
-	User                    string
-}
 
 // Describe asks the installed engines about containers by their ids, all engines at
 // once. An engine that does not know an id says nothing of it; one that has not
 // answered when ctx ends is named in the error, beside what the others said.
-func Describe(ctx context.Context, ids []string) (map[string]Running, error) {
-	found := make(map[string]Running)
+func Describe(ctx context.Context, ids []string) (map[string]engine.Running, error) {
+	found := make(map[string]engine.Running)
 	if len(ids) == 0 {
 		return found, nil
 	}
@@ -60,7 +52,7 @@ func Describe(ctx context.Context, ids []string) (map[string]Running, error) {
 
 // describe: docker inspect, and the others', which follow it, exit with an error if
 // one of several is not theirs, and print those that are.
-func describe(ctx context.Context, name string, ids []string) ([]Running, error) {
+func describe(ctx context.Context, name string, ids []string) ([]engine.Running, error) {
 	cmd := exec.CommandContext(ctx, name, slices.Concat([]string{"container", "inspect"}, ids)...)
 	cmd.WaitDelay = 100 * time.Millisecond
 	out, _ := cmd.Output()
@@ -83,13 +75,16 @@ func describe(ctx context.Context, name string, ids []string) ([]Running, error)
 	if len(out) == 0 || json.Unmarshal(out, &answer) != nil {
 		return nil, nil // the engine does not run, or it is another engine's
 	}
-	var list []Running
+	var list []engine.Running
 	for _, a := range answer {
 		image := a.ImageName
 		if image == "" {
 			image = a.Config.Image
 		}
-		list = append(list, Running{name, a.ID, strings.TrimPrefix(a.Name, "/"), image, a.HostConfig.CapAdd, a.HostConfig.CapDrop, a.HostConfig.Privileged, a.Config.User})
+		list = append(list, engine.Running{
+			Engine: name, ID: a.ID, Name: strings.TrimPrefix(a.Name, "/"), Image: image, Told: true,
+			CapAdd: a.HostConfig.CapAdd, CapDrop: a.HostConfig.CapDrop, Privileged: a.HostConfig.Privileged, User: a.Config.User,
+		})
 	}
 	return list, nil
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/user"
@@ -31,7 +32,9 @@ type Workload struct {
 	hierarchy proc.Hierarchy
 	baseline  caps.Set
 	dir       string // the cgroup below which instances get theirs
-	owner     proc.Owner
+	// Output, if it is set, gets what instances write, as they write it.
+	Output io.Writer
+	owner  proc.Owner
 
 	mu sync.Mutex
 	n  int
@@ -119,7 +122,9 @@ func (w *Workload) Use(set caps.Set, _ bool) usage.Use {
 const cgroupPrefix = "leastcap-"
 
 // cgroupName is "leastcap-OWNER-N"; a cgroup with any other name is not ours.
-var cgroupName = regexp.MustCompile("^" + cgroupPrefix + `(\d+-\d+)-\d+$`)
+var cgroupName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile("^" + cgroupPrefix + `(\d+-\d+)-\d+$`)
+})
 
 // Prepare makes the cgroup.
 func (w *Workload) Prepare(_ context.Context, g engine.Grant) (engine.Instance, error) {
@@ -156,6 +161,10 @@ func (w *Workload) Prepare(_ context.Context, g engine.Grant) (engine.Instance, 
 	cmd := exec.Command(self, LaunchVerb, spec.encode())
 	out := &engine.Tail{Max: 64 << 10}
 	cmd.Stdout, cmd.Stderr = out, out
+	if w.Output != nil {
+		both := io.MultiWriter(out, w.Output)
+		cmd.Stdout, cmd.Stderr = both, both
+	}
 	cmd.SysProcAttr = ownSession()
 	// A process that left the cgroup may keep the output open.
 	cmd.WaitDelay = time.Second
@@ -171,7 +180,7 @@ func (w *Workload) Clean(context.Context) error {
 	}
 	var errs []error
 	for _, e := range entries {
-		m := cgroupName.FindStringSubmatch(e.Name())
+		m := cgroupName().FindStringSubmatch(e.Name())
 		if m == nil || !e.IsDir() {
 			continue
 		}

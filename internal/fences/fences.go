@@ -28,7 +28,7 @@ var order = [][]string{
 	{"engine"},
 	{"engine/bundle"},
 	{"engine/cli", "engine/docker", "engine/embedded", "engine/host"},
-	{"learn"},
+	{"learn", "watch"},
 	{"cmd/leastcap"},
 }
 

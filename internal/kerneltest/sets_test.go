@@ -81,11 +81,11 @@ var runtimes = []struct {
 }{
 	{"host", nil, startHost},
 	{"embedded", nil, startEmbedded},
-	{"runc", []testenv.Requirement{testenv.Command("runc")}, func(t *testing.T, _ proc.Hierarchy, root string, words []string) started {
-		return startOCI(t, "runc", root, words)
-	}},
 	{"crun", []testenv.Requirement{testenv.Command("crun")}, func(t *testing.T, _ proc.Hierarchy, root string, words []string) started {
 		return startOCI(t, "crun", root, words)
+	}},
+	{"runc", []testenv.Requirement{testenv.Command("runc")}, func(t *testing.T, _ proc.Hierarchy, root string, words []string) started {
+		return startOCI(t, "runc", root, words)
 	}},
 }
 

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -58,7 +59,7 @@ func SetLabels(data []byte, labels ...Label) ([]byte, error) {
 
 func setLabel(data []byte, l Label) ([]byte, error) {
 	switch {
-	case !labelName.MatchString(l.Name):
+	case !labelName().MatchString(l.Name):
 		return nil, &Error{Reason: fmt.Sprintf("label name %q: letters, digits and . _ - are known", l.Name)}
 	case strings.ContainsFunc(l.Value, unicode.IsControl) || !utf8.ValidString(l.Value):
 		return nil, &Error{Reason: fmt.Sprintf("label %s: a value of one line is needed", l.Name)}
@@ -85,7 +86,9 @@ func setLabel(data []byte, l Label) ([]byte, error) {
 	return out, f.verify(out, l, old)
 }
 
-var labelName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+var labelName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+})
 
 // quote writes a value between double quotes, where the builder's shell words have only
 // these three as special characters (shell/lex.go processDoubleQuote).

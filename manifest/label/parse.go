@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Command is a label, read.
@@ -29,7 +30,7 @@ type Lost struct {
 
 // Variable is the name of the variable, "" if what follows the $ is none.
 func (l Lost) Variable() string {
-	m := variable.FindStringSubmatch(l.Text)
+	m := variable().FindStringSubmatch(l.Text)
 	if m == nil {
 		return ""
 	}
@@ -128,12 +129,14 @@ func assignments(lost []gap) string {
 
 // variable is the form that Python's posixpath.expandvars knows; there is no default
 // value and no escape.
-var variable = regexp.MustCompile(`\$(\w+|\{[^}]*\})`)
+var variable = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\$(\w+|\{[^}]*\})`)
+})
 
 // expand replaces the variables that are set. Values are not expanded again. used, if
 // not nil, collects their names.
 func expand(text string, env map[string]string, used map[string]bool) string {
-	return variable.ReplaceAllStringFunc(text, func(m string) string {
+	return variable().ReplaceAllStringFunc(text, func(m string) string {
 		name := strings.TrimSuffix(strings.TrimPrefix(m[1:], "{"), "}")
 		value, ok := env[name]
 		if !ok {
@@ -147,7 +150,9 @@ func expand(text string, env map[string]string, used map[string]bool) string {
 }
 
 // unset is what sub_env_strings deletes.
-var unset = regexp.MustCompile(`\$\S*`)
+var unset = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\$\S*`)
+})
 
 // gap is where something was deleted.
 type gap struct {
@@ -161,7 +166,7 @@ func remove(text string) (string, []gap) {
 	var b strings.Builder
 	var gaps []gap
 	for field := range strings.FieldsSeq(text) {
-		m := unset.FindString(field)
+		m := unset().FindString(field)
 		rest := strings.TrimSuffix(field, m)
 		if b.Len() > 0 && rest != "" {
 			b.WriteByte(' ')

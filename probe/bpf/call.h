@@ -42,22 +42,28 @@ static __always_inline __u64 arg(struct pt_regs *regs, int i)
 static __always_inline bool is_compat(struct task_struct *task)
 {
 #if defined(__TARGET_ARCH_x86)
-	return READ(task, thread_info.status) & 2; /* TS_COMPAT */
+	return LOAD_TASK(task, thread_info.status) & 2; /* TS_COMPAT */
 #else
-	return READ(task, thread_info.flags) & (1UL << 22); /* TIF_32BIT */
+	return LOAD_TASK(task, thread_info.flags) & (1UL << 22); /* TIF_32BIT */
 #endif
+}
+
+/* Does the kernel give a BTF pointer to the registers that a system call saved? (since 5.15) */
+static __always_inline bool has_typed_regs(void)
+{
+	return bpf_core_enum_value_exists(enum bpf_func_id___known, BPF_FUNC_task_pt_regs___known);
 }
 
 /* arch/x86/include/asm/processor.h and arch/arm64/include/asm/processor.h: task_pt_regs() */
 static __always_inline struct pt_regs *user_regs(struct task_struct *task)
 {
-	if (bpf_core_enum_value_exists(enum bpf_func_id___known, BPF_FUNC_task_pt_regs___known))
+	if (has_typed_regs())
 		return (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
 	return READ(task, stack) + cfg_thread_size - bpf_core_type_size(struct pt_regs);
 }
 
 /*
- * On x86 an exception leaves its error code where the system call's number
+ * Of the task that current_task() gives. On x86 an exception leaves its error code where the system call's number
  * stands. A system call in progress has ax preset to -ENOSYS
  * (arch/x86/entry/entry_64.S, PUSH_AND_CLEAR_REGS rax=$-ENOSYS).
  */
@@ -69,10 +75,10 @@ static __always_inline struct call current_call(struct task_struct *task)
 	if (!c.regs)
 		return c;
 #if defined(__TARGET_ARCH_x86)
-	if ((__s64)READ(c.regs, ax) == -ENOSYS)
-		c.nr = (__s32)READ(c.regs, orig_ax);
+	if ((__s64)LOAD(has_typed_regs(), c.regs, ax) == -ENOSYS)
+		c.nr = (__s32)LOAD(has_typed_regs(), c.regs, orig_ax);
 #else
-	c.nr = READ(c.regs, syscallno);
+	c.nr = LOAD(has_typed_regs(), c.regs, syscallno);
 #endif
 	c.compat = is_compat(task);
 	return c;

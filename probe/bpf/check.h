@@ -5,6 +5,9 @@
 
 #include "evidence.h"
 
+/* How far up it is looked for who asked: each step of it takes its time. */
+#define ASKERS 12
+
 /* Is one of these functions among those that called? */
 static __always_inline bool asked_by(void *ctx, int first, int end)
 {
@@ -13,8 +16,8 @@ static __always_inline bool asked_by(void *ctx, int first, int end)
 
 	if (!s)
 		return false;
-	n = bpf_get_stack(ctx, s->stack, sizeof(s->stack), 0);
-	for (int i = 0; i < STACK; i++) {
+	n = bpf_get_stack(ctx, s->stack, ASKERS * sizeof(s->stack[0]), 0);
+	for (int i = 0; i < ASKERS; i++) {
 		__u64 at = s->stack[i];
 
 		if (i * 8 >= n)
@@ -97,17 +100,27 @@ static __always_inline bool is_own(struct call *c, struct sysinfo *si)
 }
 
 /* What a system call returns belongs to each check that it was denied. */
-static __always_inline void follow(__u32 tid, struct evidence_key *key)
+static __always_inline void follow(__u32 tid, struct evidence_key *key, int ret)
 {
 	__u8 cap = key->cap | (key->kind == KIND_BEYOND ? FLIGHT_BEYOND : 0);
 	struct flight *f = bpf_map_lookup_elem(&inflight, &tid);
 
 	if (!f) {
-		struct flight new = { .key = *key, .n = 1, .cap = { cap } };
+		struct flight new = { .key = *key };
 
+		if (ret) {
+			new.n = 1;
+			new.cap[0] = cap;
+		} else {
+			new.granted = 1ULL << (cap & (CAPS - 1));
+		}
 		flights = 1;
 		if (bpf_map_update_elem(&inflight, &tid, &new, BPF_ANY))
 			lose(LOST_INFLIGHT);
+		return;
+	}
+	if (!ret) {
+		f->granted |= 1ULL << (cap & (CAPS - 1));
 		return;
 	}
 	for (int i = 0; i < FLIGHT; i++) {
@@ -122,14 +135,54 @@ static __always_inline void follow(__u32 tid, struct evidence_key *key)
 	lose(LOST_INFLIGHT);
 }
 
-static __always_inline int check_in(void *ctx, __u32 slot, const struct cred *cred, struct user_namespace *target, __u32 cap,
-				    int ret)
+static __always_inline struct memo *memo_of(__u32 cap, __s32 nr)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	__u32 slot = (cap ^ (cap >> 3) ^ (__u32)nr) & (MEMOS - 1);
+
+	return bpf_map_lookup_elem(&memos, &slot);
+}
+
+/* Gives a memo's count to its evidence, and its place to another check. */
+static __noinline int settle(struct memo *m)
+{
+	struct totals_key of = {};
+	struct evidence_key key;
+	struct evidence *ev;
+	struct totals *sum;
+	__u64 n;
+
+	if (!m)
+		return 0;
+	n = m->pending;
+	m->pending = 0;
+	if (!n)
+		return 0;
+	key = m->key;
+	of.scope = key.scope;
+	of.phase = key.phase;
+	ev = bpf_map_lookup_elem(&evidences, &key);
+	if (ev)
+		add(ev->count, n);
+	sum = bpf_map_lookup_elem(&sums, &of);
+	if (sum)
+		add(sum->checks, n);
+	add(checks_seen, n);
+	return 0;
+}
+
+/*
+ * Typed says that cred and target are BTF pointers, as a tracing program's arguments
+ * are; it is known when this is compiled.
+ */
+static __always_inline int check_in(void *ctx, __u32 slot, bool typed, const struct cred *cred, struct user_namespace *target,
+				    __u32 cap, int ret)
+{
+	struct task_struct *task = current_task();
 	const struct cred *real;
 	struct evidence_key key = {};
 	struct user_namespace *own;
 	struct sysinfo *si;
+	struct memo *m = NULL;
 	struct totals *sum;
 	struct scope *scope;
 	struct task *t;
@@ -138,44 +191,57 @@ static __always_inline int check_in(void *ctx, __u32 slot, const struct cred *cr
 	__u32 phase, kind;
 	int by;
 
-	cg = own_scope();
-	scope = bpf_map_lookup_elem(&scopes, &cg);
-	if (!scope || cap >= CAPS)
+	if (cap >= CAPS)
 		return 0;
-	__sync_fetch_and_add(&checks_seen, 1);
-	phase = phase_of(cg);
+	cg = own_scope();
+	id = bpf_get_current_pid_tgid();
+	c = current_call(task);
+	c.slot = slot;
+	real = LOAD_TASK(task, real_cred);
+	own = LOAD(typed, cred, user_ns);
+	if (slot == SLOT_CHECK && !ret && !cfg_refusals && cred == real && own == target) {
+		m = memo_of(cap, c.nr);
+		if (m && m->key.scope == cg && m->tid == (__u32)id && m->ns == (__u64)target &&
+		    m->key.cap == cap && m->nr == c.nr && m->compat == c.compat && m->epoch == epoch) {
+			m->pending++;
+			return 0;
+		}
+	}
+	scope = bpf_map_lookup_elem(&scopes, &cg);
+	if (!scope)
+		return 0;
+	if (cfg_self && id >> 32 == cfg_self)
+		return 0;
+	add_one(checks_seen);
+	phase = phase_in(cg, scope);
 	sum = totals_of(cg, phase);
 	if (!sum)
 		return 0;
+	add_one(sum->checks);
 	if (!ret)
 		count(sum, KIND_PLAIN_ALL, cap);
 
-	id = bpf_get_current_pid_tgid();
-	t = mark_of((__u32)id, id >> 32);
-	if ((t && t->state == TASK_SETUP) || is_early(scope, t))
+	t = mark_of((__u32)id, id >> 32, cg);
+	if ((t && (t->state == TASK_SETUP || t->state == TASK_OWN)) || is_early(scope, t))
 		return 0;
 	if (!ret)
 		count(sum, KIND_PLAIN_OWN, cap);
-	if (READ(task, flags) & PF_KTHREAD)
+	if (LOAD_TASK(task, flags) & PF_KTHREAD)
 		return 0;
 
-	c = current_call(task);
-	c.slot = slot;
 	si = sysinfo_of(&c);
-	real = READ(task, real_cred);
 	if (cred != real) {
 		/*
 		 * Overridden (overlayfs: the mounter's) or another task's. Only
 		 * access(2) judges with a copy of the task's own (fs/open.c
 		 * access_override_creds()).
 		 */
-		if (!si || si->special != SPECIAL_ACCESS || cred != READ(task, cred) ||
+		if (!si || si->special != SPECIAL_ACCESS || cred != LOAD_TASK(task, cred) ||
 		    READ_CAPS(cred, cap_permitted) != READ_CAPS(real, cap_permitted) ||
 		    READ_CAPS(cred, cap_bset) != READ_CAPS(real, cap_bset))
 			return 0;
 	}
-	own = READ(cred, user_ns);
-	if (scope->userns && (__u64)own != scope->userns)
+	if (scope->userns ? (__u64)own != scope->userns : scope->host && LOAD(typed, own, level))
 		return 0; /* power over a user namespace that the workload made itself */
 	by = decided_by(cred, own, target);
 	if (by == 0)
@@ -209,15 +275,24 @@ static __always_inline int check_in(void *ctx, __u32 slot, const struct cred *cr
 	} else {
 		count(sum, kind, cap);
 	}
-	note(ctx, &key, &c, si);
-	if (ret && c.nr >= 0)
-		follow((__u32)id, &key);
+	if (note(ctx, &key, &c, si) && m && !key.launch && cap != CAP_SETPCAP) {
+		settle(m);
+		m->ns = (__u64)target;
+		m->key = key;
+		m->tid = (__u32)id;
+		m->epoch = epoch;
+		m->nr = c.nr;
+		m->compat = c.compat;
+	}
+	if ((ret || cfg_refusals) && c.nr >= 0)
+		follow((__u32)id, &key, ret);
 	return 0;
 }
 
+/* For tracing programs. */
 static __always_inline int on_check(void *ctx, const struct cred *cred, struct user_namespace *target, __u32 cap, int ret)
 {
-	return check_in(ctx, SLOT_CHECK, cred, target, cap, ret);
+	return check_in(ctx, SLOT_CHECK, true, cred, target, cap, ret);
 }
 
 #endif

@@ -7,7 +7,7 @@
 #include "scope.h"
 
 /* Which of a program's scratch gets a path. */
-enum walk_of { WALK_EVIDENCE, WALK_EXE, WALK_ROOT };
+enum walk_of { WALK_EVIDENCE, WALK_EXE, WALK_ROOT, WALK_REFUSAL };
 
 /*
  * Not static: a global function is verified once, and not again at each call.
@@ -25,7 +25,7 @@ __noinline int walk_path(__u32 slot, __u32 of, __u64 vfsmnt, __u64 leaf)
 
 	if (!s)
 		return 0;
-	w = of == WALK_EXE ? &s->exe.walk : of == WALK_ROOT ? &s->id.root : &s->ev.walk;
+	w = of == WALK_EXE ? &s->exe.walk : of == WALK_ROOT ? &s->id.root : of == WALK_REFUSAL ? &s->refusal.walk : &s->ev.walk;
 	len = &w->len;
 	*len = 0;
 	w->truncated = 1;
@@ -72,7 +72,7 @@ static __always_inline struct file *file_of(struct task_struct *task, __u64 fd)
 	return f;
 }
 
-static __always_inline void walk_fd(__u32 slot, struct task_struct *task, __s32 fd)
+static __always_inline void walk_fd(__u32 slot, __u32 of, struct task_struct *task, __s32 fd)
 {
 	struct vfsmount *mnt;
 	struct dentry *dentry;
@@ -89,7 +89,7 @@ static __always_inline void walk_fd(__u32 slot, struct task_struct *task, __s32 
 		dentry = READ(f, f_path.dentry);
 	}
 	if (mnt && dentry)
-		walk_path(slot, WALK_EVIDENCE, (__u64)mnt, (__u64)dentry);
+		walk_path(slot, of, (__u64)mnt, (__u64)dentry);
 }
 
 static __always_inline void fill_path(struct evidence *ev, struct sockaddr_any *sa, struct task_struct *task,
@@ -115,15 +115,16 @@ static __always_inline void fill_path(struct evidence *ev, struct sockaddr_any *
 		if (ev->path[0] == '/')
 			return;
 		if (si->dirfd)
-			walk_fd(slot, task, si->dirfd == 1 ? args[0] : si->dirfd == 2 ? args[1] : args[2]);
+			walk_fd(slot, WALK_EVIDENCE, task, si->dirfd == 1 ? args[0] : si->dirfd == 2 ? args[1] : args[2]);
 		else
-			walk_fd(slot, task, AT_FDCWD);
+			walk_fd(slot, WALK_EVIDENCE, task, AT_FDCWD);
 		return;
 	}
 	if (si->fd)
-		walk_fd(slot, task, (__u32)(si->fd == 1 ? args[0] : args[1]));
+		walk_fd(slot, WALK_EVIDENCE, task, (__u32)(si->fd == 1 ? args[0] : args[1]));
 }
 
+/* Says whether it is kept. */
 static __noinline int note(void *ctx, struct evidence_key *key, struct call *c, struct sysinfo *si)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
@@ -133,10 +134,10 @@ static __noinline int note(void *ctx, struct evidence_key *key, struct call *c, 
 	__u64 id;
 
 	if (ev) {
-		__sync_fetch_and_add(&ev->count, 1);
+		add_one(ev->count);
 		if (c->failed)
 			__sync_fetch_and_add(&ev->failed, 1);
-		return 0;
+		return 1;
 	}
 	s = scratch(c->slot);
 	if (!s)
@@ -144,7 +145,7 @@ static __noinline int note(void *ctx, struct evidence_key *key, struct call *c, 
 	ev = &s->ev;
 	clear(ev, sizeof(*ev));
 	id = bpf_get_current_pid_tgid();
-	ev->count = 1;
+	ev->count[0] = 1;
 	ev->failed = c->failed;
 	ev->time = bpf_ktime_get_boot_ns();
 	ev->tid = (__u32)id;
@@ -156,7 +157,7 @@ static __noinline int note(void *ctx, struct evidence_key *key, struct call *c, 
 	ev->egid = READ(task, real_cred, egid.val);
 	ev->compat = c->compat;
 	bpf_get_current_comm(ev->comm, sizeof(ev->comm));
-	t = mark_of(ev->tid, ev->tgid);
+	t = mark_of(ev->tid, ev->tgid, key->scope);
 	if (t) {
 		ev->exe_ino = t->exe_ino;
 		ev->exe_dev = t->exe_dev;
@@ -173,18 +174,19 @@ static __noinline int note(void *ctx, struct evidence_key *key, struct call *c, 
 			ev->args[i] = arg(c->regs, i);
 		fill_path(ev, &s->sa, task, si, c->slot);
 	}
+	tell();
 	ev->nstack = bpf_get_stack(ctx, ev->stack, sizeof(ev->stack), 0);
 	if (!bpf_map_update_elem(&evidences, key, ev, BPF_NOEXIST))
-		return 0;
+		return 1;
 	ev = bpf_map_lookup_elem(&evidences, key); /* another CPU was first, or the map is full */
 	if (!ev) {
 		lose(LOST_EVIDENCE);
 		return 0;
 	}
-	__sync_fetch_and_add(&ev->count, 1);
+	add_one(ev->count);
 	if (c->failed)
 		__sync_fetch_and_add(&ev->failed, 1);
-	return 0;
+	return 1;
 }
 
 #endif

@@ -38,7 +38,8 @@ enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2 };
 #define CAP_DAC_READ_SEARCH 2
 #define CAP_SETPCAP 8
 #define CAP_SYS_ADMIN 21
-#define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
+#define PF_EXITING 0x00000004 /* include/linux/sched.h */
+#define PF_KTHREAD 0x00200000
 #define PR_CAPBSET_DROP 24    /* include/uapi/linux/prctl.h */
 #define PR_SET_SECUREBITS 28
 #define PR_CAP_AMBIENT 47
@@ -51,6 +52,7 @@ enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2 };
 #define IPPROTO_ICMPV6 58
 #define AT_FDCWD -100
 #define EPERM 1
+#define EROFS 30
 #define EACCES 13
 #define ENOSYS 38
 #define MAX_USERNS_DEPTH 33 /* kernel/user_namespace.c create_user_ns(): level > 32 is refused */
@@ -143,6 +145,7 @@ struct net { struct ns_common ns; struct netns_ipv4 ipv4; };
 struct nsproxy { struct net *net_ns; };
 
 struct seccomp { int mode; };
+struct mm_struct { struct file *exe_file; };
 
 #if defined(__TARGET_ARCH_x86)
 struct thread_info { __u32 status; };
@@ -165,6 +168,7 @@ struct task_struct {
 	unsigned int flags;
 	int pid, tgid;
 	struct task_struct *real_parent;
+	struct mm_struct *mm;
 	const struct cred *real_cred, *cred;
 	char comm[16];
 	struct css_set *cgroups;
@@ -184,10 +188,16 @@ enum bpf_func_id___known {
 
 struct linux_binprm { struct file *file; const char *filename; };
 
+struct seq_file;
+struct bpf_iter_meta { struct seq_file *seq; };
+
 /* x86 from 6.2 to 6.14 keeps the count in a hot cache line of its own. */
 struct pcpu_hot { int preempt_count; };
 
 #pragma clang attribute pop
+
+/* include/linux/bpf.h, kernel/bpf/task_iter.c: what the iterator hands over. */
+struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; };
 
 /* uapi structures: their layout is an ABI and must not be relocated. */
 struct sockaddr_any {

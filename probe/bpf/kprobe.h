@@ -52,7 +52,7 @@ static __always_inline int verdict_of(const struct cred *cred, struct user_names
  */
 static __noinline int ask_own(void *ctx)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct task_struct *task = current_task();
 	const struct cred *cred = READ(task, cred);
 	struct call c = current_call(task);
 	struct sysinfo *si = sysinfo_of(&c);
@@ -67,7 +67,7 @@ static __noinline int ask_own(void *ctx)
 			return 0; /* refused without a question (security/commoncap.c cap_task_prctl()) */
 	}
 	ns = READ(cred, user_ns);
-	return check_in(ctx, SLOT_OWN, cred, ns, CAP_SETPCAP, verdict_of(cred, ns, CAP_SETPCAP));
+	return check_in(ctx, SLOT_OWN, false, cred, ns, CAP_SETPCAP, verdict_of(cred, ns, CAP_SETPCAP));
 }
 
 #endif

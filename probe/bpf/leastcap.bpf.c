@@ -8,9 +8,11 @@
  * user space as events is only a hint to read an executable's file capabilities
  * soon. ARCHITECTURE.md says which checks count; docs/limits.md what is unseen.
  */
+#include "adopt.h"
 #include "check.h"
 #include "identity.h"
 #include "kprobe.h"
+#include "refusal.h"
 #include "silent.h"
 
 /* The kernel knows no name for "GPL-2.0 OR Apache-2.0" (include/linux/license.h). */
@@ -51,7 +53,7 @@ int check_kprobe(struct pt_regs *ctx)
 
 	if (!bpf_map_lookup_elem(&scopes, &cg))
 		return 0;
-	return on_check(ctx, cred, ns, PARAM3(ctx), verdict_of(cred, ns, PARAM3(ctx)));
+	return check_in(ctx, SLOT_CHECK, false, cred, ns, PARAM3(ctx), verdict_of(cred, ns, PARAM3(ctx)));
 }
 
 /* What commoncap asks itself, for the ways in that do not see it. */
@@ -102,11 +104,17 @@ int BPF_PROG(on_cgroup_mkdir, struct cgroup *cgrp, const char *path)
 	if (up) {
 		__u32 phase = phase_of(parent);
 
-		s->scope.userns = up->userns;
-		s->scope.userns_inum = up->userns_inum;
-		if (phase)
+		s->scope.host = up->host && !has_container_id(s);
+		if (!up->host) {
+			s->scope.userns = up->userns;
+			s->scope.userns_inum = up->userns_inum;
+		}
+		if (phase && !(up->host && !s->scope.host)) {
+			s->scope.phase = phase;
 			bpf_map_update_elem(&phases, &id, &phase, BPF_ANY);
+		}
 	}
+	tell();
 	if (bpf_map_update_elem(&scopes, &id, &s->scope, BPF_ANY))
 		lose(LOST_SCOPES);
 	return 0;
@@ -122,8 +130,10 @@ int BPF_PROG(on_cgroup_rmdir, struct cgroup *cgrp, const char *path)
 		return 0;
 	id = READ(cgrp, kn, id);
 	scope = bpf_map_lookup_elem(&scopes, &id);
-	if (scope)
-		scope->dead = 1;
+	if (!scope)
+		return 0;
+	scope->dead = 1;
+	tell();
 	return 0;
 }
 
@@ -135,22 +145,30 @@ SEC("tp_btf/cgroup_attach_task")
 int BPF_PROG(on_cgroup_attach, struct cgroup *dst, const char *path, struct task_struct *task, bool threadgroup)
 {
 	struct task mark = { .state = TASK_SETUP };
+	struct scope *scope;
 	struct task *t;
+	bool leaves = false; /* a process of the host's, of which nothing is lost elsewhere */
 	__u32 tgid;
 
 	if (!our_hierarchy(dst))
 		return 0;
 	mark.scope = READ(dst, kn, id);
 	tgid = READ(task, tgid);
+	scope = bpf_map_lookup_elem(&scopes, &mark.scope);
 	t = bpf_map_lookup_elem(&tasks, &tgid);
-	if (t && t->state == TASK_WORKLOAD)
-		check_home(mark.scope, t->home);
-	if (!bpf_map_lookup_elem(&scopes, &mark.scope))
-		return 0;
 	if (t && t->state == TASK_WORKLOAD) {
+		leaves = scope && is_host(t->home);
+		if (!leaves)
+			check_home(mark.scope, t->home);
+	}
+	if (!scope)
+		return 0;
+	if (t && t->state == TASK_WORKLOAD && !leaves) {
 		t->scope = mark.scope;
 		return 0;
 	}
+	if (scope->host && !of_init(task))
+		take_in(task, &mark, mark.scope, SLOT_ATTACH);
 	set_mark(tgid, &mark);
 	return 0;
 }
@@ -160,30 +178,48 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 {
 	__u32 tid = READ(child, pid);
 	struct task mark = {};
+	struct scope *scope;
 	struct task *t;
-	__u64 cg;
+	__u64 cg = scope_of(child), from = scope_of(parent);
 
-	t = mark_of(READ(parent, pid), READ(parent, tgid));
+	t = mark_of(READ(parent, pid), READ(parent, tgid), from);
 	if (t) {
 		mark = *t;
 		mark.granted = mark.denied = mark.beyond = 0;
-		cg = scope_of(child);
-		if (mark.scope != cg) { /* CLONE_INTO_CGROUP */
-			mark.scope = cg;
-			if (mark.state != TASK_WORKLOAD)
-				mark.state = TASK_SETUP;
-			else if (cg != scope_of(parent))
-				check_home(cg, mark.home);
-		}
+	}
+	if (cfg_self && cg == from && READ(parent, tgid) == cfg_self) {
+		mark.scope = cg;
+		mark.state = TASK_OWN;
 		set_mark(tid, &mark);
 		return 0;
 	}
-	cg = scope_of(child);
-	if (cg != scope_of(parent) && bpf_map_lookup_elem(&scopes, &cg)) {
-		mark.scope = cg;
-		mark.state = TASK_SETUP;
-		set_mark(tid, &mark);
+	if (cg == from || (t && mark.scope == cg)) {
+		if (t) {
+			mark.scope = cg;
+			set_mark(tid, &mark);
+		} else {
+			bpf_map_delete_elem(&tasks, &tid); /* the number's last user may have left one */
+		}
+		return 0;
 	}
+	/* CLONE_INTO_CGROUP */
+	mark.scope = cg;
+	scope = bpf_map_lookup_elem(&scopes, &cg);
+	if (t && mark.state == TASK_WORKLOAD && !(scope && is_host(mark.home))) {
+		check_home(cg, mark.home);
+		set_mark(tid, &mark);
+		return 0;
+	}
+	if (!t && !scope) {
+		bpf_map_delete_elem(&tasks, &tid);
+		return 0;
+	}
+	mark.state = TASK_SETUP;
+	if (scope && scope->host && READ(parent, tgid) != 1) {
+		mark.state = TASK_WORKLOAD;
+		mark.home = cg;
+	}
+	set_mark(tid, &mark);
 	return 0;
 }
 
@@ -205,60 +241,34 @@ static __always_inline void commit_launch(struct task *t)
 
 /* ---- exec and exit ---- */
 
-/* Of an inode's last change: setcap(8) changes it too. */
-static __always_inline __u32 stamp_of(struct inode *inode)
-{
-	__u64 sec = 0;
-	__u32 nsec = 0;
-
-	if (bpf_core_field_exists(((struct inode___new *)0)->i_ctime_sec)) {
-		sec = READ((struct inode___new *)inode, i_ctime_sec);
-		nsec = READ((struct inode___new *)inode, i_ctime_nsec) & 0x7fffffff; /* without I_CTIME_QUERIED */
-	} else if (bpf_core_field_exists(((struct inode___mid *)0)->__i_ctime)) {
-		sec = READ((struct inode___mid *)inode, __i_ctime.tv_sec);
-		nsec = READ((struct inode___mid *)inode, __i_ctime.tv_nsec);
-	} else if (bpf_core_field_exists(((struct inode___old *)0)->i_ctime)) {
-		sec = READ((struct inode___old *)inode, i_ctime.tv_sec);
-		nsec = READ((struct inode___old *)inode, i_ctime.tv_nsec);
-	}
-	return (__u32)sec * 1000003 ^ nsec;
-}
-
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
 {
 	__u32 tid = READ(task, pid), old = old_pid;
-	struct exe_key key = {};
 	struct task mark = {};
-	struct inode *inode;
 	struct exec_event *ev;
+	struct exe_key key;
 	struct scope *scope;
-	struct scratch *s;
 	struct file *file;
 	struct task *t;
-	struct exe *exe;
-	bool first = false;
+	__u64 cg = scope_of(task);
 
-	key.scope = scope_of(task);
-	scope = bpf_map_lookup_elem(&scopes, &key.scope);
+	scope = bpf_map_lookup_elem(&scopes, &cg);
 	if (!scope)
 		return 0;
-	t = mark_of(old, tid);
+	t = mark_of(old, tid, cg);
 	if (is_early(scope, t))
 		return 0;
 	if (t) {
-		if (t->state == TASK_SETUP)
+		if (t->state == TASK_OWN || (t->state == TASK_SETUP && !scope->host))
 			return 0; /* the runtime executes a copy of itself */
 		if (t->state == TASK_LAUNCH)
 			commit_launch(t);
 	}
 	file = READ(bprm, file);
-	inode = READ(file, f_path.dentry, d_inode);
-	key.ino = READ(inode, i_ino);
-	key.dev = READ(inode, i_sb, s_dev);
-	key.stamp = stamp_of(inode);
-	mark.scope = key.scope;
-	mark.home = t && t->state == TASK_WORKLOAD ? t->home : key.scope;
+	key = exe_of(file, cg);
+	mark.scope = cg;
+	mark.home = t && t->state == TASK_WORKLOAD ? t->home : cg;
 	mark.state = TASK_WORKLOAD;
 	mark.exe_ino = key.ino;
 	mark.exe_dev = key.dev;
@@ -266,27 +276,8 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	if (old != tid)
 		bpf_map_delete_elem(&tasks, &old);
 	set_mark(tid, &mark);
-
-	exe = bpf_map_lookup_elem(&exes, &key);
-	if (exe) {
-		__sync_fetch_and_add(&exe->count, 1);
-	} else {
-		s = scratch(SLOT_EXEC);
-		if (!s)
-			return 0;
-		clear(&s->exe, sizeof(s->exe));
-		s->exe.count = 1;
-		s->exe.tgid = READ(task, tgid);
-		s->exe.uid = READ(task, real_cred, uid.val);
-		bpf_probe_read_kernel_str(s->exe.comm, sizeof(s->exe.comm), &task->comm);
-		walk_path(SLOT_EXEC, WALK_EXE, (__u64)READ(file, f_path.mnt), (__u64)READ(file, f_path.dentry));
-		if (bpf_map_update_elem(&exes, &key, &s->exe, BPF_NOEXIST) && !bpf_map_lookup_elem(&exes, &key))
-			lose(LOST_EXES);
-		first = true;
-	}
-	identify(task, &mark, false, SLOT_EXEC);
-	if (first) {
-		/* Not counted when the buffer is full: the map above has it, only later. */
+	if (ran(task, file, &key, SLOT_EXEC)) {
+		/* Not counted when the buffer is full: the map has it, only later. */
 		ev = bpf_ringbuf_reserve(&execs, sizeof(*ev), 0);
 		if (ev) {
 			ev->key = key;
@@ -295,6 +286,8 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 			bpf_ringbuf_submit(ev, 0);
 		}
 	}
+	if (!scope->host) /* a host has too many, and nobody compares them */
+		identify(task, &mark, false, SLOT_EXEC);
 	return 0;
 }
 
@@ -304,11 +297,13 @@ static __always_inline int see_exit(struct task_struct *task)
 	struct task *t = bpf_map_lookup_elem(&tasks, &tid);
 
 	bpf_map_delete_elem(&inflight, &tid);
+	if (cfg_refusals)
+		bpf_map_delete_elem(&entered, &tid);
 	if (!t)
 		return 0;
 	if (t->state == TASK_LAUNCH)
 		commit_launch(t);
-	else if (t->state == TASK_WORKLOAD)
+	else if (t->state == TASK_WORKLOAD && !is_host(t->scope))
 		identify(task, t, true, SLOT_EXIT);
 	bpf_map_delete_elem(&tasks, &tid);
 	return 0;
@@ -334,8 +329,11 @@ int on_exit_whole(void *ctx)
 
 /* ---- system calls that make no check, and what denied ones returned ---- */
 
-/* The outcome of a system call belongs to the checks that it was denied. */
-static __always_inline void land(__u32 tid, long ret)
+/*
+ * The outcome of a system call belongs to the checks that it was denied. What it
+ * was asked for is left in why.
+ */
+static __always_inline void land(__u32 tid, long ret, struct refusal_key *why)
 {
 	struct flight *f = bpf_map_lookup_elem(&inflight, &tid);
 	struct evidence_key key;
@@ -344,11 +342,18 @@ static __always_inline void land(__u32 tid, long ret)
 	if (!f)
 		return;
 	key = f->key;
+	why->granted = f->granted;
 	for (int i = 0; i < FLIGHT; i++) {
 		if (i >= f->n)
 			break;
 		key.cap = f->cap[i] & ~FLIGHT_BEYOND;
-		key.kind = f->cap[i] & FLIGHT_BEYOND ? KIND_BEYOND : KIND_DENIED;
+		if (f->cap[i] & FLIGHT_BEYOND) {
+			key.kind = KIND_BEYOND;
+			why->beyond |= 1ULL << (key.cap & (CAPS - 1));
+		} else {
+			key.kind = KIND_DENIED;
+			why->denied |= 1ULL << (key.cap & (CAPS - 1));
+		}
 		ev = bpf_map_lookup_elem(&evidences, &key);
 		if (!ev)
 			continue;
@@ -357,6 +362,7 @@ static __always_inline void land(__u32 tid, long ret)
 		if (!ev->have_ret) {
 			ev->ret = ret;
 			ev->have_ret = 1;
+			tell();
 		}
 	}
 	bpf_map_delete_elem(&inflight, &tid);
@@ -365,28 +371,49 @@ static __always_inline void land(__u32 tid, long ret)
 /* Runs at every system call of the machine: what ends most of them comes first. */
 static __always_inline int see_sys_exit(void *ctx, struct pt_regs *regs, __s32 number, long ret)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct task_struct *task = current_task();
 	struct evidence_key key = {};
+	struct refusal_key why = {};
 	struct call c = { .regs = regs, .nr = number, .slot = SLOT_SYSCALL };
 	struct sysinfo *si;
 	struct scope *scope;
 	struct task *t;
 	__u64 cg, id = bpf_get_current_pid_tgid();
 	__u32 tid = (__u32)id, nr;
+	bool refused = false;
 
 	if (flights)
-		land(tid, ret);
+		land(tid, ret, &why);
+	if (cfg_refusals) {
+		why.begun = has_begun(task, tid);
+		refused = is_refusal(ret);
+	}
 	nr = c.nr;
+	if (c.nr < 0)
+		return 0; /* a signal's frame: no system call */
 	si = bpf_map_lookup_elem(&sysinfos, &nr);
-	if (!si || si->special < SPECIAL_CAPSET || is_compat(task))
+	if ((!si || si->special < SPECIAL_CAPSET) && !refused)
 		return 0;
-	if (si->special == SPECIAL_EXEC && !ret)
+	c.compat = is_compat(task);
+	if (c.compat && !refused)
+		return 0;
+	if (si && si->special == SPECIAL_EXEC && !ret)
 		return 0;
 	cg = own_scope();
 	scope = bpf_map_lookup_elem(&scopes, &cg);
 	if (!scope)
 		return 0;
-	t = mark_of(tid, id >> 32);
+	t = mark_of(tid, id >> 32, cg);
+	if (t && t->state == TASK_OWN)
+		return 0;
+	if (refused && !(t && t->state == TASK_SETUP) && !(cfg_self && id >> 32 == cfg_self)) {
+		why.scope = cg;
+		why.nr = c.nr;
+		why.ret = ret;
+		refuse(&c, c.compat ? NULL : si, &why, t);
+	}
+	if (!si || c.compat)
+		return 0;
 	switch (si->special) {
 	case SPECIAL_CAPSET:
 		return see_capset(ctx, task, &c, scope, cg, t, ret);
@@ -406,13 +433,14 @@ static __always_inline int see_sys_exit(void *ctx, struct pt_regs *regs, __s32 n
 		if (t && t->state == TASK_LAUNCH)
 			commit_launch(t);
 		key.scope = cg;
-		key.phase = phase_of(cg);
+		key.phase = phase_in(cg, scope);
 		key.kind = KIND_EXEC_FAILED;
 		key.cap = 0xff;
 		key.launch = t && t->state == TASK_LAUNCH;
 		key.nr = c.nr;
 		c.failed = true;
-		return note(ctx, &key, &c, si);
+		note(ctx, &key, &c, si);
+		return 0;
 	}
 	return 0;
 }

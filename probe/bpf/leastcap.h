@@ -37,6 +37,7 @@ enum task_state {
 	TASK_SETUP,    /* came into the scope from outside: the runtime at work */
 	TASK_LAUNCH,   /* a set-up thread after capset(2): acts with the container's credentials */
 	TASK_WORKLOAD, /* after the exec that follows */
+	TASK_OWN,      /* leastcap's own: what it asks engines */
 };
 
 enum loss {
@@ -49,6 +50,7 @@ enum loss {
 	LOST_PORTS,
 	LOST_INFLIGHT,
 	LOST_MOVED, /* processes that left the workload's cgroup; counted in their home */
+	LOST_REFUSALS,
 	LOST_KINDS,
 };
 
@@ -83,12 +85,26 @@ struct scope {
 	__u32 ping_low, ping_high;
 	__u32 have_net;
 	__u32 moved;       /* processes of the workload at home here that left */
-	__u32 born;        /* it was made while it could be seen */
+	__u8 host;         /* no container's: what comes in is no runtime at work */
+	__u8 adopted;      /* older than the probe */
+	__u8 born;         /* it was made while it could be seen */
+	__u8 phase;        /* unless the map of phases says otherwise */
 	__u8 name[NAME_LEN];
 };
 
 struct totals_key { __u64 scope; __u32 phase; __u32 pad; };
-struct totals { __u64 n[KINDS][CAPS]; };
+
+/*
+ * A counter that CPUs do not fight for: each adds to one of eight, a cache line apart.
+ * More CPUs than that share them; what is between them stays 0.
+ */
+#define STRIPES 64
+
+/* Sets are bytes that only ever become 1, so that a check that was seen before writes nothing. */
+struct totals {
+	__u8 has[KINDS][CAPS];
+	__u64 checks[STRIPES]; /* all of them, counted or not */
+};
 
 struct walk { /* a path: its components, leaf first, each with its NUL */
 	__u32 len;
@@ -101,13 +117,31 @@ struct evidence_key {
 	__u8 phase, kind, cap, launch;
 	__s32 nr;      /* system call, -1 = none; a hash of the sets for capset */
 };
+
+/*
+ * A check that a thread was granted by its own credential in its own user namespace, and
+ * that it was granted in the same system call before, is of a kind that is known: it only
+ * has to be counted. (Of sys_admin such a call may also ask as advice, which then counts
+ * too; no set has more for it.) What is pending here is added to its evidence when another
+ * takes its place, and by whoever reads.
+ */
+#define MEMOS 8
+struct memo {
+	__u64 ns;      /* the namespace's address, an opaque id */
+	__u64 pending;
+	struct evidence_key key;
+	__u32 tid, epoch;
+	__s32 nr;
+	__u32 compat;
+};
 struct flight { /* the denied checks of a system call that has not returned yet */
 	struct evidence_key key; /* of the first */
 	__u8 n;
 	__u8 cap[FLIGHT];        /* with FLIGHT_BEYOND, where the kind is KIND_BEYOND */
+	__u64 granted;           /* where refusals are followed: these may be refused all the same */
 };
 struct evidence {
-	__u64 count;
+	__u64 count[STRIPES];
 	__u64 failed;    /* how many of these system calls returned an error */
 	__u64 time;      /* of the first, ns since boot */
 	__u64 args[6];
@@ -156,6 +190,35 @@ struct identity {
 	__u32 tgid, pad;
 	__u8 comm[16];
 	struct walk root;
+};
+
+/* Was a system call seen to begin? seccomp stops one before it does. */
+enum begun { BEGUN_UNKNOWN, BEGUN_YES, BEGUN_NO };
+
+/* A system call that was refused. What is alike in all of this is counted, and the first is kept. */
+struct refusal_key {
+	__u64 scope;
+	__u64 exe_ino;
+	__u64 denied, beyond, granted; /* what it was asked for meanwhile */
+	__u64 place;     /* a hash of the path, or a file's dentry */
+	__u32 exe_dev, exe_stamp;
+	__s32 nr, ret;
+	__u32 uid;       /* effective */
+	__u8 launch, begun, nnp, compat;
+};
+struct refusal {
+	__u64 count;
+	__u64 time;      /* of the first, ns since boot */
+	__u64 args[6];
+	struct capstate caps;
+	__u32 tid, tgid, ppid;
+	__u32 uid, euid, gid, egid, fsuid, fsgid;
+	__u32 userns_level;
+	__u32 seccomp, pad;
+	__u64 sets[3];   /* capset(2)'s */
+	__u8 comm[16];
+	__u8 path[PATH_LEN];
+	struct walk walk;
 };
 
 struct port_key { __u64 scope; __u16 port; __u8 family; __u8 type; __u32 ping; };

@@ -29,6 +29,7 @@ static __always_inline void see_port(__u64 cg, struct port_key *key)
 	bpf_get_current_comm(new.comm, sizeof(new.comm));
 	if (bpf_map_update_elem(&ports, key, &new, BPF_ANY))
 		lose(LOST_PORTS);
+	tell();
 }
 
 static __always_inline int see_capset(void *ctx, struct task_struct *task, struct call *c, struct scope *scope,

@@ -346,6 +346,19 @@ static int step(int n, char **a)
 		return execv(a[1], a + 1);
 	}
 	if (IS("script", 1)) return script(a[1]);
+	/* Processes that each make one check and end: churn setgid|setuid COUNT. */
+	if (IS("churn", 2)) {
+		for (long i = num(a[2]); i > 0; i--) {
+			pid_t pid = fork();
+			if (!pid) {
+				syscall(!strcmp(a[1], "setgid") ? SYS_setgid : SYS_setuid, 0);
+				_exit(0);
+			}
+			if (pid < 0 || waitpid(pid, NULL, 0) < 0)
+				return -1;
+		}
+		return 0;
+	}
 	/* Runs each of the files once. */
 	if (!strcmp(s, "runall")) {
 		for (int i = 1; i < n; i++) {

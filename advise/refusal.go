@@ -1,0 +1,336 @@
+package advise
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/caps/catalog"
+	"github.com/leastcap/leastcap/usage"
+)
+
+// Cause is why a system call was refused.
+type Cause string
+
+const (
+	Missing     Cause = "capability"        // it was asked for, and is not there
+	FileMode    Cause = "file mode"         // of a process that is not root and never had any capability
+	Seccomp     Cause = "seccomp"           // the call never began
+	ReadOnly    Cause = "read-only"         // a file system that is mounted so
+	OutOfReach  Cause = "user namespace"    // asked of an outer one: nothing can satisfy it
+	FileCaps    Cause = "file capabilities" // execve(2) of a file whose capabilities are not in the bounding set
+	NotHeld     Cause = "capset"            // capset(2) and prctl(2) cannot give what is not there
+	NoExecute   Cause = "not executable"    // no x bit, or mounted noexec
+	Immutable   Cause = "immutable"         // chattr +i or +a
+	Device      Cause = "device"            // the rules of the device cgroup, as far as one can tell
+	Module      Cause = "security module"   // SELinux, AppArmor, as far as one can tell
+	Unexplained Cause = "unknown"
+)
+
+// Explanation is what a refusal means.
+type Explanation struct {
+	Cause Cause `json:"cause"`
+	// Certain: it is what happened, and not only what is likely.
+	Certain bool `json:"certain"`
+	// Mattered: the call failed for it, and the program asked for more than an opinion
+	// (as access(2) does).
+	Mattered bool `json:"mattered"`
+	// Missing are the capabilities that were refused; Grant is the least of them that
+	// would do, none if none would.
+	Missing caps.Set `json:"missing"`
+	Grant   caps.Set `json:"grant"`
+	// Why says it in sentences, Allow what would make it work with the least power, and
+	// Instead what to do rather than that.
+	Why     []string      `json:"why"`
+	Allow   string        `json:"allow,omitempty"`
+	Instead []Alternative `json:"instead,omitempty"`
+}
+
+// Context is what [Explain] has to know of where a refusal happened.
+type Context struct {
+	Container bool
+	Engine    string // "docker", or "" if that is not known
+	// Opens gives the capabilities with which the engine's default seccomp profile lets a
+	// system call through, and whether there are any.
+	Opens func(syscall string) (caps.Set, bool)
+	// Modules are the security modules that the kernel has, "apparmor"; nil if that could
+	// not be read.
+	Modules []string
+}
+
+// Explain says why a system call was refused, as far as that can be told from what is
+// known.
+func Explain(r *usage.Refusal, c Context) Explanation {
+	e := Explanation{Missing: r.Denied | r.Beyond, Certain: true, Mattered: !opinion(r.Syscall)}
+	switch {
+	case r.Errno == "EROFS":
+		e.readOnly(r)
+	case r.Begun == usage.BegunNo:
+		e.seccomp(r, c)
+	case r.Syscall == "capset", r.Syscall == "prctl" && r.Denied.Empty() && r.Beyond.Empty():
+		e.notHeld(r)
+	case isExec(r.Syscall) && r.Errno == "EPERM" && r.File != nil && r.File.Caps != nil && r.File.Caps.Effective && !r.File.Caps.Permitted.Minus(r.State.Bounding).Empty():
+		e.fileCaps(r)
+	case !r.Denied.Empty():
+		e.missing(r, c)
+	case !r.Beyond.Empty():
+		e.beyond(r)
+	default:
+		e.withoutCheck(r, c)
+	}
+	if !e.Mattered {
+		e.Why = append(e.Why, r.Syscall+"(2) only asks, with the real user's powers: the program may not need it")
+	}
+	if r.NoNewPrivs && e.Cause != ReadOnly && r.Program != nil && (r.Program.Mode&0o6000 != 0 || r.Program.Caps != nil) {
+		e.Why = append(e.Why, fmt.Sprintf("no_new_privs is set, so that the set-user-ID bit or file capabilities of %s had no effect", r.Process.Exe))
+		e.Instead = append(e.Instead, Alternative{"allow it to gain privileges, if it is to", "leave --security-opt no-new-privileges (allowPrivilegeEscalation: false) out"})
+	}
+	return e
+}
+
+// opinion: access(2) and its kin are judged with the real ids, whatever the process has.
+func opinion(syscall string) bool {
+	return syscall == "access" || strings.HasPrefix(syscall, "faccessat")
+}
+
+func isExec(syscall string) bool { return syscall == "execve" || syscall == "execveat" }
+
+func (e *Explanation) why(format string, args ...any) {
+	e.Why = append(e.Why, fmt.Sprintf(format, args...))
+}
+
+func (e *Explanation) readOnly(r *usage.Refusal) {
+	e.Cause = ReadOnly
+	e.why("the file system is mounted read-only there: no capability changes that")
+	switch {
+	case strings.HasPrefix(r.Path, "/proc/sys/"):
+		name := strings.ReplaceAll(strings.TrimPrefix(r.Path, "/proc/sys/"), "/", ".")
+		e.Instead = []Alternative{{"let the engine set the sysctl when it starts the container", "--sysctl " + name + "=VALUE"}}
+	case strings.HasPrefix(r.Path, "/sys/"), strings.HasPrefix(r.Path, "/proc/"):
+		e.Instead = []Alternative{{"set it on the host", ""}}
+	default:
+		dir := path.Dir(r.Path)
+		e.Instead = []Alternative{
+			{"give it a place to write", "--tmpfs " + dir + ", or --volume NAME:" + dir},
+			{"or let the root file system, or the volume, be written to", "leave --read-only, or :ro, out"},
+		}
+	}
+}
+
+func (e *Explanation) seccomp(r *usage.Refusal, c Context) {
+	e.Cause = Seccomp
+	e.why("the seccomp filter stopped it before the kernel began it: no capability was asked for")
+	if c.Opens == nil {
+		return
+	}
+	if with, ok := c.Opens(r.Syscall); ok && !with.Empty() {
+		e.Missing, e.Grant = with, weakest(with)
+		e.why("Docker's default profile lets %s(2) through together with %s only", r.Syscall, words(with, "or"))
+		e.Allow = fmt.Sprintf("a seccomp profile with %s(2) in it; or %s, which opens more than this call", r.Syscall, words(e.Grant, "or"))
+		e.Instead = append(e.Instead, Instead(e.Grant.Caps()[0])...)
+		return
+	}
+	e.why("Docker's default profile knows no capability that would let it through")
+	e.Allow = fmt.Sprintf("a seccomp profile of one's own with %s(2) in it", r.Syscall)
+}
+
+func (e *Explanation) notHeld(r *usage.Refusal) {
+	e.Cause = NotHeld
+	lacks := r.Asked.Minus(r.State.Permitted)
+	if lacks.Empty() {
+		e.Cause, e.Certain = Unexplained, false
+		e.why("it asked for capabilities that the process may set, or for what is locked (securebits)")
+		return
+	}
+	e.Missing, e.Grant = lacks, lacks
+	e.why("it would set %s, which the process does not have: a process can only keep what it has", words(lacks, "and"))
+	e.Allow = words(lacks, "and") + " in the container's set; it may be that the program only wants to keep them, and works without"
+}
+
+func (e *Explanation) fileCaps(r *usage.Refusal) {
+	e.Cause = FileCaps
+	lacks := r.File.Caps.Permitted.Minus(r.State.Bounding)
+	e.Missing, e.Grant = lacks, lacks
+	e.why("the file has the capabilities %s, of which %s is not in the bounding set: execve(2) fails then, though the program may never use it", r.File.Caps, words(lacks, "and"))
+	e.Allow = words(lacks, "and") + " in the bounding set"
+	e.Instead = []Alternative{{"take the file capabilities away in the image, if root or nobody runs it", "RUN setcap -r " + r.Path}}
+}
+
+func (e *Explanation) missing(r *usage.Refusal, c Context) {
+	e.Cause = Missing
+	e.Grant = Narrowest(r.Denied, c.Container)
+	files := caps.Of(caps.DacOverride, caps.DacReadSearch)
+	ofFile := !r.Denied.Intersect(files).Empty()
+	if ofFile && r.File != nil {
+		e.mode(r)
+	}
+	switch {
+	case ofFile && r.Process.EUID != 0 && r.State.Permitted.Empty():
+		e.Cause = FileMode
+		if r.File == nil {
+			e.why("the mode of the file, or of a directory on the way, does not let user %d in; root could, with %s", r.Process.EUID, words(e.Grant, "or"))
+		}
+	case r.State.Bounding.Has(e.Grant.Caps()[0]):
+		e.why("%s was asked for; the process is user %d and does not have it in effect, though it is in the bounding set", words(e.Grant, "or"), r.Process.EUID)
+	default:
+		e.why("%s was asked for, and is not in the bounding set either", words(e.Grant, "or"))
+	}
+	for _, c := range e.Grant.Caps() {
+		if op := operation(c, r.Syscall, r.Errno); op != "" {
+			e.why("%s(2) needs %v to %s", r.Syscall, c, op)
+		}
+	}
+	if !r.Beyond.Empty() {
+		e.why("%s was asked of an outer user namespace and cannot be given", words(r.Beyond, "and"))
+	}
+	e.Allow = words(e.Grant, "or")
+	if e.Cause == FileMode {
+		e.Allow += ", held by a process that is not root: ambient, or as file capabilities"
+	}
+	for _, cap := range e.Grant.Caps() {
+		e.Instead = append(e.Instead, Instead(cap)...)
+	}
+}
+
+// mode says what the file's owner and mode mean for the process, and what would help.
+func (e *Explanation) mode(r *usage.Refusal) {
+	f := r.File
+	where := r.Path
+	if f.Blocker != "" {
+		where = f.Blocker
+	}
+	e.why("%s belongs to %d:%d and has the mode %04o; the process acts as %d:%d", where, f.UID, f.GID, f.Mode&0o7777, r.FSUID, r.FSGID)
+	if f.UID != r.FSUID {
+		e.Instead = append(e.Instead,
+			Alternative{fmt.Sprintf("let %s belong to user %d", where, r.FSUID), fmt.Sprintf("COPY --chown=%d, or RUN chown %d %s", r.FSUID, r.FSUID, where)})
+		if f.UID != 0 {
+			e.Instead = append(e.Instead, Alternative{fmt.Sprintf("or run as user %d, who owns it", f.UID), fmt.Sprintf("--user %d", f.UID)})
+		}
+	} else {
+		e.Instead = append(e.Instead, Alternative{"let its owner in by the mode", fmt.Sprintf("RUN chmod u+rwX %s", where)})
+	}
+}
+
+func (e *Explanation) beyond(r *usage.Refusal) {
+	e.Cause = OutOfReach
+	e.why("%s was asked of a user namespace outside the process's own: nothing that it can be given satisfies that", words(r.Beyond, "and"))
+	e.Instead = []Alternative{{"do it outside, or run it without a user namespace of its own", "--userns host"}}
+}
+
+// withoutCheck: no capability was asked for and denied.
+func (e *Explanation) withoutCheck(r *usage.Refusal, c Context) {
+	e.Certain = false
+	f := r.File
+	switch {
+	case f != nil && isExec(r.Syscall) && r.Errno == "EACCES" && f.NoExec:
+		e.Cause, e.Certain = NoExecute, true
+		e.why("%s is on a file system that is mounted noexec", r.Path)
+		e.Instead = []Alternative{{"put the program elsewhere, or mount it with exec", ""}}
+		return
+	case f != nil && isExec(r.Syscall) && r.Errno == "EACCES" && f.Exists && fs.FileMode(f.Mode)&0o111 == 0:
+		e.Cause, e.Certain = NoExecute, true
+		e.why("%s has no execute bit (mode %04o); without one not even dac_override helps", r.Path, f.Mode&0o7777)
+		e.Instead = []Alternative{{"make it executable", "RUN chmod +x " + r.Path}}
+		return
+	case f != nil && f.Immutable && r.Errno == "EPERM":
+		e.Cause = Immutable
+		e.why("%s is immutable or append-only (chattr), for root too", r.Path)
+		e.Allow = "chattr -i -a on it, by somebody with linux_immutable"
+		return
+	case f != nil && (f.Mode&0o170000 == 0o20000 || f.Mode&0o170000 == 0o60000) && c.Container && r.Errno == "EPERM" && (strings.HasPrefix(r.Syscall, "open") || strings.HasPrefix(r.Syscall, "mknod")):
+		e.Cause = Device
+		e.why("no capability was asked for; %s is a device, and the container's device rules are the likely reason", r.Path)
+		e.Instead = []Alternative{{"give the container the device", "--device " + r.Path}}
+		return
+	}
+	switch r.Begun {
+	case usage.BegunUnknown:
+		e.why("no capability was asked for, and it was not seen whether seccomp stopped it")
+	default:
+		e.why("no capability was asked for and denied")
+	}
+	if module := moduleOf(c.Modules); module != "" && r.LSM != "" && !strings.HasPrefix(r.LSM, "unconfined") {
+		e.Cause = Module
+		granted := ""
+		if !r.Granted.Empty() {
+			granted = fmt.Sprintf(" (%s was granted on the way)", words(r.Granted, "and"))
+		}
+		e.why("the process is confined by %s as %q, which is the likely reason%s", module, r.LSM, granted)
+		if module == "SELinux" {
+			e.Instead = []Alternative{{"look at what it says", "ausearch -m avc -ts recent; for a volume: --volume SRC:DST:z"}}
+		} else {
+			e.Instead = []Alternative{{"look at what it says", "dmesg | grep apparmor"}}
+		}
+		return
+	}
+	if slices.Contains([]string{"sendto", "sendmsg", "sendmmsg", "connect"}, r.Syscall) && r.Errno == "EPERM" {
+		e.Cause = Unexplained
+		e.why("a packet filter refuses like that (iptables, nftables, a cgroup's BPF program)")
+		return
+	}
+	if r.Syscall == "prctl" {
+		e.Cause = NotHeld
+		e.why("prctl(2) raises nothing in the ambient set that is not permitted and inheritable, and changes nothing that is locked")
+		return
+	}
+	e.Cause = Unexplained
+	e.why("it cannot be told why: the file system's own rules, a limit, or the program's arguments")
+}
+
+// moduleOf names the one that gives processes labels.
+func moduleOf(modules []string) string {
+	switch {
+	case slices.Contains(modules, "selinux"):
+		return "SELinux"
+	case slices.Contains(modules, "apparmor"):
+		return "AppArmor"
+	case slices.Contains(modules, "smack"):
+		return "Smack"
+	}
+	return ""
+}
+
+// Narrowest leaves out of what one call was denied the capabilities that another of them
+// makes unnecessary: the kernel asks for one after the other until one is there.
+func Narrowest(denied caps.Set, container bool) caps.Set {
+	out := denied
+	for _, wide := range denied.Caps() {
+		for _, n := range catalog.Get(wide).Narrower {
+			switch {
+			case !denied.Has(n.Cap):
+			case n.Container || !container:
+				out = out.Without(wide)
+			default: // no reduction here
+				out = out.Without(n.Cap)
+			}
+		}
+	}
+	if out.Empty() {
+		return denied
+	}
+	return out
+}
+
+// weakest is the least dangerous of a set, by itself.
+func weakest(set caps.Set) caps.Set {
+	order := catalog.ByDanger(set)
+	return caps.Of(order[len(order)-1])
+}
+
+// words are a set's names: "chown", "bpf or sys_admin".
+func words(set caps.Set, and string) string {
+	var names []string
+	for c := range set.Values() {
+		names = append(names, c.String())
+	}
+	switch len(names) {
+	case 0:
+		return "nothing"
+	case 1:
+		return names[0]
+	}
+	return strings.Join(names[:len(names)-1], ", ") + " " + and + " " + names[len(names)-1]
+}

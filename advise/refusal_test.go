@@ -1,0 +1,215 @@
+package advise_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/leastcap/leastcap/advise"
+	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/usage"
+)
+
+const docker = caps.Set(0xa80425fb)
+
+func TestExplain(t *testing.T) {
+	opens := func(call string) (caps.Set, bool) {
+		switch call {
+		case "mount":
+			return caps.Of(caps.SysAdmin), true
+		case "bpf":
+			return caps.Of(caps.SysAdmin, caps.Bpf), true
+		}
+		return 0, false
+	}
+	container := advise.Context{Container: true, Engine: "docker", Opens: opens}
+	root := caps.State{Effective: docker, Permitted: docker, Bounding: docker}
+	pingCaps := &caps.FileCaps{Permitted: caps.Of(caps.NetAdmin), Effective: true}
+	secret := &usage.File{Exists: true, UID: 1000, GID: 1000, Mode: 0o100600}
+	for _, c := range []struct {
+		name    string
+		r       usage.Refusal
+		c       advise.Context
+		cause   advise.Cause
+		certain bool
+		useless bool // it did not matter
+		missing caps.Set
+		grant   caps.Set
+		say     []string // in why, allow or instead
+		not     []string
+	}{
+		{
+			name:  "a capability that was dropped",
+			r:     usage.Refusal{Syscall: "chown", Call: `chown("/x", 33, 0)`, Path: "/x", Errno: "EPERM", Denied: caps.Of(caps.Chown), Begun: usage.BegunYes},
+			cause: advise.Missing, certain: true, missing: caps.Of(caps.Chown), grant: caps.Of(caps.Chown), say: []string{"not in the bounding set either"},
+		},
+		{
+			name: "one that the user does not have in effect",
+			r: usage.Refusal{Syscall: "bind", Errno: "EACCES", Denied: caps.Of(caps.NetBindService), Begun: usage.BegunYes,
+				Process: usage.Process{EUID: 1000}, State: caps.State{Bounding: docker}},
+			cause: advise.Missing, certain: true, missing: caps.Of(caps.NetBindService), grant: caps.Of(caps.NetBindService), say: []string{"user 1000", "though it is in the bounding set"},
+		},
+		{
+			name: "a plain mode",
+			r: usage.Refusal{Syscall: "openat", Path: "/secret", Errno: "EACCES", Denied: caps.Of(caps.DacOverride, caps.DacReadSearch), Begun: usage.BegunYes,
+				Process: usage.Process{EUID: 33}, FSUID: 33, FSGID: 33, State: caps.State{Bounding: docker}, File: secret},
+			c: container, cause: advise.FileMode, certain: true, missing: caps.Of(caps.DacOverride, caps.DacReadSearch), grant: caps.Of(caps.DacOverride),
+			say: []string{"/secret belongs to 1000:1000 and has the mode 0600", "acts as 33:33", "RUN chown 33 /secret", "--user 1000"}, not: []string{"dac_read_search"},
+		},
+		{
+			name: "the same for root without dac_override, on the host, where reading alone is less",
+			r: usage.Refusal{Syscall: "openat", Path: "/secret", Errno: "EACCES", Denied: caps.Of(caps.DacOverride, caps.DacReadSearch), Begun: usage.BegunYes,
+				State: caps.State{Permitted: caps.Of(caps.Chown)}, File: &usage.File{UID: 1000, Mode: 0o40700, Blocker: "/closed"}},
+			cause: advise.Missing, certain: true, missing: caps.Of(caps.DacOverride, caps.DacReadSearch), grant: caps.Of(caps.DacReadSearch), say: []string{"/closed belongs to 1000:0"},
+		},
+		{
+			name: "root owns it: no advice to be root",
+			r: usage.Refusal{Syscall: "openat", Path: "/etc/x", Errno: "EACCES", Denied: caps.Of(caps.DacOverride), Begun: usage.BegunYes,
+				Process: usage.Process{EUID: 33}, FSUID: 33, File: &usage.File{Mode: 0o40755, Blocker: "/etc"}},
+			cause: advise.FileMode, certain: true, missing: caps.Of(caps.DacOverride), grant: caps.Of(caps.DacOverride), not: []string{"--user 0"},
+		},
+		{
+			name:  "seccomp, with what opens the call",
+			r:     usage.Refusal{Syscall: "mount", Errno: "EPERM", Begun: usage.BegunNo, Seccomp: 2},
+			c:     container,
+			cause: advise.Seccomp, certain: true, missing: caps.Of(caps.SysAdmin), grant: caps.Of(caps.SysAdmin), say: []string{"before the kernel began it", "sys_admin"},
+		},
+		{
+			name:  "seccomp, of two the lesser",
+			r:     usage.Refusal{Syscall: "bpf", Errno: "EPERM", Begun: usage.BegunNo, Seccomp: 2},
+			c:     container,
+			cause: advise.Seccomp, certain: true, missing: caps.Of(caps.SysAdmin, caps.Bpf), grant: caps.Of(caps.Bpf),
+		},
+		{
+			name:  "seccomp, whatever one has",
+			r:     usage.Refusal{Syscall: "keyctl", Errno: "EPERM", Begun: usage.BegunNo, Seccomp: 2},
+			c:     container,
+			cause: advise.Seccomp, certain: true, say: []string{"no capability that would let it through"},
+		},
+		{
+			name:  "read-only, although a capability was denied on the way",
+			r:     usage.Refusal{Syscall: "openat", Path: "/data/db/x", Errno: "EROFS", Denied: caps.Of(caps.NetAdmin), Begun: usage.BegunYes},
+			cause: advise.ReadOnly, certain: true, missing: caps.Of(caps.NetAdmin), say: []string{"no capability changes that", "--tmpfs /data/db"},
+		},
+		{
+			name:  "a sysctl that is read-only",
+			r:     usage.Refusal{Syscall: "openat", Path: "/proc/sys/net/core/somaxconn", Errno: "EROFS", Begun: usage.BegunYes},
+			cause: advise.ReadOnly, certain: true, say: []string{"--sysctl net.core.somaxconn=VALUE"},
+		},
+		{
+			name:  "of an outer user namespace",
+			r:     usage.Refusal{Syscall: "mknod", Errno: "EPERM", Beyond: caps.Of(caps.Mknod), Begun: usage.BegunYes, UserNamespace: true},
+			cause: advise.OutOfReach, certain: true, missing: caps.Of(caps.Mknod), say: []string{"nothing that it can be given"},
+		},
+		{
+			name: "file capabilities beyond the bounding set",
+			r: usage.Refusal{Syscall: "execve", Path: "/bin/ping", Errno: "EPERM", Begun: usage.BegunYes, State: root,
+				File: &usage.File{Exists: true, Mode: 0o100755, Caps: pingCaps}},
+			cause: advise.FileCaps, certain: true, missing: caps.Of(caps.NetAdmin), grant: caps.Of(caps.NetAdmin), say: []string{"setcap -r /bin/ping"},
+		},
+		{
+			name:  "capset beyond the permitted set",
+			r:     usage.Refusal{Syscall: "capset", Errno: "EPERM", Asked: caps.Of(caps.NetAdmin, caps.Chown), State: root, Begun: usage.BegunYes},
+			cause: advise.NotHeld, certain: true, missing: caps.Of(caps.NetAdmin), grant: caps.Of(caps.NetAdmin),
+		},
+		{
+			name:  "no execute bit",
+			r:     usage.Refusal{Syscall: "execve", Path: "/run.sh", Errno: "EACCES", Begun: usage.BegunYes, File: &usage.File{Exists: true, Mode: 0o100644}},
+			cause: advise.NoExecute, certain: true, say: []string{"chmod +x /run.sh"},
+		},
+		{
+			name:  "mounted noexec",
+			r:     usage.Refusal{Syscall: "execve", Path: "/tmp/run", Errno: "EACCES", Begun: usage.BegunYes, File: &usage.File{Exists: true, Mode: 0o100755, NoExec: true}},
+			cause: advise.NoExecute, certain: true, say: []string{"noexec"},
+		},
+		{
+			name:  "immutable",
+			r:     usage.Refusal{Syscall: "unlinkat", Path: "/x", Errno: "EPERM", Begun: usage.BegunYes, File: &usage.File{Exists: true, Immutable: true}},
+			cause: advise.Immutable, say: []string{"chattr"},
+		},
+		{
+			name:  "a device",
+			r:     usage.Refusal{Syscall: "openat", Path: "/dev/kvm", Errno: "EPERM", Begun: usage.BegunYes, File: &usage.File{Exists: true, Mode: 0o020666}},
+			c:     container,
+			cause: advise.Device, say: []string{"--device /dev/kvm"},
+		},
+		{
+			name:  "AppArmor, although a capability was granted",
+			r:     usage.Refusal{Syscall: "openat", Path: "/x", Errno: "EACCES", Granted: caps.Of(caps.DacOverride), Begun: usage.BegunYes, LSM: "docker-default (enforce)"},
+			c:     advise.Context{Modules: []string{"capability", "apparmor"}},
+			cause: advise.Module, say: []string{"AppArmor", "docker-default", "dac_override was granted"},
+		},
+		{
+			name:  "a label that confines nothing",
+			r:     usage.Refusal{Syscall: "openat", Path: "/x", Errno: "EACCES", Begun: usage.BegunYes, LSM: "unconfined"},
+			c:     advise.Context{Modules: []string{"apparmor"}},
+			cause: advise.Unexplained,
+		},
+		{
+			name:  "it was not seen whether it began",
+			r:     usage.Refusal{Syscall: "unshare", Errno: "EPERM", Seccomp: 2},
+			cause: advise.Unexplained, say: []string{"not seen whether seccomp"},
+		},
+		{
+			name:  "a packet filter",
+			r:     usage.Refusal{Syscall: "sendto", Errno: "EPERM", Begun: usage.BegunYes},
+			cause: advise.Unexplained, say: []string{"packet filter"},
+		},
+		{
+			name: "access(2) only asks",
+			r: usage.Refusal{Syscall: "faccessat2", Path: "/x", Errno: "EACCES", Denied: caps.Of(caps.DacOverride), Begun: usage.BegunYes,
+				Process: usage.Process{EUID: 1}, File: secret},
+			cause: advise.FileMode, certain: true, useless: true, missing: caps.Of(caps.DacOverride), grant: caps.Of(caps.DacOverride), say: []string{"only asks"},
+		},
+		{
+			name: "no_new_privs voided a set-user-ID program",
+			r: usage.Refusal{Syscall: "setuid", Errno: "EPERM", Denied: caps.Of(caps.Setuid), Begun: usage.BegunYes, NoNewPrivs: true,
+				Process: usage.Process{Exe: "/usr/bin/sudo", EUID: 1000}, Program: &usage.File{Mode: 0o104755}},
+			cause: advise.Missing, certain: true, missing: caps.Of(caps.Setuid), grant: caps.Of(caps.Setuid), say: []string{"no_new_privs is set", "/usr/bin/sudo"},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := advise.Explain(&c.r, c.c)
+			if e.Cause != c.cause || e.Certain != c.certain || e.Mattered == c.useless || e.Missing != c.missing || e.Grant != c.grant {
+				t.Errorf("got %+v", e)
+			}
+			all := strings.Join(e.Why, "; ") + "; " + e.Allow
+			for _, a := range e.Instead {
+				all += "; " + a.Do + ": " + a.How
+			}
+			for _, word := range c.say {
+				if !strings.Contains(all, word) {
+					t.Errorf("%q is not said in: %s", word, all)
+				}
+			}
+			for _, word := range c.not {
+				if strings.Contains(all, word) {
+					t.Errorf("%q is said in: %s", word, all)
+				}
+			}
+			if slices.Contains(e.Why, "") || len(e.Why) == 0 {
+				t.Errorf("no reason: %+v", e)
+			}
+		})
+	}
+}
+
+func TestNarrowest(t *testing.T) {
+	for _, c := range []struct {
+		denied, inContainer, onHost caps.Set
+	}{
+		{caps.Of(caps.Chown), caps.Of(caps.Chown), caps.Of(caps.Chown)},
+		{caps.Of(caps.DacOverride, caps.DacReadSearch), caps.Of(caps.DacOverride), caps.Of(caps.DacReadSearch)},
+		{caps.Of(caps.SysAdmin, caps.Bpf), caps.Of(caps.Bpf), caps.Of(caps.Bpf)},
+		{caps.Of(caps.SysAdmin, caps.SysResource), caps.Of(caps.SysResource), caps.Of(caps.SysResource)},
+		{caps.Of(caps.NetAdmin, caps.SysModule), caps.Of(caps.NetAdmin, caps.SysModule), caps.Of(caps.NetAdmin, caps.SysModule)},
+		{0, 0, 0},
+	} {
+		if got := advise.Narrowest(c.denied, true); got != c.inContainer {
+			t.Errorf("%v in a container: got %v, want %v", c.denied, got, c.inContainer)
+		}
+		if got := advise.Narrowest(c.denied, false); got != c.onHost {
+			t.Errorf("%v on a host: got %v, want %v", c.denied, got, c.onHost)
+		}
+	}
+}

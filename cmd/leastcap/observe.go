@@ -1,0 +1,312 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/engine"
+	"github.com/leastcap/leastcap/engine/cli"
+	"github.com/leastcap/leastcap/probe"
+	"github.com/leastcap/leastcap/proc"
+	"github.com/leastcap/leastcap/watch"
+)
+
+// lookout is a look at what runs: the probe, what is asked for, and who is who.
+type lookout struct {
+	probe   *probe.Probe
+	targets []watch.Target // none: everything
+	names   *namer
+	gone    []uint64 // cgroups that were removed, as of the last survey
+}
+
+// addHook is the flag --hook; otherwise is what else than a way in may be named.
+func addHook(fl *pflag.FlagSet, hook *string, otherwise string) {
+	fl.StringVar(hook, "hook", "", "the way in to the kernel's checks, one of leastcap doctor's"+otherwise+" (default: the first that works)")
+}
+
+// openProbe opens the probe; others is what --hook may name besides the ways in.
+func openProbe(o probe.Options, others ...string) (*probe.Probe, error) {
+	p, err := probe.Open(o)
+	if h := (*probe.HookError)(nil); errors.As(err, &h) {
+		return nil, &usageError{fmt.Errorf("--hook %q is not known", h.Name), "use " + strings.Join(append(probe.Hooks(), others...), ", ")}
+	}
+	return p, err
+}
+
+// newLookout opens the probe on the targets, and adopts what runs already.
+func newLookout(ctx context.Context, words []string, o probe.Options, stderr io.Writer) (*lookout, error) {
+	o.Running = true
+	p, err := openProbe(o)
+	if err != nil {
+		return nil, err
+	}
+	l := &lookout{probe: p, names: newNamer(ctx, stderr)}
+	if err := l.aim(words, stderr); err != nil {
+		p.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// aim finds what is asked for among what runs.
+func (l *lookout) aim(words []string, stderr io.Writer) error {
+	h := l.probe.Hierarchy()
+	if len(words) == 0 {
+		return l.probe.Adopt("/")
+	}
+	cgroups, err := cgroupsBelow(h.Mount)
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, cgroup := range cgroups {
+		if s := watch.Of(cgroup); s.Kind == watch.Container && !slices.Contains(ids, s.ID) {
+			ids = append(ids, s.ID)
+		}
+	}
+	l.names.ask(ids, true)
+	var adopt []string
+	for _, word := range words {
+		if word == "" {
+			return &usageError{errors.New("a target is empty"), "name a container, a unit, a cgroup or a process"}
+		}
+		t, err := watch.ParseTarget(word, h.Mount, h.PathOf)
+		if err != nil {
+			return &usageError{fmt.Errorf("there is no process %s", word), "leastcap ps -a lists them"}
+		}
+		found := false
+		for _, cgroup := range cgroups {
+			s := watch.Of(cgroup)
+			l.names.complete(&s)
+			if !t.Matches(cgroup, &s) {
+				continue
+			}
+			found = true
+			if t.Cgroup == probe.Alone {
+				cgroup = probe.Alone
+			}
+			if !slices.ContainsFunc(adopt, func(a string) bool { return a == cgroup || strings.HasPrefix(cgroup, a+"/") }) {
+				adopt = append(adopt, cgroup)
+			}
+		}
+		if !found {
+			return &usageError{fmt.Errorf("no container, unit or cgroup that runs is called %q", word),
+				"docker ps and systemctl list what runs; leastcap ps -a shows the container of each process; without a name everything is watched"}
+		}
+		if t.Cgroup != "" && t.Text != t.Cgroup {
+			s := watch.Of(strings.TrimSuffix(t.Cgroup, "."))
+			l.names.complete(&s)
+			if !strings.HasPrefix(word, "/") {
+				say(stderr, "process %s is one of %s: all of it is looked at", word, s.Label())
+			}
+		}
+		l.targets = append(l.targets, t)
+	}
+	return l.probe.Adopt(adopt...)
+}
+
+// cgroupsBelow lists the paths of all cgroups, from the top.
+func cgroupsBelow(mount string) ([]string, error) {
+	var list []string
+	err := filepath.WalkDir(mount, func(dir string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) && dir != mount {
+			return nil // removed meanwhile
+		}
+		if err != nil {
+			return fmt.Errorf("look for cgroups: %w", err)
+		}
+		if d.IsDir() {
+			list = append(list, path.Clean("/"+strings.TrimPrefix(dir, mount)))
+		}
+		return nil
+	})
+	return list, err
+}
+
+// group says for the probe whose a cgroup is, "" if nobody asked for it, and remembers
+// those that are gone.
+func (l *lookout) group(place probe.Place) string {
+	if place.Dead {
+		l.gone = append(l.gone, place.ID)
+	}
+	s := watch.Of(place.Path)
+	if !l.wanted(place.Path, &s) {
+		return ""
+	}
+	if place.Dead {
+		return s.Key() + watch.Gone
+	}
+	return s.Key()
+}
+
+func (l *lookout) wanted(cgroup string, s *watch.Subject) bool {
+	if len(l.targets) == 0 {
+		return true
+	}
+	if s.Kind == watch.Container && !l.names.complete(s) {
+		l.names.ask([]string{s.ID}, false)
+	}
+	return slices.ContainsFunc(l.targets, func(t watch.Target) bool { return t.Matches(cgroup, s) })
+}
+
+// survey is the probe's; forget has to follow it once what is gone was taken in.
+func (l *lookout) survey() (map[string]*probe.Group, error) {
+	l.gone = l.gone[:0]
+	return l.probe.Survey(l.group)
+}
+
+func (l *lookout) forget() {
+	if len(l.gone) > 0 {
+		l.probe.Forget(l.gone...)
+	}
+}
+
+// describe completes a subject; false while its engine has not answered.
+func (l *lookout) describe(s *watch.Subject) bool {
+	if s.Kind == watch.Container && !l.names.complete(s) {
+		l.names.ask([]string{s.ID}, false)
+		return false
+	}
+	if s.Granted == nil {
+		s.Granted = l.bounding(s.Cgroup)
+	}
+	return true
+}
+
+// bounding is the union of the bounding sets of what is in a cgroup; nil if there is
+// nothing that can be read.
+func (l *lookout) bounding(cgroup string) *caps.Set {
+	pids, err := proc.Procs(filepath.Join(l.probe.Hierarchy().Mount, cgroup))
+	if err != nil || len(pids) == 0 {
+		return nil
+	}
+	var all caps.Set
+	for _, pid := range pids {
+		set, err := proc.Bounding(pid)
+		if err == nil {
+			all |= set
+		}
+	}
+	if all.Empty() {
+		return nil
+	}
+	return &all
+}
+
+// namer knows what engines call their containers. They are asked beside the work, and each
+// about all that came up meanwhile.
+type namer struct {
+	ctx    context.Context
+	stderr io.Writer
+
+	mu      sync.Mutex
+	known   map[string]engine.Running
+	images  map[string]string // their ids, by the containers'
+	asked   map[string]bool   // answered, or given up
+	pending map[string]bool
+	queue   []string
+	busy    bool
+	warned  string
+}
+
+func newNamer(ctx context.Context, stderr io.Writer) *namer {
+	return &namer{ctx: ctx, stderr: stderr, known: map[string]engine.Running{}, images: map[string]string{}, asked: map[string]bool{}, pending: map[string]bool{}}
+}
+
+// complete fills in what is known, and says whether that is all that will be.
+func (n *namer) complete(s *watch.Subject) bool {
+	if s.Kind != watch.Container || s.Engine == "leastcap" {
+		return true // which no engine knows
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if r, ok := n.known[s.ID]; ok {
+		s.Engine, s.Name, s.Image, s.ImageID, s.User = r.Engine, r.Name, r.Image, n.images[s.ID], r.User
+		return true
+	}
+	return n.asked[s.ID]
+}
+
+// ask asks the engines about containers that they were not asked about yet.
+func (n *namer) ask(ids []string, wait bool) {
+	n.mu.Lock()
+	for _, id := range ids {
+		if !n.asked[id] && !n.pending[id] {
+			n.pending[id] = true
+			n.queue = append(n.queue, id)
+		}
+	}
+	start := len(n.queue) > 0 && !n.busy
+	n.busy = n.busy || start
+	n.mu.Unlock()
+	switch {
+	case !start:
+	case wait:
+		n.work()
+	default:
+		go n.work()
+	}
+}
+
+func (n *namer) work() {
+	for {
+		n.mu.Lock()
+		ids := n.queue
+		n.queue = nil
+		if len(ids) == 0 {
+			n.busy = false
+			n.mu.Unlock()
+			return
+		}
+		n.mu.Unlock()
+		found, err := askEngines(n.ctx, ids)
+		ctx, cancel := context.WithTimeout(n.ctx, engineTimeout)
+		images := map[string]string{}
+		by := map[string][]string{}
+		for id, r := range found {
+			by[r.Engine] = append(by[r.Engine], id)
+		}
+		for name, of := range by {
+			maps.Copy(images, cli.ImageIDs(ctx, name, of))
+		}
+		cancel()
+		n.mu.Lock()
+		maps.Copy(n.images, images)
+		for _, id := range ids {
+			if r, ok := found[id]; ok {
+				n.known[id] = r
+			}
+			n.asked[id] = true
+			delete(n.pending, id)
+		}
+		warn := err != nil && n.ctx.Err() == nil && n.warned != err.Error()
+		if warn {
+			n.warned = err.Error()
+		}
+		n.mu.Unlock()
+		if warn {
+			say(n.stderr, "warning: %v: its containers are shown by their ids", err)
+		}
+	}
+}
+
+// lastingFor gives a deadline's channel; none for zero.
+func lastingFor(d time.Duration) <-chan time.Time {
+	if d <= 0 {
+		return nil
+	}
+	return time.After(d)
+}

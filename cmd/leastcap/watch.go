@@ -1,0 +1,389 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leastcap/leastcap/probe"
+	"github.com/leastcap/leastcap/report"
+	"github.com/leastcap/leastcap/usage"
+	"github.com/leastcap/leastcap/watch"
+)
+
+type watchFlags struct {
+	last, idle            time.Duration
+	profile, output, hook string
+	quiet                 bool
+}
+
+func newWatch(stdout, stderr io.Writer) *cobra.Command {
+	var f watchFlags
+	cmd := &cobra.Command{
+		Use:   "watch [flags] [TARGET...]",
+		Short: "Watch which capabilities running containers and services use",
+		Long: `Watch what runs, without a restart, and say which capabilities each container and
+each service uses, and which it is refused. Nothing that is watched is changed.
+
+A TARGET is a container's name or the beginning of its id (Docker, Podman, nerdctl), a
+systemd unit (nginx.service, user.slice), a cgroup's path, or a process's number, which
+stands for all that shares its cgroup. Without one everything is watched: each container
+by itself, and the host's processes by their unit. Containers that start meanwhile are
+taken in; for a target by name, that is one with the same name.
+
+Each first use of a capability is said, and each first refusal of a kind; at the end
+there is a summary. What the kernel asks in vain, and what a container's runtime uses to
+set it up, is left out, as with leastcap learn. Nothing is lost under load: sets are kept
+in the kernel.
+
+What was only watched is not proven. Of what ran already the start was not seen, and what
+only a start needs is missing: that is said, in the summary and in the profile. A profile
+for each container or unit is written into the directory --profile, every few seconds
+where there is something new, at the end, and at SIGTERM; one that an earlier watch left
+there is gone on with, and one that leastcap learn left is merged with.
+
+It ends with Ctrl-C or SIGTERM, after --for, or when nothing new was used for
+--until-idle.
+
+--output json is a stream, one event a line: "begin", "use", "denial", "end", "loss", and
+for each subject a "summary".
+
+Exit status:
+  0  done, also by Ctrl-C
+  2  wrong usage, or nothing that runs has that name
+  3  could not look, or something was lost or could not be written`,
+		Example: `  leastcap watch
+  leastcap watch web db --for 10m --profile profiles/
+  leastcap watch nginx.service --until-idle 1m
+  leastcap watch -o json | jq 'select(.event == "denial")'`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := known(f.output, "text", "json"); err != nil {
+				return err
+			}
+			for name, d := range map[string]time.Duration{"for": f.last, "until-idle": f.idle} {
+				if cmd.Flags().Changed(name) && d <= 0 {
+					return &usageError{fmt.Errorf("--%s %v: must be more than nothing", name, d), "for example --" + name + " 1m"}
+				}
+			}
+			if cmd.Flags().Changed("profile") {
+				if err := profileDir(f.profile); err != nil {
+					return err
+				}
+			}
+			return f.run(cmd.Context(), stdout, stderr, args)
+		},
+	}
+	fl := cmd.Flags()
+	fl.SortFlags = false
+	fl.DurationVar(&f.last, "for", 0, "end after this long")
+	fl.DurationVar(&f.idle, "until-idle", 0, "end when nothing used a new capability for this long")
+	fl.StringVar(&f.profile, "profile", "", "keep a profile of each container and unit in this directory")
+	fl.StringVarP(&f.output, "output", "o", "text", "text or json (a stream, an event a line)")
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no events, only the summary; with json no difference")
+	addHook(fl, &f.hook, "")
+	return cmd
+}
+
+// profileDir finds out now whether profiles can be written.
+func profileDir(dir string) error {
+	if dir == "" {
+		return &usageError{errors.New("--profile is empty"), "give a directory"}
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return &usageError{fmt.Errorf("--profile %s: %w", dir, err), "give a directory"}
+	}
+	tmp, err := os.CreateTemp(dir, ".leastcap-*")
+	if err != nil {
+		return &usageError{fmt.Errorf("--profile %s: %w", dir, err), "give a directory that can be written to"}
+	}
+	tmp.Close()
+	return os.Remove(tmp.Name())
+}
+
+const (
+	// lookEvery is how often it is asked whether there is anything new.
+	lookEvery = 100 * time.Millisecond
+	// lookShare bounds the part of the time that reading the maps takes: after a survey
+	// there is a pause of at least this many times its length.
+	lookShare = 10
+	// flushEvery is how often profiles are written that changed.
+	flushEvery = 5 * time.Second
+	// settled is how long after its start a container is taken to be up: what comes later
+	// is its steady state.
+	settled = 10 * time.Second
+	// mostEnded is how many subjects that have ended are remembered for the summary, and in
+	// case that they come back. Profiles stay.
+	mostEnded = 1000
+)
+
+// watching is a watch under way.
+type watching struct {
+	*watchFlags
+	*lookout
+	tracker        *watch.Tracker
+	profiles       *profileFiles
+	stdout, stderr io.Writer
+	style          report.Style
+	steady         map[uint64]bool
+	lost           map[string]uint64
+	failed         error // of the output, or of a profile
+}
+
+func (f *watchFlags) run(ctx context.Context, stdout, stderr io.Writer, words []string) error {
+	l, err := newLookout(ctx, words, probe.Options{Hook: f.hook}, stderr)
+	if err != nil {
+		return err
+	}
+	defer l.probe.Close()
+	w := &watching{watchFlags: f, lookout: l, tracker: watch.NewTracker(), stdout: stdout, stderr: stderr, style: styleOf(stdout), steady: map[uint64]bool{}}
+	if f.profile != "" {
+		w.profiles = &profileFiles{dir: f.profile, hook: l.probe.Hook(), files: map[string]*profileFile{}}
+	}
+	what := "everything"
+	if len(words) > 0 {
+		what = strings.Join(words, ", ")
+	}
+	say(stderr, "watching %s; Ctrl-C ends", what)
+	return w.loop(ctx)
+}
+
+// loop looks until it is time to end, and sums up.
+func (w *watching) loop(ctx context.Context) error {
+	end, began := lastingFor(w.last), time.Now()
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	flush := time.NewTicker(flushEvery)
+	defer flush.Stop()
+	var news uint64
+	fresh, pause := began, time.Time{} // when something new was used; no survey before
+	pending := true
+	for done := false; !done; {
+		select {
+		case <-ctx.Done():
+			done = true
+		case <-end:
+			done = true
+		case <-flush.C:
+			w.flush()
+		case <-tick.C:
+		}
+		now := time.Now()
+		n, err := w.probe.News()
+		if err != nil {
+			return err
+		}
+		if (n != news || pending) && (done || now.After(pause)) || done {
+			news = n
+			var used bool
+			if used, pending, err = w.look(now, done); err != nil {
+				return err
+			}
+			if used {
+				fresh = now
+			}
+			pause = time.Now().Add(lookShare * time.Since(now))
+		}
+		if w.failed != nil {
+			break // nobody reads any more
+		}
+		if w.idle > 0 && now.Sub(fresh) >= w.idle && !done {
+			break
+		}
+	}
+	return w.conclude()
+}
+
+// look surveys, says what is new, and tells whether a capability was used first, and
+// whether something has to wait for the next look.
+func (w *watching) look(now time.Time, last bool) (used, pending bool, err error) {
+	groups, err := w.survey()
+	if err != nil {
+		return false, false, err
+	}
+	events := w.tracker.Look(now, groups, w.describe, last)
+	w.forget()
+	for i := range events {
+		e := &events[i]
+		used = used || e.Event == watch.Use
+		w.emit(e)
+	}
+	var settledIDs []uint64
+	for name, g := range groups {
+		s := w.tracker.Get(name)
+		if s == nil {
+			continue
+		}
+		pending = pending || s.Pending() || s.StartSeen && s.Kind == watch.Container && now.Sub(s.Began) < settled
+		if s.StartSeen && now.Sub(s.Began) >= settled {
+			for _, p := range g.Places {
+				if !p.Adopted && !w.steady[p.ID] {
+					w.steady[p.ID] = true
+					settledIDs = append(settledIDs, p.ID)
+				}
+			}
+		}
+	}
+	if len(settledIDs) > 0 {
+		if err := w.probe.SetPhase(usage.Steady, settledIDs...); err != nil {
+			return used, pending, err
+		}
+	}
+	for _, id := range w.gone {
+		delete(w.steady, id)
+	}
+	return used, pending, w.losses(now)
+}
+
+// losses says what could not be kept, once a kind and then when it has doubled.
+func (w *watching) losses(now time.Time) error {
+	lost, err := w.probe.Lost()
+	if err != nil {
+		return err
+	}
+	fresh := map[string]uint64{}
+	for kind, n := range lost {
+		if n >= 2*max(w.lost[kind], 1) || w.lost[kind] == 0 {
+			fresh[kind] = n
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	if w.lost == nil {
+		w.lost = map[string]uint64{}
+	}
+	maps.Copy(w.lost, fresh)
+	e := &watch.Event{Time: now, Event: watch.Loss, Lost: lost}
+	if w.output == "json" {
+		w.emit(e)
+	} else {
+		say(w.stderr, "warning: %s", e.Words())
+	}
+	return nil
+}
+
+func (w *watching) emit(e *watch.Event) {
+	if w.failed != nil {
+		return
+	}
+	if w.output == "json" {
+		w.failed = jsonLine(w.stdout, e)
+		return
+	}
+	if w.quiet {
+		return
+	}
+	h := report.Happening{Time: e.Time, Who: e.Subject.Label(), Words: e.Words()}
+	h.Alarm = e.Mattered != nil && *e.Mattered
+	h.Quiet = e.Event == watch.Begin || e.Event == watch.End
+	if e.Event == watch.Begin && e.Running && e.Subject.Kind != watch.Container {
+		return // the host has many, and they are in the summary
+	}
+	w.failed = report.Happened(w.stdout, h, w.style)
+}
+
+// jsonLine writes one document on a line.
+func jsonLine(out io.Writer, v any) error {
+	e := json.NewEncoder(out)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// flush writes the profiles that changed, and forgets what ended long ago.
+func (w *watching) flush() {
+	now := time.Now()
+	var ended []*watch.Tracked
+	for _, s := range w.tracker.Subjects() {
+		if w.profiles != nil && s.Changed && s.Record != nil && w.keeps(s) {
+			if err := w.profiles.write(s, now); err != nil {
+				say(w.stderr, "warning: %v", err)
+				w.profiles.failed = true
+			}
+			s.Changed = false
+		}
+		if !s.Ended.IsZero() {
+			ended = append(ended, s)
+		}
+	}
+	if len(ended) <= mostEnded {
+		return
+	}
+	slices.SortFunc(ended, func(a, b *watch.Tracked) int { return a.Ended.Compare(b.Ended) })
+	for _, s := range ended[:len(ended)-mostEnded] {
+		w.tracker.Drop(s.Key())
+	}
+}
+
+// keeps says whether a subject has a profile: the host as a whole has none, and other
+// cgroups only where they were asked for.
+func (w *watching) keeps(s *watch.Tracked) bool {
+	return s.Kind == watch.Container || s.Kind == watch.Unit || s.Kind == watch.Cgroup && len(w.targets) > 0
+}
+
+// conclude sums up.
+func (w *watching) conclude() error {
+	now := time.Now()
+	for _, s := range w.tracker.Subjects() {
+		s.Changed = true // counts, and until when
+	}
+	w.flush()
+	subjects := w.tracker.Subjects()
+	lost, err := w.probe.Lost()
+	if err != nil {
+		return err
+	}
+	if w.output == "json" {
+		for _, s := range subjects {
+			w.emit(&watch.Event{Time: now, Event: watch.Summary, Subject: &s.Subject, Running: s.Running, Total: s.Total(now), Lost: lost})
+		}
+	} else if w.failed == nil {
+		w.failed = report.WatchTotals(w.stdout, w.totals(now, subjects, lost), w.style)
+	}
+	switch {
+	case w.failed != nil:
+		return w.failed
+	case len(lost) > 0, w.profiles != nil && w.profiles.failed:
+		return status(exitBlind)
+	}
+	return nil
+}
+
+func (w *watching) totals(now time.Time, subjects []*watch.Tracked, lost map[string]uint64) []report.WatchTotal {
+	var list []report.WatchTotal
+	for _, s := range subjects {
+		t := s.Total(now)
+		row := report.WatchTotal{
+			Label: s.Label(), Seconds: t.Seconds, StartSeen: t.StartSeen, Ended: !s.Ended.IsZero(),
+			Granted: s.Granted, Used: t.Used, Denied: t.Denied,
+		}
+		if s.Kind == watch.Container {
+			row.What = strings.Trim(s.Engine+", "+s.Image, ", ")
+			if row.What == "" {
+				row.What = "container"
+			}
+		}
+		words := s.Doubts()
+		if len(words) > 3 {
+			words = append(words[:3], fmt.Sprintf("and of %d others", len(words)-3))
+		}
+		if len(lost) > 0 {
+			for _, kind := range slices.Sorted(maps.Keys(lost)) {
+				words = append(words, fmt.Sprintf("lost %d of the %s", lost[kind], kind))
+			}
+		}
+		if len(words) > 0 {
+			row.Incomplete = strings.Join(words, ", ") + ": something may be missing here"
+		}
+		list = append(list, row)
+	}
+	return list
+}

@@ -1,0 +1,220 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/internal/testenv"
+	"github.com/leastcap/leastcap/usage"
+	"github.com/leastcap/leastcap/watch"
+)
+
+// stream is a leastcap watch -o json under way.
+type stream struct {
+	*testing.T
+	cmd    *exec.Cmd
+	events chan watch.Event
+	stderr safeBuffer
+}
+
+// safeBuffer is written to while it is read.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func newStream(t *testing.T, args ...string) *stream {
+	t.Helper()
+	s := &stream{T: t, events: make(chan watch.Event, 1000)}
+	s.cmd = exec.Command(testenv.Leastcap(t), append([]string{"watch", "-o", "json"}, args...)...)
+	s.cmd.Stderr = &s.stderr
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(s.events)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			var e watch.Event
+			if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+				t.Errorf("%v: %s", err, lines.Text())
+			}
+			s.events <- e
+		}
+	}()
+	t.Cleanup(func() { _ = s.cmd.Process.Kill() })
+	return s
+}
+
+// expect waits for an event of a subject, "use chown", and gives those before it.
+func (s *stream) expect(label, what string) watch.Event {
+	s.Helper()
+	var before []string
+	for limit := time.After(30 * time.Second); ; {
+		select {
+		case e, ok := <-s.events:
+			if !ok {
+				s.Fatalf("%s %s: the stream ended; before: %q\n%s", label, what, before, &s.stderr)
+			}
+			text := e.Event
+			if e.Capability != nil {
+				text += " " + e.Capability.String()
+			}
+			if e.Subject != nil && e.Subject.Label() == label && text == what {
+				return e
+			}
+			before = append(before, text)
+		case <-limit:
+			s.Fatalf("%s %s: did not come; before: %q\n%s", label, what, before, &s.stderr)
+		}
+	}
+}
+
+func (s *stream) end(sig syscall.Signal) int {
+	s.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.Fatal(err)
+	}
+	for range s.events { // to the end
+	}
+	_ = s.cmd.Wait()
+	return s.cmd.ProcessState.ExitCode()
+}
+
+func runDocker(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command("docker", args...).CombinedOutput(); err != nil {
+		t.Fatalf("docker %v: %v\n%s", args, err, out)
+	}
+}
+
+func profileOf(t *testing.T, file string) *usage.Profile {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	p, err := usage.Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// TestWatchRestarts: a container that runs already, that is restarted, that is made anew
+// under its name; and a leastcap that is killed, begins again and goes on with the profile.
+func TestWatchRestarts(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.BPF, testenv.Docker, testenv.Image("leastcap-test/tiny"))
+	name := fmt.Sprintf("leastcap-test-watch-%d", os.Getpid())
+	run := func() { runDocker(t, "run", "-d", "--name", name, "leastcap-test/tiny", "sleep", "600") }
+	t.Cleanup(func() { _ = exec.Command("docker", "rm", "-f", "-v", name).Run() })
+	dir := t.TempDir()
+	file := filepath.Join(dir, name+".json")
+	run()
+
+	s := newStream(t, "--profile", dir, name)
+	if e := s.expect(name, "begin"); !e.Running || e.Subject.Image != "leastcap-test/tiny" || e.Subject.Engine != "docker" || e.Subject.Granted == nil || *e.Subject.Granted != caps.Set(0xa80425fb) {
+		t.Errorf("begin: %+v, %+v", e, e.Subject)
+	}
+	runDocker(t, "exec", name, "chown", "33", "/tmp")
+	if e := s.expect(name, "use chown"); e.How != "check" || e.Check == nil || e.Check.Path != "/tmp" {
+		t.Errorf("use: %+v", e)
+	}
+	waitFor(t, "a profile without a start", func() bool {
+		p := profileOf(t, file)
+		return p != nil && p.Used.Has(caps.Chown) && !p.Complete && !p.Observed.StartSeen && p.Recommended == p.Baseline
+	})
+	runDocker(t, "restart", "-t", "0", name)
+	s.expect(name, "end")
+	if e := s.expect(name, "begin"); e.Running {
+		t.Errorf("begin after a restart: %+v", e)
+	}
+	runDocker(t, "exec", name, "chmod", "700", "/tmp") // another's by now
+	s.expect(name, "use fowner")
+	want := caps.Of(caps.Chown, caps.Fowner)
+	waitFor(t, "a profile with the start", func() bool {
+		p := profileOf(t, file)
+		return p != nil && p.Used == want && p.Observed.StartSeen && p.Recommended == want && !p.Proven
+	})
+	if code := s.end(syscall.SIGKILL); code != -1 {
+		t.Errorf("killed: exit status %d", code)
+	}
+
+	s = newStream(t, "--profile", dir, name)
+	s.expect(name, "begin")
+	// Another container of that name and image is the same workload.
+	runDocker(t, "rm", "-f", name)
+	s.expect(name, "end")
+	run()
+	s.expect(name, "begin")
+	runDocker(t, "exec", name, "mknod", "/tmp/null", "c", "1", "3")
+	s.expect(name, "use mknod")
+	if code := s.end(syscall.SIGTERM); code != exitOK {
+		t.Errorf("SIGTERM: exit status %d: %s", code, &s.stderr)
+	}
+	p := profileOf(t, file)
+	if want = want.With(caps.Mknod); p == nil || p.Used != want || !p.Complete || p.Proven || p.Subject.ImageID == "" || p.Observed.Looks < 2 {
+		t.Errorf("the profile at the end: %+v, %+v", p, p.Observed)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*"))
+	hidden, herr := filepath.Glob(filepath.Join(dir, ".*"))
+	if err != nil || herr != nil || len(left) != 1 || len(hidden) != 0 {
+		t.Errorf("files: %v %v", left, hidden)
+	}
+}
+
+func waitFor(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("after 20 s still not: %s", what)
+		}
+	}
+}
+
+// TestWatchEverything: containers that come and go are each told apart, and what the
+// engine does for them is not theirs.
+func TestWatchEverything(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.BPF, testenv.Docker, testenv.Image("leastcap-test/tiny"))
+	s := newStream(t, "--for", "60s")
+	waitFor(t, "it looks", func() bool { return strings.Contains(s.stderr.String(), "Ctrl-C ends") })
+	name := fmt.Sprintf("leastcap-test-all-%d", os.Getpid())
+	t.Cleanup(func() { _ = exec.Command("docker", "rm", "-f", "-v", name).Run() })
+	runDocker(t, "run", "--name", name, "leastcap-test/tiny", "chown", "33", "/tmp")
+	if e := s.expect(name, "begin"); e.Running {
+		t.Errorf("%+v", e)
+	}
+	s.expect(name, "use chown")
+	if e := s.expect(name, "end"); e.Total.Used != caps.Of(caps.Chown) || !e.Total.StartSeen {
+		t.Errorf("%+v", e.Total)
+	}
+	if code := s.end(syscall.SIGINT); code != exitOK {
+		t.Errorf("exit status %d: %s", code, &s.stderr)
+	}
+}

@@ -1,0 +1,430 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leastcap/leastcap/advise"
+	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/engine/bundle"
+	"github.com/leastcap/leastcap/probe"
+	"github.com/leastcap/leastcap/proc"
+	"github.com/leastcap/leastcap/report"
+	"github.com/leastcap/leastcap/usage"
+	"github.com/leastcap/leastcap/watch"
+)
+
+type whyFlags struct {
+	last         time.Duration
+	output, hook string
+	quiet        bool
+}
+
+func newWhy(stdout, stderr io.Writer) *cobra.Command {
+	var f whyFlags
+	cmd := &cobra.Command{
+		Use:   "why [flags] [TARGET...]\n  leastcap why [flags] -- COMMAND [ARG...]",
+		Short: "Explain why something was just refused, and what to do instead of allowing it",
+		Long: `Explain system calls that fail with EPERM, EACCES or EROFS, as they happen: which
+process, which call on which path, which capability was missing and whether that mattered,
+what would allow it with the least power, and what to do instead.
+
+With targets it looks at what runs (see leastcap watch --help for what a TARGET is), with
+none at everything. With a command behind -- it runs that and looks at it alone: a docker,
+podman or nerdctl run line, as it stands but for -i and -t, whose container is removed at
+the end, or any other command, which runs on this host in a cgroup of its own. What the
+command writes goes to standard error.
+
+A refusal is one of: "capability" (asked for, and not there), "file mode" (of a process
+that is not root and never had any), "seccomp" (the filter stopped the call before it
+began), "read-only", "user namespace" (asked of an outer one, so that nothing can satisfy
+it), "file capabilities" (execve of a file that has more than the bounding set), "capset",
+"not executable", "immutable", "device", "security module", "unknown". Where it says
+"maybe" it is the likely reason and not what was seen: SELinux, AppArmor, Landlock and the
+device rules leave no trace that can be told apart.
+
+--output json is a stream, one document a line: "refusal", and a "summary" at the end.
+
+Exit status:
+  0  nothing was refused that mattered
+  1  a refusal mattered
+  2  wrong usage, or the command could not be run as written
+  3  could not look, or something was lost`,
+		Example: `  leastcap why -- docker run --rm --cap-drop all nginx
+  leastcap why -- mount -t tmpfs none /mnt
+  leastcap why web --for 1m
+  leastcap why -o json | jq 'select(.explanation.mattered)'`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := known(f.output, "text", "json"); err != nil {
+				return err
+			}
+			if cmd.Flags().Changed("for") && f.last <= 0 {
+				return &usageError{fmt.Errorf("--for %v: must be more than nothing", f.last), "for example --for 1m"}
+			}
+			dash := cmd.ArgsLenAtDash()
+			switch {
+			case dash > 0:
+				return &usageError{errors.New("targets and a command contradict each other"), "leave what stands before -- out"}
+			case dash == 0 && len(args) == 0:
+				return &usageError{errors.New("no command behind --"), "leastcap why -- docker run IMAGE"}
+			}
+			return f.run(cmd.Context(), stdout, stderr, args, dash == 0)
+		},
+	}
+	fl := cmd.Flags()
+	fl.SortFlags = false
+	fl.DurationVar(&f.last, "for", 0, "end after this long; a command is stopped then")
+	fl.StringVarP(&f.output, "output", "o", "text", "text or json (a stream, a document a line)")
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, "do not show what the command writes")
+	addHook(fl, &f.hook, "")
+	return cmd
+}
+
+// whyLook is a leastcap why under way.
+type whyLook struct {
+	*whyFlags
+	*lookout
+	trial          *trial // nil: what runs is looked at
+	stdout, stderr io.Writer
+	style          report.Style
+	modules        []string
+	told           map[string]int // a refusal's key to its place in list
+	list           []told
+	failed         error
+}
+
+type told struct {
+	usage.Refusal
+	advise.Explanation
+}
+
+func (f *whyFlags) run(ctx context.Context, stdout, stderr io.Writer, args []string, isCommand bool) error {
+	w := &whyLook{whyFlags: f, stdout: stdout, stderr: stderr, style: styleOf(stdout), told: map[string]int{}, modules: securityModules()}
+	if isCommand {
+		return w.command(ctx, args)
+	}
+	l, err := newLookout(ctx, args, probe.Options{Refusals: true, Hook: f.hook}, stderr)
+	if err != nil {
+		return err
+	}
+	defer l.probe.Close()
+	w.lookout = l
+	what := "everything"
+	if len(args) > 0 {
+		what = strings.Join(args, ", ")
+	}
+	say(stderr, "looking for refusals of %s; Ctrl-C ends", what)
+	if err := w.loop(ctx, nil); err != nil {
+		return err
+	}
+	return w.conclude()
+}
+
+// loop looks until it is time to end, or what is looked at has.
+func (w *whyLook) loop(ctx context.Context, ended <-chan struct{}) error {
+	end := lastingFor(w.last)
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	var news uint64
+	var pause time.Time
+	for done := false; !done && w.failed == nil; {
+		select {
+		case <-ctx.Done():
+			done = true
+		case <-end:
+			done = true
+		case <-ended:
+			done = true
+		case <-tick.C:
+		}
+		n, err := w.probe.News()
+		if err != nil {
+			return err
+		}
+		if now := time.Now(); n != news && now.After(pause) || done {
+			news = n
+			if err := w.look(now); err != nil {
+				return err
+			}
+			pause = time.Now().Add(lookShare * time.Since(now))
+		}
+	}
+	return nil
+}
+
+func (w *whyLook) chosen(place probe.Place) string {
+	if w.trial != nil {
+		if w.trial.has(place) {
+			return place.Path
+		}
+		return ""
+	}
+	s := watch.Of(place.Path)
+	if !w.wanted(place.Path, &s) {
+		return ""
+	}
+	return place.Path
+}
+
+// look explains what is new.
+func (w *whyLook) look(now time.Time) error {
+	refusals, err := w.probe.Refusals(w.chosen)
+	if err != nil {
+		return err
+	}
+	for _, r := range refusals {
+		key := fmt.Sprint(r.Group, r.Process.Exe, r.Process.EUID, r.Call, r.Errno, r.Denied, r.Beyond, r.Begun, r.Since)
+		if i, ok := w.told[key]; ok {
+			w.list[i].Count = r.Count
+			continue
+		}
+		if r.Launch && r.Denied.Empty() && r.Beyond.Empty() && !strings.HasPrefix(r.Syscall, "exec") {
+			continue // the runtime's own affair
+		}
+		s := watch.Of(r.Group)
+		if w.trial == nil {
+			w.describe(&s)
+		}
+		w.lookUp(&r, &s)
+		e := advise.Explain(&r, w.context(&s))
+		w.told[key] = len(w.list)
+		w.list = append(w.list, told{r, e})
+		w.tell(now, &s, &r, &e)
+		if w.failed != nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (w *whyLook) context(s *watch.Subject) advise.Context {
+	c := advise.Context{Container: s.Kind == watch.Container, Engine: s.Engine, Modules: w.modules}
+	if c.Container {
+		c.Opens = bundle.Opens
+	}
+	return c
+}
+
+// lookUp adds what can still be found out about a refusal's file and program.
+func (w *whyLook) lookUp(r *usage.Refusal, s *watch.Subject) {
+	pids := []int{r.Process.PID}
+	if s.Kind == watch.Container {
+		if more, err := proc.Procs(filepath.Join(w.probe.Hierarchy().Mount, s.Cgroup)); err == nil {
+			pids = append(pids, more...)
+		}
+	} else {
+		pids = append(pids, os.Getpid())
+	}
+	inDir := changesDirectory(r.Syscall)
+	if r.Path != "" {
+		for _, pid := range pids {
+			f, err := proc.Look(pid, r.Path, r.FSUID, r.FSGID, inDir)
+			if err == nil {
+				r.File = f
+				break
+			}
+		}
+		if r.File == nil && w.trial != nil {
+			r.File = w.trial.look(r.Path, r.FSUID, inDir)
+		}
+	}
+	if r.NoNewPrivs && strings.HasPrefix(r.Process.Exe, "/") {
+		for _, pid := range pids {
+			if f, err := proc.Look(pid, r.Process.Exe, 0, 0, false); err == nil {
+				r.Program = f
+				break
+			}
+		}
+	}
+	if len(w.modules) > 0 {
+		r.LSM = proc.Confined("/proc", &proc.Process{PID: r.Process.PID}).LSM
+	}
+}
+
+// changesDirectory: the call needs to write the directory, not the file.
+func changesDirectory(syscall string) bool {
+	return slices.Contains([]string{
+		"mkdir", "mkdirat", "rmdir", "unlink", "unlinkat", "rename", "renameat", "renameat2", "link", "linkat",
+		"symlink", "symlinkat", "mknod", "mknodat", "creat",
+	}, syscall)
+}
+
+// securityModules are those that the kernel has: securityfs' lsm; nil if that cannot be read.
+func securityModules() []string {
+	data, err := os.ReadFile("/sys/kernel/security/lsm")
+	if err == nil {
+		return strings.Split(strings.TrimSpace(string(data)), ",")
+	}
+	var list []string // where securityfs is not mounted
+	for name, sign := range map[string]string{"selinux": "/sys/fs/selinux/enforce", "apparmor": "/sys/module/apparmor/parameters/enabled"} {
+		if _, err := os.Stat(sign); err == nil {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// whyDocument is a refusal as JSON.
+type whyDocument struct {
+	Time        time.Time           `json:"time"`
+	Event       string              `json:"event"`
+	Subject     *watch.Subject      `json:"subject,omitempty"`
+	Process     *usage.Process      `json:"process,omitempty"`
+	Syscall     string              `json:"syscall"`
+	Call        string              `json:"call,omitempty"`
+	Path        string              `json:"path,omitempty"`
+	Errno       string              `json:"errno"`
+	Denied      caps.Set            `json:"denied"`
+	Beyond      caps.Set            `json:"beyond"`
+	Function    string              `json:"function,omitempty"`
+	NoNewPrivs  bool                `json:"no_new_privs"`
+	Seccomp     int                 `json:"seccomp"`
+	State       whyState            `json:"state"`
+	File        *usage.File         `json:"file,omitempty"`
+	LSM         string              `json:"lsm,omitempty"`
+	Explanation *advise.Explanation `json:"explanation"`
+}
+
+type whyState struct {
+	Effective   caps.Set `json:"effective"`
+	Permitted   caps.Set `json:"permitted"`
+	Inheritable caps.Set `json:"inheritable"`
+	Bounding    caps.Set `json:"bounding"`
+	Ambient     caps.Set `json:"ambient"`
+}
+
+// whySummary is the last document.
+type whySummary struct {
+	Time     time.Time         `json:"time"`
+	Event    string            `json:"event"`
+	Kinds    int               `json:"kinds"`
+	Mattered int               `json:"mattered"` // kinds
+	Refusals uint64            `json:"refusals"`
+	Harmless []whyHarmless     `json:"harmless"`
+	Lost     map[string]uint64 `json:"lost,omitempty"`
+}
+
+type whyHarmless struct {
+	Subject *watch.Subject `json:"subject,omitempty"`
+	Check   usage.Check    `json:"check"`
+}
+
+// subjectOf is whose a refusal is, for people and programs; nil for the one command.
+func (w *whyLook) subjectOf(s *watch.Subject) *watch.Subject {
+	if w.trial != nil {
+		return nil
+	}
+	return s
+}
+
+func (w *whyLook) tell(now time.Time, s *watch.Subject, r *usage.Refusal, e *advise.Explanation) {
+	if w.output == "json" {
+		w.failed = jsonLine(w.stdout, whyDocument{
+			Time: now, Event: "refusal", Subject: w.subjectOf(s), Process: &r.Process, Syscall: r.Syscall, Call: r.Call, Path: r.Path, Errno: r.Errno,
+			Denied: r.Denied, Beyond: r.Beyond, Function: r.Function, NoNewPrivs: r.NoNewPrivs, Seccomp: r.Seccomp,
+			State: whyState(r.State), File: r.File, LSM: r.LSM, Explanation: e,
+		})
+		return
+	}
+	row := report.Refused{
+		Time: now, Call: r.Call, Errno: r.Errno, Cause: string(e.Cause), Mattered: e.Mattered, Certain: e.Certain,
+		Why: e.Why, Allow: e.Allow,
+	}
+	if row.Call == "" {
+		row.Call = r.Syscall
+	}
+	if sub := w.subjectOf(s); sub != nil {
+		row.Who = sub.Label()
+	}
+	row.Process = fmt.Sprintf("%s (%s) as uid %d, process %d", r.Process.Comm, r.Process.Exe, r.Process.EUID, r.Process.PID)
+	if r.Process.Exe == "" {
+		row.Process = fmt.Sprintf("%s as uid %d, process %d", r.Process.Comm, r.Process.EUID, r.Process.PID)
+	}
+	if r.Launch {
+		row.Process += ", the runtime starting the command"
+	}
+	for _, a := range e.Instead {
+		do := a.Do
+		if a.How != "" {
+			do += ": " + a.How
+		}
+		row.Instead = append(row.Instead, do)
+	}
+	w.failed = report.Refusal(w.stdout, row, w.style)
+}
+
+// conclude sums up, and gives the exit status.
+func (w *whyLook) conclude() error {
+	if w.failed != nil {
+		return w.failed
+	}
+	now := time.Now()
+	lost, err := w.probe.Lost()
+	if err != nil {
+		return err
+	}
+	sum := whySummary{Time: now, Event: "summary", Kinds: len(w.list), Lost: lost, Harmless: []whyHarmless{}}
+	for _, t := range w.list {
+		sum.Refusals += t.Count
+		if t.Mattered {
+			sum.Mattered++
+		}
+	}
+	groups, err := w.probe.Survey(w.chosen)
+	if err != nil {
+		return err
+	}
+	for _, path := range slices.Sorted(maps.Keys(groups)) {
+		s := watch.Of(path)
+		if w.trial == nil {
+			w.describe(&s)
+		}
+		for _, c := range groups[path].Record.Checks {
+			if c.Verdict == usage.Denied && !watch.Mattered(c) {
+				sum.Harmless = append(sum.Harmless, whyHarmless{w.subjectOf(&s), c})
+			}
+		}
+	}
+	if w.output == "json" {
+		err = jsonLine(w.stdout, sum)
+	} else {
+		total := report.WhyTotal{Kinds: sum.Kinds, Mattered: sum.Mattered, Refusals: sum.Refusals}
+		for _, h := range sum.Harmless {
+			row := report.Harmless{Cap: h.Check.Cap.String(), Call: h.Check.Call, Errno: h.Check.Errno, Count: h.Check.Count}
+			if row.Call == "" {
+				row.Call = "outside a system call"
+			}
+			if h.Subject != nil {
+				row.Who = h.Subject.Label()
+			}
+			total.Harmless = append(total.Harmless, row)
+		}
+		var words []string
+		for _, kind := range slices.Sorted(maps.Keys(lost)) {
+			words = append(words, fmt.Sprintf("%d of the %s", lost[kind], kind))
+		}
+		if len(words) > 0 {
+			total.Lost = strings.Join(words, ", ") + ": more may have been refused"
+		}
+		err = report.WhyTotals(w.stdout, total, w.style)
+	}
+	switch {
+	case err != nil:
+		return err
+	case sum.Mattered > 0:
+		return status(exitFindings)
+	case len(lost) > 0:
+		return status(exitBlind)
+	}
+	return nil
+}

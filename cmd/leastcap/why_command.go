@@ -1,0 +1,201 @@
+package main
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/leastcap/leastcap/engine"
+	"github.com/leastcap/leastcap/engine/cli"
+	"github.com/leastcap/leastcap/engine/host"
+	"github.com/leastcap/leastcap/probe"
+	"github.com/leastcap/leastcap/proc"
+	"github.com/leastcap/leastcap/usage"
+)
+
+// trial is the one command that is looked at.
+type trial struct {
+	ref  proc.ScopeRef
+	base []string // an engine's command, before the verb; none for a host's command
+	id   string   // the container's
+}
+
+func (t *trial) has(p probe.Place) bool {
+	if t.ref.ID != 0 {
+		return slices.Contains(p.Within, t.ref.ID)
+	}
+	return strings.Contains(p.Path, t.ref.Name) && !strings.Contains(p.Path, "conmon")
+}
+
+// stopping is how long the end may take.
+const stopping = 30 * time.Second
+
+// command runs one command as it is, and explains what it is refused.
+func (w *whyLook) command(ctx context.Context, args []string) (err error) {
+	var workload engine.Workload
+	t := new(trial)
+	out := w.stderr
+	if w.quiet {
+		out = io.Discard
+	}
+	if _, isContainer := cli.Recognise(args); isContainer {
+		c, err := cli.New(ctx, args)
+		if err != nil {
+			return err
+		}
+		line := c.Line()
+		t.base = slices.Concat(line.Prefix, []string{line.Program}, line.Global)
+		workload = c
+	}
+	p, err := openProbe(probe.Options{Running: true, Refusals: true, Hook: w.hook})
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	w.lookout = &lookout{probe: p, names: newNamer(ctx, w.stderr)}
+	if workload == nil {
+		h, err := host.New(args, "", p.Hierarchy())
+		if err != nil {
+			return err
+		}
+		h.Output = out
+		workload = h
+	}
+	if err := workload.Clean(ctx); err != nil {
+		return err
+	}
+	if _, err := workload.Inspect(ctx); err != nil {
+		return err
+	}
+	inst, err := workload.Prepare(ctx, engine.Grant{Baseline: true})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopping)
+		defer cancel()
+		if rerr := inst.Remove(clean); rerr != nil {
+			err = errors.Join(err, fmt.Errorf("remove what was started: %w", rerr))
+		}
+	}()
+	t.ref = inst.Scope()
+	t.id = t.ref.Name
+	w.trial = t
+	if err := inst.Start(ctx); err != nil {
+		return err
+	}
+	logs := t.follow(ctx, out)
+	if err := w.loop(ctx, inst.Exited()); err != nil {
+		return err
+	}
+	select {
+	case <-inst.Exited():
+	default:
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopping)
+		_ = inst.Stop(stop, -1) // what does not stop is removed
+		cancel()
+		if err := w.look(time.Now()); err != nil { // of its end
+			return err
+		}
+	}
+	logs()
+	select {
+	case <-inst.Exited():
+		exit := inst.Exit()
+		if exit.Err != nil {
+			return exit.Err
+		}
+		if !exit.Started || exit.Code != 0 {
+			say(w.stderr, "the command %v", exit)
+		}
+	default:
+	}
+	return w.conclude()
+}
+
+// follow copies a container's output as it comes; the function that it returns waits for
+// the end of it.
+func (t *trial) follow(ctx context.Context, out io.Writer) func() {
+	if t.base == nil || out == io.Discard {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	argv := slices.Concat(t.base, []string{"logs", "-f", t.id})
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	engine.Group(cmd)
+	cmd.WaitDelay = time.Second
+	cmd.Stdout, cmd.Stderr = out, out
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = cmd.Run() // without it there is less to see, and no less to know
+	}()
+	return func() {
+		select {
+		case <-done:
+		case <-time.After(2 * time.Second):
+		}
+		cancel()
+		<-done
+	}
+}
+
+// look reads what is known of a file of a container that may have ended: nil if that
+// cannot be said. Directories on the way come first, as [proc.Look] has it.
+func (t *trial) look(file string, uid uint32, inDir bool) *usage.File {
+	if t.base == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	f, err := t.copied(ctx, file)
+	if err == nil && !inDir {
+		return f
+	}
+	dir, derr := t.copied(ctx, path.Dir(file))
+	if derr != nil {
+		return nil
+	}
+	dir.Blocker, dir.Exists = path.Dir(file), err == nil
+	return dir
+}
+
+// copied is a file's header in the archive that the engine's cp makes.
+func (t *trial) copied(ctx context.Context, file string) (*usage.File, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // the rest of the archive is not wanted
+	argv := slices.Concat(t.base, []string{"cp", "-L", t.id + ":" + file, "-"})
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	engine.Group(cmd)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	defer func() { cancel(); _ = cmd.Wait() }()
+	h, err := tar.NewReader(out).Next()
+	if err != nil {
+		return nil, err
+	}
+	f := &usage.File{Exists: true, UID: uint32(h.Uid), GID: uint32(h.Gid), Mode: uint32(h.Mode) & 0o7777}
+	switch h.Typeflag {
+	case tar.TypeReg:
+		f.Mode |= 0o100000
+	case tar.TypeDir:
+		f.Mode |= 0o040000
+	case tar.TypeChar:
+		f.Mode |= 0o020000
+	case tar.TypeBlock:
+		f.Mode |= 0o060000
+	}
+	return f, nil
+}

@@ -1,0 +1,91 @@
+package proc
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/leastcap/leastcap/usage"
+)
+
+// Look says what a process's path leads to, in the process's own root directory: the
+// first directory on the way that the user may not search, or the directory that it is
+// in, if inDir says that this is what the call changes or nothing is there, or the file.
+func Look(pid int, file string, uid, gid uint32, inDir bool) (*usage.File, error) {
+	if !strings.HasPrefix(file, "/") {
+		return nil, fmt.Errorf("%q is no absolute path", file)
+	}
+	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("the root directory of process %d: %w", pid, err)
+	}
+	defer unix.Close(root)
+	file = path.Clean(file)
+	for i := 1; i < len(file); i++ { // each directory on the way, the root first
+		if file[i-1] != '/' {
+			continue
+		}
+		dir := path.Clean(file[:i])
+		f, err := lookAt(root, dir)
+		if err != nil {
+			return nil, err
+		}
+		if !may(f, uid, gid, 1) {
+			f.Blocker = dir
+			return f, nil
+		}
+	}
+	f, err := lookAt(root, file)
+	if errors.Is(err, unix.ENOENT) || err == nil && inDir && file != "/" {
+		dir, derr := lookAt(root, path.Dir(file))
+		if derr != nil {
+			return nil, derr
+		}
+		dir.Blocker, dir.Exists = path.Dir(file), err == nil
+		return dir, nil
+	}
+	return f, err
+}
+
+// may says whether the mode lets a user do something (4 read, 2 write, 1 execute).
+// Supplementary groups and ACLs are not looked at.
+func may(f *usage.File, uid, gid, what uint32) bool {
+	switch {
+	case f.UID == uid:
+		return f.Mode>>6&what == what
+	case f.GID == gid:
+		return f.Mode>>3&what == what
+	}
+	return f.Mode&what == what
+}
+
+func lookAt(root int, file string) (*usage.File, error) {
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT}
+	fd, err := unix.Openat2(root, file, &how)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	f := &usage.File{Exists: true, UID: st.Uid, GID: st.Gid, Mode: st.Mode}
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &fs); err == nil {
+		f.ReadOnly = fs.Flags&unix.ST_RDONLY != 0
+		f.NoExec = fs.Flags&unix.ST_NOEXEC != 0
+		f.NoSetID = fs.Flags&unix.ST_NOSUID != 0
+	}
+	var stx unix.Statx_t
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, 0, &stx); err == nil {
+		f.Immutable = stx.Attributes&(unix.STATX_ATTR_IMMUTABLE|unix.STATX_ATTR_APPEND) != 0
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFREG {
+		f.Caps, _ = FileCaps(fmt.Sprintf("/proc/self/fd/%d", fd)) // unreadable: as if there were none
+	}
+	return f, nil
+}

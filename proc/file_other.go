@@ -1,0 +1,12 @@
+//go:build !linux
+
+package proc
+
+import (
+	"errors"
+
+	"github.com/leastcap/leastcap/usage"
+)
+
+// Look needs Linux.
+func Look(int, string, uint32, uint32, bool) (*usage.File, error) { return nil, errors.ErrUnsupported }

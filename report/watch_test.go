@@ -1,0 +1,105 @@
+package report_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/report"
+)
+
+func TestHappened(t *testing.T) {
+	at := time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
+	var b strings.Builder
+	for _, h := range []report.Happening{
+		{Time: at, Who: "web", Words: `uses chown: chown("/var/lib/nginx/body", 33, -1) by nginx as uid 0, and so on and on`},
+		{Time: at, Who: "a\x1b[2J\nb", Words: "was denied net_admin: ioctl(\"\x07\") by x\u202ey"},
+	} {
+		if err := report.Happened(&b, h, report.Style{Width: 80}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := `15:04:05  web uses chown: chown("/var/lib/nginx/body", 33, -1) by nginx as uid
+          0, and so on and on
+15:04:05  a\x1b[2J\nb was denied net_admin: ioctl("\x07") by x\u202ey
+`
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestWatchTotals(t *testing.T) {
+	docker := caps.Set(0xa80425fb)
+	var b strings.Builder
+	err := report.WatchTotals(&b, []report.WatchTotal{
+		{Label: "web", What: "docker, nginx", Seconds: 62.4, Granted: &docker, Used: caps.Of(caps.Chown, caps.Setgid, caps.Setuid), Denied: caps.Of(caps.NetAdmin)},
+		{Label: "gone", What: "container", Seconds: 1.23, StartSeen: true, Ended: true, Incomplete: "3 of the sets: something may be missing here"},
+		{Label: "cron.service"}, {Label: "/x\x1b"},
+	}, report.Style{Width: 80})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `
+web (docker, nginx, watched 1m2s, its start was not seen)
+  used    3 of 14: chown, setgid, setuid
+  denied  net_admin
+  not used 11, the most dangerous first: dac_override, fowner, mknod, net_raw,
+           setfcap, fsetid, sys_chroot, kill, audit_write, setpcap,
+           net_bind_service
+
+gone (container, watched 1.2s, ended)
+  used    0
+  BUT     3 of the sets: something may be missing here
+
+no capability used or asked for:
+  cron.service, /x\x1b
+`
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestRefusal(t *testing.T) {
+	at := time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
+	var b strings.Builder
+	for _, r := range []report.Refused{
+		{Time: at, Who: "web", Call: `openat("/data/\x1b", O_RDONLY)`, Errno: "EACCES", Process: "nginx (/usr/sbin/nginx) as uid 33, process 7", Cause: "file mode", Mattered: true, Certain: true,
+			Why: []string{"/data belongs to 0:0 and has the mode 0700", "and so on"}, Allow: "dac_override", Instead: []string{"let it belong to user 33", "or else"}},
+		{Time: at, Call: "sendto()", Errno: "EPERM", Process: "x", Cause: "unknown", Mattered: true, Why: []string{"no capability was asked for"}},
+	} {
+		if err := report.Refusal(&b, r, report.Style{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := report.WhyTotals(&b, report.WhyTotal{Kinds: 2, Mattered: 1, Refusals: 5, Lost: "1 of the refusals: more may have been refused", Harmless: []report.Harmless{
+		{Who: "web", Cap: "net_admin", Call: "ioctl()", Count: 3}, {Cap: "kill", Call: "kill(1, SIGHUP)", Errno: "ESRCH", Count: 1},
+	}}, report.Style{}); err != nil {
+		t.Fatal(err)
+	}
+	want := `15:04:05  web: openat("/data/\x1b", O_RDONLY) gave EACCES (file mode)
+  who      nginx (/usr/sbin/nginx) as uid 33, process 7
+  why      /data belongs to 0:0 and has the mode 0700; and so on
+  allowed  by dac_override
+  instead  - let it belong to user 33
+           - or else
+15:04:05  sendto() gave EPERM (unknown)
+  who      x
+  maybe    no capability was asked for
+
+5 refusals of 2 kinds; 1 of the kinds mattered
+Denied, and it did not matter:
+  - web: net_admin: ioctl() went on, 3 times
+  - kill: kill(1, SIGHUP) gave ESRCH, 1 time
+LOST  1 of the refusals: more may have been refused
+`
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Error(diff)
+	}
+	b.Reset()
+	if err := report.WhyTotals(&b, report.WhyTotal{}, report.Style{}); err != nil || b.String() != "nothing was refused\n" {
+		t.Errorf("%q, %v", b.String(), err)
+	}
+}

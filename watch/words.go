@@ -1,0 +1,84 @@
+package watch
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/leastcap/leastcap/usage"
+)
+
+// Words says an event in a sentence without its subject. What comes from a workload is not
+// cleaned yet.
+func (e *Event) Words() string {
+	switch e.Event {
+	case Begin:
+		if e.Running {
+			return "runs already" + e.Subject.origin()
+		}
+		return "begins" + e.Subject.origin()
+	case End:
+		return "ends: used " + orNone(e.Total)
+	case Use:
+		return fmt.Sprintf("uses %v%s", *e.Capability, e.evidence())
+	case Denial:
+		verb := "was denied"
+		if e.Check.Beyond {
+			verb = "was denied, and could not be granted,"
+		}
+		return fmt.Sprintf("%s %v%s; %s", verb, *e.Capability, e.evidence(), outcome(e.Check))
+	case Loss:
+		var list []string
+		for kind, n := range e.Lost {
+			list = append(list, fmt.Sprintf("%d of the %s", n, kind))
+		}
+		return "lost " + strings.Join(list, ", ")
+	}
+	return e.Event
+}
+
+func orNone(t *Total) string {
+	if t.Used.Empty() {
+		return "none"
+	}
+	return t.Used.String()
+}
+
+// origin is a container's image and engine.
+func (s *Subject) origin() string {
+	switch {
+	case s.Image != "":
+		return fmt.Sprintf(": %s (%s)", s.Image, s.Engine)
+	case s.Engine != "":
+		return fmt.Sprintf(" (%s)", s.Engine)
+	}
+	return ""
+}
+
+func (e *Event) evidence() string {
+	switch {
+	case e.Exec != nil:
+		return fmt.Sprintf(": file capabilities of %s", e.Exec.Path)
+	case e.Check != nil:
+		call := e.Check.Call
+		if call == "" {
+			call = e.Check.Syscall
+		}
+		if call == "" {
+			call = "outside a system call"
+		}
+		return fmt.Sprintf(": %s by %s as uid %d", call, e.Check.Process.Comm, e.Check.Process.EUID)
+	case e.How == "check":
+		return "" // its evidence was lost
+	}
+	return ": by " + e.How
+}
+
+func outcome(c *usage.Check) string {
+	switch {
+	case c.Errno != "":
+		return "it gave " + c.Errno
+	case c.Syscall == "":
+		return "what came of it is not known"
+	}
+	return "it went on without"
+}

@@ -22,8 +22,8 @@ import (
 // runningProbe is one that looks at what runs already.
 func runningProbe(t testing.TB, o probe.Options) *probe.Probe {
 	t.Helper()
-	testenv.Need(t, testenv.Root, testenv.BPF, testenv.Command("gcc"))
-	o.Running = true
+	testenv.Need(t, testenv.Root, testenv.BPF, testenv.MadeBy("gcc", "workload"))
+	o.Running, o.Hook = true, os.Getenv(testenv.HookVar)
 	p, err := probe.Open(o)
 	if err != nil {
 		t.Fatal(err)

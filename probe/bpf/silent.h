@@ -117,12 +117,12 @@ static __always_inline int see_prctl(void *ctx, struct call *c, struct sysinfo *
 
 static __always_inline void see_bind(struct task_struct *task, struct call *c, struct scope *scope, __u64 cg)
 {
-	struct sockaddr_any sa = {};
+	struct { __u16 family; __be16 port; } sa = {}; /* all of it takes too much of the stack */
 	struct port_key key = {};
 	struct socket *sock;
 	struct file *f;
 
-	bpf_probe_read_user(&sa, 4, (void *)arg(c->regs, 1));
+	bpf_probe_read_user(&sa, sizeof(sa), (void *)arg(c->regs, 1));
 	key.port = __builtin_bswap16(sa.port);
 	if ((sa.family != AF_INET && sa.family != AF_INET6) || !key.port || key.port >= 1024)
 		return;

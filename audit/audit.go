@@ -1,8 +1,12 @@
 package audit
 
 import (
+	"fmt"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/caps/catalog"
@@ -19,6 +23,14 @@ type Subject struct {
 	ProfileName string
 	// Image is what its image holds; nil if nobody looked.
 	Image *Image
+
+	held *held // what [Audit] found out, so that a report need not again
+}
+
+// held is the answer of [Subject.Holds].
+type held struct {
+	set   caps.Set
+	known bool
 }
 
 // An Image is what matters of an image.
@@ -41,20 +53,36 @@ type Program struct {
 // Audit applies all rules to all subjects. The findings of one container stand together,
 // the worst first, in the order of the subjects.
 func Audit(subjects []Subject) []*Finding {
-	var list []*Finding
-	for i := range subjects {
-		s := newSubject(&subjects[i])
-		from := len(list)
-		for r := range ruleTable {
-			if check := ruleTable[r].check; check != nil {
-				s.rule = &ruleTable[r]
-				check(s)
+	found := make([][]*Finding, len(subjects))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(subjects)) {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(subjects) {
+					return
+				}
+				found[i] = check(&subjects[i])
 			}
-		}
-		list = append(list, s.found...)
-		slices.SortStableFunc(list[from:], func(a, b *Finding) int { return int(b.Severity) - int(a.Severity) })
+		})
 	}
-	return list
+	wg.Wait()
+	return slices.Concat(found...)
+}
+
+// check applies all rules to one subject.
+func check(in *Subject) []*Finding {
+	s := newSubject(in)
+	in.held = &held{s.holds(), s.err == nil}
+	for r := range ruleTable {
+		if check := ruleTable[r].check; check != nil {
+			s.rule = &ruleTable[r]
+			check(s)
+		}
+	}
+	slices.SortStableFunc(s.found, func(a, b *Finding) int { return int(b.Severity) - int(a.Severity) })
+	return s.found
 }
 
 // subject is a [Subject] with what the rules ask of it again and again.
@@ -72,6 +100,8 @@ type subject struct {
 	addAll, dropAll *entry // the first of each
 	sharing         []catalog.Sharing
 	privileged      bool
+	// ownUsers: it has a user namespace of its own.
+	ownUsers bool
 
 	rule  *Rule
 	found []*Finding
@@ -109,11 +139,15 @@ func newSubject(in *Subject) *subject {
 	}
 	s.given, s.err = s.givenBy("")
 	s.sharing = sharing(s.c)
+	s.ownUsers = ownUsers(s.c)
 	return s
 }
 
 // givenBy is what an engine gives the container with this image.
 func (s *subject) givenBy(engine string) (rules.Result, error) {
+	if s.c.Stated != nil && s.c.CapsWhy != "" { // a drop-in, say
+		return rules.Result{}, &manifest.Error{At: s.c.At, Reason: fmt.Sprintf("the capabilities of %s cannot be known: %s", s.c.Name, s.c.CapsWhy)}
+	}
 	if s.Image == nil || s.c.Stated != nil || s.engine == nil {
 		return s.c.Given(engine)
 	}
@@ -137,10 +171,15 @@ func (s *subject) givenBy(engine string) (rules.Result, error) {
 }
 
 // holds is all that a process of the container can get: its bounding set, and what it
-// has from the start.
+// has from the start. With no_new_privs execve(2) gives nothing (prctl(2); commoncap.c
+// cap_bprm_creds_from_file), so that sets which are stated stay what they are. Of an
+// engine's container it is the set that the engine was asked for.
 func (s *subject) holds() caps.Set {
 	if s.err != nil {
 		return 0
+	}
+	if s.c.Stated != nil && manifest.Is(s.c.NoNewPrivs, true) {
+		return s.given.Runtime.Permitted.Union(s.given.Runtime.Ambient)
 	}
 	return s.given.Set.Union(s.given.Runtime.Permitted)
 }
@@ -166,10 +205,58 @@ func (s *subject) usable() bool {
 	return s.Profile != nil && s.Profile.Complete && s.Profile.Proven
 }
 
+// ownUsers says that a container has a user namespace of its own: Docker's and Podman's
+// --userns, Kubernetes' hostUsers: false, a bundle's namespace, systemd's PrivateUsers=.
+func ownUsers(c *manifest.Container) bool {
+	for _, n := range c.Namespaces {
+		with, known := n.With.Get()
+		if n.Kind != "user" || !known {
+			continue
+		}
+		with, _, _ = strings.Cut(with, ":")
+		if slices.Contains([]string{"own", "auto", "keep-id", "nomap", "private"}, with) {
+			return true
+		}
+	}
+	for _, f := range c.Facts {
+		switch f.Key {
+		case "user namespace":
+			return manifest.Is(f.Value, "own")
+		case "PrivateUsers":
+			v, known := f.Value.Get()
+			return known && slices.Contains([]string{"1", "yes", "y", "true", "t", "on", "self", "identity", "full"}, strings.ToLower(v))
+		}
+	}
+	return false
+}
+
+// level is how dangerous a capability is in this container. In a user namespace of its
+// own, one counts for what belongs to that: of what is outside, only the neighbours on a
+// bridge can be reached, through the network namespace that is its own too
+// (user_namespaces(7), KERNEL: ns_capable() against the object's namespace).
+func (s *subject) level(c caps.Cap) catalog.Level {
+	e := knowledge(c)
+	if !s.ownUsers || e.Danger == catalog.Unknown {
+		return e.DangerUnder(s.sharing...)
+	}
+	level := catalog.Inside
+	if e.UserNamespace.Effect != catalog.UserUseless && slices.Contains(s.sharing, catalog.SharesBridge) {
+		for _, r := range e.Container.Reaches {
+			if r.Shared == catalog.SharesBridge {
+				level = max(level, r.Level)
+			}
+		}
+	}
+	return level
+}
+
 // sharing is what a container shares with its host, as the catalog asks for it. Of mounts
 // and devices only those count that lead beyond themselves: a directory of its own is no
 // way to the host.
 func sharing(c *manifest.Container) []catalog.Sharing {
+	if onHost(c) { // all but the bridge, and devices by their files' rights
+		return []catalog.Sharing{catalog.SharesPID, catalog.SharesNetwork, catalog.SharesIPC, catalog.SharesMount}
+	}
 	var list []catalog.Sharing
 	for _, n := range []struct {
 		kind string
@@ -194,8 +281,8 @@ func sharing(c *manifest.Container) []catalog.Sharing {
 // worst is the most dangerous of a set in this container.
 func (s *subject) worst(set caps.Set) (worst caps.Cap, level catalog.Level) {
 	first := true
-	for _, c := range catalog.ByDanger(set) {
-		l := catalog.Get(c).DangerUnder(s.sharing...)
+	for _, c := range byDanger(set) {
+		l := s.level(c)
 		if l == catalog.Unknown {
 			return c, l
 		}

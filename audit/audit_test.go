@@ -24,6 +24,54 @@ func at() manifest.Pos {
 	return manifest.Pos{File: "f", Start: line * 10, End: line*10 + 3, Line: line, Column: 1}
 }
 
+// pod is one of Kubernetes', and so on.
+func pod(words ...string) *manifest.Container {
+	c := container(words...)
+	c.Format = "kubernetes"
+	return c
+}
+
+func label(words ...string) *manifest.Container {
+	c := container(words...)
+	c.Format, c.Kind, c.Name = "dockerfile", "label", "label RUN"
+	return c
+}
+
+// dockerfile has facts, and labels behind "label:".
+func dockerfile(facts ...string) *manifest.Container {
+	c := container()
+	c.Format, c.Kind, c.Name = "dockerfile", "image", "image"
+	for _, f := range facts {
+		key, value, _ := strings.Cut(f, "=")
+		if key, ok := strings.CutPrefix(key, "label:"); ok {
+			c.Labels = append(c.Labels, manifest.Pair{Key: key, Value: text(value)})
+			continue
+		}
+		c.Facts = append(c.Facts, manifest.Pair{Key: key, Value: text(value)})
+	}
+	return c
+}
+
+func unit(bounding caps.Set, user string, words ...string) *manifest.Container {
+	state := caps.State{Bounding: bounding, Permitted: bounding, Effective: bounding}
+	c := &manifest.Container{Format: "systemd", Kind: "unit", Name: "x.service", At: at(), Target: manifest.Target{Engines: []string{"systemd"}}, Stated: &state}
+	if user != "" {
+		c.User = text(user)
+		state.Permitted, state.Effective = 0, 0
+	}
+	for _, w := range words {
+		switch key, value, _ := strings.Cut(w, "="); key {
+		case "nnp":
+			c.NoNewPrivs = manifest.Of(true, "true", at())
+		case "drop-in":
+			c.CapsWhy = "it is a drop-in"
+		default:
+			c.Facts = append(c.Facts, manifest.Pair{Key: key, Value: text(value)})
+		}
+	}
+	return c
+}
+
 func text(s string) manifest.Text { return manifest.Of(s, s, at()) }
 
 // container is one of Docker's: words to add and, with a minus, to drop; "privileged",
@@ -143,7 +191,9 @@ func TestRules(t *testing.T) {
 		{"engines", audit.Subject{Container: container("all", "-ALL", "either")},
 			[]string{"critical adds-all all", "high void-entry ALL remove", "medium engines-disagree docker/podman"}},
 		{"misspelt", audit.Subject{Container: container("-ALL", "net_rwa")}, []string{"medium unknown-capability net_rwa"}},
-		{"misspelt drop under containerd", audit.Subject{Container: container("-ALL", "-net_rwa", "engine=containerd")}, []string{"high unknown-capability net_rwa"}},
+		{"misspelt drop under containerd", audit.Subject{Container: container("-ALL", "-net_rwa", "engine=containerd")}, []string{"medium unknown-capability net_rwa"}},
+		{"misspelt drop under containerd, not beside ALL", audit.Subject{Container: container("-net_rwa", "engine=containerd")},
+			[]string{"high unknown-capability net_rwa", "medium keeps-default"}},
 		{"twice", audit.Subject{Container: container("-ALL", "kill", "CAP_KILL", "-chown")},
 			[]string{"note duplicate-entry CAP_KILL remove", "note duplicate-entry chown remove"}},
 		{"inert", audit.Subject{Container: container("-ALL", "chown", "user=1000", "nnp")}, []string{"low inert-add chown remove"}},
@@ -153,13 +203,36 @@ func TestRules(t *testing.T) {
 		{"low ports in Docker, the host's network", audit.Subject{Container: container("-ALL", "net_bind_service", "net=host")}, []string{"medium adds-capability net_bind_service"}},
 		{"low ports, by sysctl", audit.Subject{Container: container("-ALL", "net_bind_service", "sysctl=net.ipv4.ip_unprivileged_port_start=1024")}, nil},
 		{"user namespace", audit.Subject{Container: container("-ALL", "sys_module", "userns=auto")},
-			[]string{"critical adds-capability sys_module", "low inert-add sys_module remove"}},
+			[]string{"low inert-add sys_module remove"}},
+		{"user namespace, and what counts in it", audit.Subject{Container: container("-ALL", "sys_admin", "net=host", "userns=keep-id:uid=5")}, nil},
+		{"user namespace, the bridge", audit.Subject{Container: container("-ALL", "net_raw", "userns=auto")}, []string{"medium adds-capability net_raw"}},
+		{"the host's user namespace", audit.Subject{Container: container("-ALL", "sys_module", "userns=host")}, []string{"critical adds-capability sys_module"}},
 		{"set-id programs", audit.Subject{Container: container("-ALL", "chown", "user=9"), Image: suid}, []string{"medium set-id-programs"}},
 		{"set-id programs, nnp", audit.Subject{Container: container("-ALL", "nnp"), Image: suid}, nil},
 		{"host pid", audit.Subject{Container: container("-ALL", "sys_ptrace", "pid=host")},
 			[]string{"critical adds-capability sys_ptrace", "critical dangerous-combination pid"}},
 		{"host network and the default", audit.Subject{Container: container("net=host")}, []string{"high dangerous-combination network", "medium keeps-default"}},
 		{"Docker's socket", audit.Subject{Container: container("-ALL", "mount=/var/run/docker.sock")}, []string{"critical engine-socket /var/run/docker.sock"}},
+		{"learned, not proven, too little", audit.Subject{Container: container("-ALL"), Profile: &usage.Profile{Complete: true, Required: caps.Of(caps.Chown)}},
+			[]string{"medium missing-capability"}},
+		{"CAP_ for CRI-O alone", audit.Subject{Container: pod("-ALL", "CAP_CHOWN", "engine=crio", "nnp")},
+			[]string{"low name-spelling CAP_CHOWN correct:CHOWN", "medium pod-security-baseline adds CAP_CHOWN", "note pod-security-restricted adds CAP_CHOWN"}},
+		{"unit", audit.Subject{Container: unit(caps.All(), "")}, []string{"medium adds-all"}},
+		{"unit of a user", audit.Subject{Container: unit(caps.All(), "www")}, []string{"low adds-all"}},
+		{"unit of a user, nnp", audit.Subject{Container: unit(caps.All(), "www", "nnp")}, nil},
+		{"unit, limited", audit.Subject{Container: unit(caps.Of(caps.NetAdmin, caps.Setuid), "")}, []string{"medium adds-capability", "low adds-capability"}},
+		{"unit, limited, in a user namespace", audit.Subject{Container: unit(caps.Of(caps.SysModule), "", "PrivateUsers=yes")}, nil},
+		{"unit, learned", audit.Subject{Container: unit(caps.Of(caps.Setuid, caps.Kill), ""), Profile: profile("setuid", "setuid kill")},
+			[]string{"medium unneeded-capability exactly:setuid", "note adds-capability"}},
+		{"drop-in", audit.Subject{Container: unit(caps.All(), "", "drop-in")}, []string{"note not-known the capabilities of x.service cannot be known: it is a drop-in"}},
+		{"Dockerfile", audit.Subject{Container: dockerfile()}, nil},
+		{"Dockerfile, learned", audit.Subject{Container: dockerfile(), Profile: nginx}, []string{"low keeps-default io.containers.capabilities exactly:chown,dac_override,setgid,setuid"}},
+		{"Dockerfile that says so", audit.Subject{Container: dockerfile("label:io.containers.capabilities=CHOWN,SETUID,setgid,dac_override"), Profile: nginx}, nil},
+		{"Dockerfile with privilege", audit.Subject{Container: dockerfile("setcap=cap_sys_admin,cap_chown+ep /bin/x", "set-uid=u+s /bin/y", "run --security=insecure")},
+			[]string{"medium gives-privilege cap_sys_admin,cap_chown+ep /bin/x", "low gives-privilege u+s /bin/y", "high insecure-build RUN --security=insecure"}},
+		{"label", audit.Subject{Container: label("-ALL", "sys_module", "setuid", "pid=host", "mount=/srv")},
+			[]string{"critical adds-capability sys_module", "critical label-asks --cap-add sys_module; the host's pid namespace"}},
+		{"label that asks for nothing", audit.Subject{Container: label("-ALL", "setuid")}, nil},
 		{"variable", audit.Subject{Container: container("-ALL", "${X}")}, []string{"note not-known a capability of web cannot be known: the variable X has no value"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -42,15 +42,13 @@ func (r *Report) Open(least Severity) []*Finding {
 	return list
 }
 
-// Of are the findings of one container.
-func (r *Report) Of(c *manifest.Container) []*Finding {
-	var list []*Finding
+// ByContainer are the findings of each container; those that are about none are nil's.
+func (r *Report) ByContainer() map[*manifest.Container][]*Finding {
+	m := make(map[*manifest.Container][]*Finding, len(r.Subjects))
 	for _, f := range r.Findings {
-		if f.Container == c {
-			list = append(list, f)
-		}
+		m[f.Container] = append(m[f.Container], f)
 	}
-	return list
+	return m
 }
 
 // Count says how many open findings there are of each severity.
@@ -65,27 +63,33 @@ func (r *Report) Count() map[Severity]int {
 // Holds is what a container's engine gives it: the most that a process in it can have.
 // known is false where the file does not say enough, or the engine refuses it.
 func (s *Subject) Holds() (set caps.Set, known bool) {
-	sub := newSubject(s)
-	return sub.holds(), sub.err == nil
+	if s.held == nil {
+		sub := newSubject(s)
+		s.held = &held{sub.holds(), sub.err == nil}
+	}
+	return s.held.set, s.held.known
 }
 
 // Danger is how dangerous a capability is in the container, with what it shares.
 func (s *Subject) Danger(c caps.Cap) catalog.Level {
-	return catalog.Get(c).DangerUnder(sharing(s.Container)...)
+	sub := subject{c: s.Container, sharing: sharing(s.Container), ownUsers: ownUsers(s.Container)}
+	return sub.level(c)
 }
 
 // Changes are the wants of findings, one change a container: what is proven goes before
 // what merely tidies up, which it makes needless. Excepted findings want nothing.
 func Changes(findings []*Finding) []manifest.Change {
 	var list []manifest.Change
+	index := map[*manifest.Container]int{}
 	for _, f := range findings {
 		if f.Want == nil || f.Container == nil || f.Exception != nil {
 			continue
 		}
-		i := slices.IndexFunc(list, func(c manifest.Change) bool { return c.Container == f.Container })
-		if i < 0 {
+		i, ok := index[f.Container]
+		if !ok {
+			i = len(list)
+			index[f.Container] = i
 			list = append(list, manifest.Change{Container: f.Container})
-			i = len(list) - 1
 		}
 		w := &list[i].Want
 		if f.Want.Exactly != nil {

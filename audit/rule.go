@@ -177,11 +177,26 @@ func init() {
 			check: checkNoNewPrivs,
 		},
 		{
+			ID: "gives-privilege", Title: "File that gives privilege",
+			What:     "A RUN of a Dockerfile gives a file capabilities (setcap) or makes it set-uid or set-gid. Without no_new_privs whoever executes it gains what it gives; file capabilities that the engine does not give make execve(2) fail with EPERM.",
+			Mend:     "Leave it away, or set no-new-privileges where the image is run.",
+			Severity: "medium if a capability reaches beyond the container, else low", Sources: []string{"capabilities(7), File capabilities", "execve(2)"},
+			check: checkPrograms,
+		},
+		{
+			ID: "insecure-build", Title: "Privileged build step",
+			What:     "A RUN with --security=insecure is executed with all capabilities and without confinement; a Compose file allows it, or more, with build: privileged or the entitlement security.insecure.",
+			Gain:     "What the step downloads and executes is root on the machine that builds.",
+			Mend:     "Do what needs privilege outside of the build, or run the builder in a machine of its own.",
+			Severity: "high", Sources: []string{"https://docs.docker.com/reference/dockerfile/#run---security"},
+			check: checkBuild,
+		},
+		{
 			ID: "label-asks", Title: "Label that asks for privilege",
-			What:     "A label RUN, INSTALL, UNINSTALL or STOP is a command for a container engine that asks for more than a container has by default. Whoever runs what an image's label says trusts the image with it.",
+			What:     "A label RUN, INSTALL, UNINSTALL, UPDATE or STOP is a command for a container engine that asks for more than a container has by default. Whoever runs what an image's label says trusts the image with it.",
 			Mend:     "Ask for the capabilities that are needed by name: leastcap image label writes them.",
 			Severity: "as what it asks for", Sources: []string{"projectatomic/atomic docs/atomic-run.1.md"},
-			check: checkLabels,
+			check: checkLabel,
 		},
 		{
 			ID: "pod-security-baseline", Title: "Pod Security: baseline not met",
@@ -200,7 +215,7 @@ func init() {
 		{
 			ID: "not-known", Title: "What cannot be known from the file",
 			What:     "Something that decides over the container's capabilities is a variable, a template or comes from elsewhere: nothing is said about them.",
-			Mend:     "Give the variable a value (an .env file, the environment), or audit the rendered file.",
+			Mend:     "If it is a variable, give it a value (an .env file, the environment) or audit the rendered file; else correct what is written there.",
 			Severity: "note", check: checkKnown,
 		},
 		{

@@ -41,6 +41,14 @@ func checkAddsAll(s *subject) {
 		}
 		if s.host() {
 			f.Severity, f.Gain = Medium, "Whoever takes it over has the machine."
+			if s.nonRoot() && s.given.Runtime.Permitted.Empty() {
+				f.Severity = Low
+				f.Message = s.c.Name + " starts without a capability, and may get all by a set-uid program"
+				f.Gain = "Whoever finds a set-uid program that can be misused has the machine."
+				f.Mend = "Set NoNewPrivileges=yes, or limit it with CapabilityBoundingSet=."
+				s.report(f)
+				return
+			}
 			f.Mend = "Limit it with CapabilityBoundingSet=; leastcap learn -- COMMAND finds what it needs."
 		}
 		s.report(f)
@@ -75,7 +83,7 @@ func checkAdds(s *subject) {
 		return
 	}
 	if s.c.Stated != nil {
-		for c := range s.c.Stated.Bounding.Union(s.c.Stated.Permitted).Union(s.c.Stated.Ambient).Values() {
+		for c := range s.holds().Values() {
 			s.grade(c, s.statedAt(c), "")
 		}
 		return
@@ -96,8 +104,22 @@ func (s *subject) holdsAll() bool {
 }
 
 // host says that it is no container: a unit or a process of the machine.
-func (s *subject) host() bool {
-	return len(s.c.Target.Engines) > 0 && s.c.Target.Engines[0] == "systemd"
+func (s *subject) host() bool { return onHost(s.c) }
+
+func onHost(c *manifest.Container) bool {
+	return len(c.Target.Engines) > 0 && c.Target.Engines[0] == "systemd"
+}
+
+// grades is how bad it is that a container holds a capability of this danger. On the host
+// there is nothing to get out of: what has the machine in the end is medium there.
+func (s *subject) grades(l catalog.Level) Severity {
+	switch {
+	case !s.host():
+		return severityOf(l)
+	case l == catalog.Host || l == catalog.Unknown:
+		return Medium
+	}
+	return Low
 }
 
 // statedAt is where a format that states sets names a capability first.
@@ -112,20 +134,17 @@ func (s *subject) statedAt(c caps.Cap) manifest.Pos {
 }
 
 func (s *subject) grade(c caps.Cap, at manifest.Pos, word string) {
-	level := catalog.Get(c).DangerUnder(s.sharing...)
+	level := s.level(c)
 	if level == catalog.Inside {
 		return
 	}
-	f := Finding{Severity: severityOf(level), At: at, Caps: caps.Of(c), Word: word}
+	f := Finding{Severity: s.grades(level), At: at, Caps: caps.Of(c), Word: word}
 	f.Message = fmt.Sprintf("%s adds %s, which %s", s.c.Name, c, levelMeans(level))
 	if s.c.Stated != nil {
 		f.Message = fmt.Sprintf("%s has %s, which %s", s.c.Name, c, levelMeans(level))
 	}
 	f.Gain = gain(s.sharing, c)
-	if s.host() { // where there is nothing to get out of
-		f.Severity = min(f.Severity, Medium)
-	}
-	if instead := catalog.Get(c).Instead; len(instead) > 0 {
+	if instead := knowledge(c).Instead; len(instead) > 0 {
 		f.Mend = "Instead: " + alternative(instead[0])
 	}
 	if s.usable() {
@@ -151,7 +170,7 @@ func alternative(a catalog.Alternative) string {
 func levelMeans(l catalog.Level) string {
 	switch l {
 	case catalog.Host:
-		return "takes over the host from here"
+		return "is a way to take over the host"
 	case catalog.Unknown:
 		return "leastcap does not know"
 	}
@@ -161,7 +180,7 @@ func levelMeans(l catalog.Level) string {
 // gain is the worst that a capability reaches from a container that shares these.
 func gain(shared []catalog.Sharing, c caps.Cap) string {
 	var best *catalog.Reach
-	e := catalog.Get(c)
+	e := knowledge(c)
 	for i := range e.Container.Reaches {
 		r := &e.Container.Reaches[i]
 		if r.Shared != catalog.SharesNothing && !slices.Contains(shared, r.Shared) {
@@ -188,7 +207,7 @@ func sentence(clause string) string {
 // checkCombination looks for capabilities that only what the container shares makes
 // dangerous.
 func checkCombination(s *subject) {
-	if s.privileged || s.err != nil {
+	if s.privileged || s.err != nil || s.ownUsers || s.host() {
 		return
 	}
 	added := caps.Set(0)
@@ -202,8 +221,8 @@ func checkCombination(s *subject) {
 			continue
 		}
 		set, what := caps.Set(0), ""
-		for _, c := range catalog.ByDanger(s.holds()) {
-			e := catalog.Get(c)
+		for _, c := range byDanger(s.holds()) {
+			e := knowledge(c)
 			if e.DangerUnder(shared) != catalog.Host || e.DangerUnder() == catalog.Host || e.Danger == catalog.Unknown {
 				continue
 			}
@@ -271,6 +290,10 @@ func checkSocket(s *subject) {
 
 func checkDefault(s *subject) {
 	if s.privileged || s.err != nil || s.engine == nil || s.c.Stated != nil || s.addAll != nil || s.dropAll != nil {
+		return
+	}
+	if s.buildsImage() {
+		s.imageNeeds()
 		return
 	}
 	kept := s.holds().Intersect(s.engine.Default)

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/leastcap/leastcap/caps"
-	"github.com/leastcap/leastcap/caps/catalog"
 	"github.com/leastcap/leastcap/manifest"
 )
 
@@ -57,27 +56,147 @@ func checkNoNewPrivs(s *subject) {
 	s.report(f)
 }
 
-// labelNames are those of the atomic command, in any of its spellings.
-var labelNames = []string{"run", "install", "uninstall", "stop"}
+// buildsImage says that the container is an image that a Dockerfile makes, or one as it
+// is: nobody has asked an engine for anything yet.
+func (s *subject) buildsImage() bool { return s.c.Format == "dockerfile" && s.c.Kind == "image" }
 
-// checkLabels looks at commands in labels: formats that understand command lines put
-// what they ask for into a fact "label:RUN:asks".
-func checkLabels(s *subject) {
-	for _, fact := range s.c.Facts {
-		name, ok := strings.CutPrefix(fact.Key, "label:")
-		name, what, _ := strings.Cut(name, ":")
-		if !ok || what != "asks" || !slices.Contains(labelNames, strings.ToLower(name)) {
+// labelCaps is where an image says which capabilities it needs
+// (containers/podman pkg/specgen/generate/security_linux.go).
+const labelCaps = "io.containers.capabilities"
+
+// imageNeeds compares what an image says that it needs with what was learned. An image
+// cannot drop anything, and is not blamed for it.
+func (s *subject) imageNeeds() {
+	if !s.usable() {
+		return
+	}
+	need := s.Profile.Recommended
+	f := Finding{Severity: Low, At: s.c.At, Caps: need, Word: labelCaps, Proven: true, Want: &manifest.Want{Exactly: &need}}
+	f.Message = fmt.Sprintf("%s does not say that it needs %s, as %s has it", s.c.Name, names(need), s.ProfileName)
+	for _, l := range s.c.Labels {
+		if l.Key != labelCaps {
 			continue
 		}
-		ask := fact.Value.V
-		f := Finding{Severity: Medium, At: fact.Value.At, Word: name + " " + ask,
-			Message: fmt.Sprintf("the label %s of %s asks for %s", name, s.c.Name, ask)}
-		if one, err := caps.ParseCap(ask); err == nil {
-			level := catalog.Get(one).DangerUnder()
-			f.Severity, f.Caps, f.Gain = severityOf(level), caps.Of(one), gain(nil, one)
-		} else if strings.Contains(ask, "privileged") || strings.EqualFold(ask, "all") {
-			f.Severity = Critical
+		text, known := l.Value.Get()
+		set, all, err := caps.ParseList([]string{text})
+		if !known || err == nil && !all && set == need {
+			return
+		}
+		f.At = l.Value.At
+		f.Message = fmt.Sprintf("%s says that it needs %s, and %s that it needs %s", s.c.Name, strings.TrimSpace(text), s.ProfileName, names(need))
+	}
+	f.Gain = "Whoever runs it gives it the engine's default, for want of knowing better."
+	f.Mend = "Set the label " + labelCaps + "; leastcap fix does."
+	s.report(f)
+}
+
+// checkPrograms looks at what a Dockerfile gives to files of the image.
+func checkPrograms(s *subject) {
+	for _, fact := range s.c.Facts {
+		what, known := fact.Value.Get()
+		if !known {
+			continue
+		}
+		f := Finding{Severity: Low, At: firstPos(fact.Value.At, fact.KeyAt), Word: what}
+		switch fact.Key {
+		case "setcap":
+			f.Caps = fileCaps(what)
+			worst, level := s.worst(f.Caps)
+			if !f.Caps.Empty() {
+				f.Severity = min(severityOf(level), Medium) // it takes an engine that gives it, too
+				f.Gain = gain(s.sharing, worst)
+			}
+			f.Message = fmt.Sprintf("%s gives a file capabilities (%s): whoever executes it has them, and it does not start where an engine does not give them", s.c.Name, what)
+			f.Mend = "Give the capabilities to the container's user in another way, or say with the label " + labelCaps + " that it needs them."
+		case "set-uid", "set-gid":
+			f.Message = fmt.Sprintf("%s makes a file %s (%s): whoever executes it has its owner's rights", s.c.Name, fact.Key, what)
+			f.Gain = "A process that gave up root gets it back by executing it."
+			f.Mend = "Leave the bit away, and set no-new-privileges where the image is run."
+		default:
+			continue
 		}
 		s.report(f)
 	}
+}
+
+// fileCaps are those that a text of cap_from_text(3) names: "cap_net_raw+ep /bin/ping".
+func fileCaps(text string) caps.Set {
+	set := caps.Set(0)
+	for _, word := range strings.Fields(text) {
+		list, _, _ := strings.Cut(word, "+")
+		list, _, _ = strings.Cut(list, "=")
+		for name := range strings.SplitSeq(list, ",") {
+			if c, err := caps.ParseCap(name); err == nil && strings.HasPrefix(strings.ToLower(name), "cap_") {
+				set = set.With(c)
+			}
+		}
+	}
+	return set
+}
+
+// checkBuild looks for steps of a build that are privileged themselves.
+func checkBuild(s *subject) {
+	for _, fact := range s.c.Facts {
+		v, known := fact.Value.Get()
+		how := ""
+		switch {
+		case !known:
+		case fact.Key == "run --security" && v == "insecure":
+			how = "RUN --security=insecure"
+		case fact.Key == "build.privileged" && v == "true":
+			how = "build: privileged: true"
+		case fact.Key == "build.entitlements" && slices.Contains(strings.Fields(v), "security.insecure"):
+			how = "the entitlement security.insecure"
+		}
+		if how != "" {
+			s.report(Finding{
+				Severity: High, At: firstPos(fact.Value.At, fact.KeyAt), Word: how,
+				Message: fmt.Sprintf("%s is built with privileged steps (%s)", s.c.Name, how),
+			})
+		}
+	}
+}
+
+// checkLabel looks at a command in a label: whoever does what the label says trusts the
+// image with what it asks for.
+func checkLabel(s *subject) {
+	if s.c.Kind != "label" {
+		return
+	}
+	var asks []string
+	f := Finding{Severity: Medium, At: s.c.At}
+	if s.privileged {
+		asks = append(asks, "--privileged")
+		f.Severity = Critical
+	}
+	for _, e := range s.adds {
+		switch {
+		case e.err != nil || s.engine != nil && !e.all && s.engine.Default.Has(e.cap):
+			continue
+		case e.all:
+			f.Severity = Critical
+		default:
+			f.Severity = max(f.Severity, severityOf(s.level(e.cap)))
+			f.Caps = f.Caps.With(e.cap)
+		}
+		asks = append(asks, "--cap-add "+e.Word.V)
+	}
+	for _, n := range s.c.Namespaces {
+		if manifest.Is(n.With, "host") {
+			asks = append(asks, "the host's "+n.Kind+" namespace")
+		}
+	}
+	for _, m := range s.c.Sensitive() {
+		asks = append(asks, m.Source.V+" of the host")
+		f.Severity = max(f.Severity, High)
+	}
+	for _, d := range s.c.Devices {
+		asks = append(asks, "the device "+d.Host.Raw)
+	}
+	if len(asks) == 0 {
+		return
+	}
+	f.Word = strings.Join(asks, "; ")
+	f.Message = fmt.Sprintf("the %s asks whoever runs the image for %s", s.c.Name, join(asks))
+	s.report(f)
 }

@@ -25,7 +25,7 @@ func checkUnneeded(s *subject) {
 	worst, level := s.worst(extra)
 	need := s.Profile.Recommended
 	f := Finding{
-		Severity: severityOf(level), At: s.c.At, Caps: extra, Gain: gain(s.sharing, worst),
+		Severity: s.grades(level), At: s.c.At, Caps: extra, Gain: gain(s.sharing, worst),
 		Message: fmt.Sprintf("%s has %s, and %s says that it works without", s.c.Name, names(extra), s.ProfileName),
 		Want:    &manifest.Want{Exactly: &need}, Proven: true,
 		Mend: "Drop ALL and add " + names(need) + ".",
@@ -52,6 +52,9 @@ func checkMissing(s *subject) {
 		if s.usable() {
 			exactly := s.Profile.Recommended
 			f.Want, f.Proven = &manifest.Want{Exactly: &exactly}, true
+		} else {
+			f.Severity = Medium // used, and not shown to be needed
+			f.Message = fmt.Sprintf("%s does not get %s, and %s, which is not proven, says that it needs it", s.c.Name, names(missing), s.ProfileName)
 		}
 		s.report(f)
 	}

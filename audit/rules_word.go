@@ -31,7 +31,7 @@ func checkUnknown(s *subject) {
 		case s.engine == nil:
 		case s.engine.Name == "containerd" || s.engine.Name == "runc":
 			f.Message += fmt.Sprintf(": %s ignores it", engineTitle(s.engine.Name))
-			if e.Action == manifest.Drop {
+			if e.Action == manifest.Drop && s.dropAll == nil { // beside ALL it changes nothing
 				f.Severity = High
 				f.Gain = "What should be dropped is kept."
 			}
@@ -99,7 +99,11 @@ func checkSpelling(s *subject) {
 		case prefixed:
 			f.Severity = Medium
 			f.Message = fmt.Sprintf("%s adds %s, which containerd takes for CAP_%s and ignores: only CRI-O gives it", s.c.Name, e.Word.V, strings.ToUpper(e.Word.V))
-			// To correct it would give the container on containerd what it does not have.
+			if s.c.Target.Chosen && s.engine != nil && s.engine.Name == "crio" && s.err == nil && s.given.Set.Has(e.cap) {
+				f.Severity = Low // it has it, and goes on having it
+				f.Want = &manifest.Want{Correct: []manifest.Correction{{At: e.Word.At, Word: right}}}
+			}
+			// Else to correct it would give the container on containerd what it does not have.
 		default:
 			f.Message = fmt.Sprintf("%s %ss %q: Pod Security knows only %s", s.c.Name, e.Action, e.Word.V, right)
 			f.Want = &manifest.Want{Correct: []manifest.Correction{{At: e.Word.At, Word: right}}}
@@ -298,19 +302,15 @@ func checkInert(s *subject) {
 	if s.privileged || s.err != nil || s.c.Stated != nil {
 		return
 	}
-	ownUsers := false
-	for _, n := range s.c.Namespaces {
-		ownUsers = ownUsers || n.Kind == "user" && (manifest.Is(n.With, "own") || manifest.Is(n.With, "auto"))
-	}
 	for _, e := range s.adds {
 		if e.err != nil || e.all || !s.given.Set.Has(e.cap) {
 			continue
 		}
 		f := Finding{Severity: Low, At: e.Word.At, Word: e.Word.Raw, Caps: caps.Of(e.cap)}
 		remove := &manifest.Want{Remove: []manifest.Pos{e.Word.At}}
-		entry := catalog.Get(e.cap)
+		entry := knowledge(e.cap)
 		switch {
-		case ownUsers && entry.UserNamespace.Effect == catalog.UserUseless:
+		case s.ownUsers && entry.UserNamespace.Effect == catalog.UserUseless:
 			f.Message = fmt.Sprintf("%s adds %s, which counts in the initial user namespace only, and has one of its own", s.c.Name, e.cap)
 			f.Want = remove
 		case s.nonRoot() && s.given.Runtime.Ambient.Has(e.cap):
@@ -358,7 +358,7 @@ func (s *subject) everyPort() bool {
 // checkKnown says why nothing is said.
 func checkKnown(s *subject) {
 	var e *manifest.Error
-	if errors.As(s.err, &e) && s.c.Stated == nil {
+	if errors.As(s.err, &e) {
 		s.report(Finding{Severity: Note, At: e.At, Word: e.Reason, Message: e.Reason, Mend: e.Hint})
 		return
 	}

@@ -123,6 +123,9 @@ func Recognise(formats []*Format, name string, data []byte) *Format {
 		if l := f.Recognise(name, data); l > level {
 			best, level = f, l
 		}
+		if level == Sure {
+			break
+		}
 	}
 	return best
 }

@@ -45,9 +45,10 @@ func AuditText(w io.Writer, r *audit.Report, o AuditOptions) error {
 		return shown
 	}
 	clean := 0
+	of := r.ByContainer()
 	for i := range r.Subjects {
 		s := &r.Subjects[i]
-		list := show(r.Of(s.Container))
+		list := show(of[s.Container])
 		if len(list) == 0 {
 			clean++
 			continue
@@ -58,13 +59,7 @@ func AuditText(w io.Writer, r *audit.Report, o AuditOptions) error {
 		}
 		p.blank()
 	}
-	var others []*audit.Finding
-	for _, f := range r.Findings {
-		if f.Container == nil {
-			others = append(others, f)
-		}
-	}
-	if others = show(others); len(others) > 0 {
+	if others := show(of[nil]); len(others) > 0 {
 		for _, f := range others {
 			auditFinding(p, f)
 		}
@@ -288,10 +283,10 @@ func AuditJSON(w io.Writer, r *audit.Report) error {
 		at.At = manifest.Pos{}
 		out.Errors = append(out.Errors, auditErrorJSON{place(e.At), at.Error(), e.Hint})
 	}
-	data, err := json.MarshalIndent(out, "", "  ")
-	if err != nil {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	if err := e.Encode(out); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
-	_, err = w.Write(append(data, '\n'))
-	return err
+	return nil
 }

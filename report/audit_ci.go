@@ -89,9 +89,10 @@ func AuditJUnit(w io.Writer, r *audit.Report) error {
 		}
 		add(f.At.File, c)
 	}
+	of := r.ByContainer()
 	for i := range r.Subjects {
 		s := &r.Subjects[i]
-		list := r.Of(s.Container)
+		list := of[s.Container]
 		for _, f := range list {
 			finding(f)
 		}
@@ -151,8 +152,11 @@ func sentences(f *audit.Finding) string {
 	return text
 }
 
-func githubData(s string) string     { return githubDataEscapes.Replace(s) }
-func githubProperty(s string) string { return githubPropertyEscapes.Replace(s) }
+// githubLongest is the most characters of a finding's sentences: a log shows them.
+const githubLongest = 4000
+
+func githubData(s string) string     { return githubDataEscapes.Replace(Clean(s, githubLongest)) }
+func githubProperty(s string) string { return githubPropertyEscapes.Replace(Clean(s, githubLongest)) }
 
 // AuditMarkdown writes a summary, as for a pull request or a job.
 func AuditMarkdown(w io.Writer, r *audit.Report, o AuditOptions) error {

@@ -73,13 +73,12 @@ func AuditHTML(w io.Writer, r *audit.Report) error {
 	for _, c := range order {
 		p.Caps = append(p.Caps, pageCap{c.String(), c.String() + ": lets a process " + catalog.Get(c).Grants})
 	}
+	of := r.ByContainer()
 	for i := range r.Subjects {
-		p.Containers = append(p.Containers, pageOf(r, i, order))
+		p.Containers = append(p.Containers, pageOf(i, &r.Subjects[i], of[r.Subjects[i].Container], order))
 	}
-	for _, f := range r.Findings {
-		if f.Container == nil {
-			p.Others = append(p.Others, pageOfFinding(f))
-		}
+	for _, f := range of[nil] {
+		p.Others = append(p.Others, pageOfFinding(f))
 	}
 	for _, e := range r.Errors {
 		p.Errors = append(p.Errors, Clean(e.Error(), longest))
@@ -92,8 +91,7 @@ func AuditHTML(w io.Writer, r *audit.Report) error {
 	return err
 }
 
-func pageOf(r *audit.Report, i int, order []caps.Cap) pageContainer {
-	s := &r.Subjects[i]
+func pageOf(i int, s *audit.Subject, findings []*audit.Finding, order []caps.Cap) pageContainer {
 	c := s.Container
 	out := pageContainer{
 		ID: fmt.Sprintf("c%d", i+1), Name: Clean(c.Name, longest), Image: Clean(c.Image.Raw, longest), Where: Clean(c.At.String(), longest),
@@ -123,7 +121,7 @@ func pageOf(r *audit.Report, i int, order []caps.Cap) pageContainer {
 	}
 	counts := map[audit.Severity]int{}
 	worst := -1
-	for _, f := range r.Of(c) {
+	for _, f := range findings {
 		pf := pageOfFinding(f)
 		out.Findings = append(out.Findings, pf)
 		search = append(search, pf.Rule, pf.Message)

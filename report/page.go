@@ -111,7 +111,7 @@ func (p *page) flush() {
 func (p *page) para(label span, col int, spans ...span) {
 	label.text = strings.TrimRight(indentOf(label.text)+Clean(label.text, longest), " ")
 	p.ink(label)
-	at := ansi.StringWidth(label.text)
+	at := widthOf(label.text)
 	words := split(spans)
 	if at > 0 && at >= col && len(words) > 0 {
 		p.blank()
@@ -132,7 +132,7 @@ func (p *page) para(label span, col int, spans ...span) {
 	for _, word := range words {
 		width := 0
 		for _, s := range word {
-			width += ansi.StringWidth(s.text)
+			width += widthOf(s.text)
 		}
 		switch {
 		case used == 0:
@@ -144,19 +144,32 @@ func (p *page) para(label span, col int, spans ...span) {
 		}
 		for _, s := range word {
 			for s.text != "" {
-				part := ansi.Truncate(s.text, limit-used, "")
+				part := s.text
+				if widthOf(part) > limit-used {
+					part = ansi.Truncate(part, limit-used, "")
+				}
 				if part == "" {
 					next()
 					continue
 				}
 				room()
 				p.ink(span{part, s.ink})
-				used += ansi.StringWidth(part)
+				used += widthOf(part)
 				s.text = s.text[len(part):]
 			}
 		}
 	}
 	p.blank()
+}
+
+// widthOf is how wide a cleaned text is. Most is plain ASCII, where every byte is one.
+func widthOf(s string) int {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return ansi.StringWidth(s)
+		}
+	}
+	return len(s)
 }
 
 // lines writes text that is to be copied: as it stands, nothing wrapped. It

@@ -57,6 +57,41 @@ for ((r = 0; r < 5; r++)); do
 done
 printf '  %-32s %s\n' "leastcap, and run true" "$(median <"$work/unpack0")" "umoci unpack" "$(median <"$work/unpack1")"
 
+echo "auditing Kubernetes manifests, $rounds rounds, median ms and most MiB:"
+GOBIN=$work/bin GOFLAGS='' go install github.com/zegl/kube-score/cmd/kube-score@v1.20.0
+mkdir "$work/one" "$work/many"
+for ((i = 0; i < 500; i++)); do
+  printf '%s\n' 'apiVersion: apps/v1' 'kind: Deployment' "metadata: {name: web$i}" 'spec:' '  replicas: 3' \
+    "  selector: {matchLabels: {app: web$i}}" '  template:' "    metadata: {labels: {app: web$i}}" '    spec:' '      containers:' \
+    '      - name: web' '        image: nginx:1.27' '        ports: [{containerPort: 80}]' '        resources:' \
+    '          requests: {cpu: 100m, memory: 64Mi}' '        securityContext:' '          capabilities:' \
+    '            add: [NET_ADMIN]' >"$work/many/$i.yaml"
+done
+cp "$work/many/0.yaml" "$work/one"
+audits=("leastcap audit --help" "leastcap audit, one" "kube-score, one" "leastcap audit, 500" "leastcap audit --output json, 500" "kube-score, 500")
+for ((r = 0; r < rounds; r++)); do
+  for i in "${!audits[@]}"; do
+    case $i in
+    0) set -- bin/leastcap audit --help ;;
+    1) set -- bin/leastcap audit --no-store "$work/one" ;;
+    2) set -- "$work/bin/kube-score" score "$work/one/0.yaml" ;;
+    3) set -- bin/leastcap audit --no-store "$work/many" ;;
+    4) set -- bin/leastcap audit --no-store --output json "$work/many" ;;
+    5) set -- "$work/bin/kube-score" score "$work"/many/*.yaml ;;
+    esac
+    python3 - "$@" >>"$work/audit$i" <<'PY'
+import os, subprocess, sys, time
+start = time.perf_counter()
+p = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+_, _, use = os.wait4(p.pid, 0)
+print("%.1f %.1f" % ((time.perf_counter() - start) * 1e3, use.ru_maxrss / 1024))
+PY
+  done
+done
+for i in "${!audits[@]}"; do
+  printf '  %-36s %s ms, %s MiB\n' "${audits[i]}" "$(cut -d' ' -f1 "$work/audit$i" | median)" "$(cut -d' ' -f2 "$work/audit$i" | sort -n | tail -n 1)"
+done
+
 echo "learning nginx, 3 rounds, median seconds and runs:"
 # shellcheck disable=SC2016 # the check's own variable
 check=(--check 'curl -fsS http://$LEASTCAP_IP/' --no-save -q -o json)

@@ -22,8 +22,10 @@ import (
 	"github.com/leastcap/leastcap/manifest/compose"
 	"github.com/leastcap/leastcap/manifest/devcontainer"
 	"github.com/leastcap/leastcap/manifest/dockerfile"
+	"github.com/leastcap/leastcap/manifest/ecs"
 	inspected "github.com/leastcap/leastcap/manifest/inspect"
 	"github.com/leastcap/leastcap/manifest/kube"
+	"github.com/leastcap/leastcap/manifest/nomad"
 	"github.com/leastcap/leastcap/manifest/oci"
 	"github.com/leastcap/leastcap/manifest/shell"
 	"github.com/leastcap/leastcap/manifest/systemd"
@@ -33,7 +35,7 @@ import (
 // formats are those that are recognised; of two that are equally sure the first wins.
 var formats = []*manifest.Format{
 	&kube.Format, &compose.Format, &dockerfile.Format, &systemd.Quadlet, &systemd.Format, &oci.Format,
-	&actions.Format, &devcontainer.Format, &shell.Format, &inspected.Format,
+	&actions.Format, &devcontainer.Format, &ecs.Format, &nomad.Format, &shell.Format, &inspected.Format,
 }
 
 func formatNames() []string {

@@ -160,6 +160,9 @@ func outerPatterns(dir string) outer {
 	return o
 }
 
+// sniffed are the bytes by which a file is known to be binary, Git's own number.
+const sniffed = 8000
+
 // readFile reads a file that might define containers: nil if it is certainly none, as
 // executables and pictures are. One that was named is read whole.
 func readFile(f foundFile, stdin io.Reader) (name string, data []byte, err error) {
@@ -179,7 +182,10 @@ func readFile(f foundFile, stdin io.Reader) (name string, data []byte, err error
 	case info.Mode()&(fs.ModeDevice|fs.ModeSocket|fs.ModeNamedPipe) != 0 && !f.named:
 		return f.name, nil, nil
 	case info.Size() > manifest.MaxSize:
-		if !f.named {
+		// Of a directory's files only one that begins like a definition is worth a word.
+		head := make([]byte, sniffed)
+		n, err := io.ReadFull(file, head)
+		if !f.named && (err != nil || bytes.IndexByte(head[:n], 0) >= 0 || manifest.Recognise(formats, f.name, head[:n]) == nil) {
 			return f.name, nil, nil
 		}
 		return f.name, nil, fmt.Errorf("%d MiB: a file of container definitions has at most %d MiB", info.Size()>>20, manifest.MaxSize>>20)
@@ -187,7 +193,7 @@ func readFile(f foundFile, stdin io.Reader) (name string, data []byte, err error
 	buf := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
 	if !f.named {
 		// Git's own test: a zero byte near the beginning (xdiff-interface.c).
-		if _, err := io.CopyN(buf, file, 8000); err != nil && !errors.Is(err, io.EOF) {
+		if _, err := io.CopyN(buf, file, sniffed); err != nil && !errors.Is(err, io.EOF) {
 			return f.name, nil, err
 		}
 		if bytes.IndexByte(buf.Bytes(), 0) >= 0 {

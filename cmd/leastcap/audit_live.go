@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,7 +15,10 @@ import (
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/image"
 	"github.com/leastcap/leastcap/manifest"
+	"github.com/leastcap/leastcap/manifest/flags"
 	inspected "github.com/leastcap/leastcap/manifest/inspect"
+	"github.com/leastcap/leastcap/manifest/label"
+	shellwords "github.com/leastcap/leastcap/manifest/words"
 	"github.com/leastcap/leastcap/proc"
 )
 
@@ -115,9 +119,9 @@ func (d *definitions) lookIntoImages(ctx context.Context) error {
 
 // localImageOf looks into an image of docker, else of podman; no registry is asked.
 func localImageOf(ctx context.Context, ref string) (*audit.Image, error) {
-	found, err := privilegedImage(ctx, "docker-daemon:"+ref)
+	found, _, err := privilegedImage(ctx, "docker-daemon:"+ref)
 	if err != nil {
-		if other, perr := privilegedImage(ctx, "podman:"+ref); perr == nil {
+		if other, _, perr := privilegedImage(ctx, "podman:"+ref); perr == nil {
 			return other, nil
 		}
 	}
@@ -171,7 +175,7 @@ func output(ctx context.Context, name string, args ...string) (string, error) {
 
 // loadImage makes a container of an image as docker run would without flags.
 func (d *definitions) loadImage(ctx context.Context, ref string) error {
-	v, err := privilegedImage(ctx, ref)
+	v, labels, err := privilegedImage(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -182,19 +186,74 @@ func (d *definitions) loadImage(ctx context.Context, ref string) error {
 		Image:  manifest.Of(ref, ref, at),
 	}
 	d.subjects = append(d.subjects, audit.Subject{Container: c, Image: v})
+	lines, errs := labelContainers(ref, labels)
+	d.errs = append(d.errs, errs...)
+	for _, c := range lines {
+		d.subjects = append(d.subjects, audit.Subject{Container: c, Image: v})
+	}
 	return nil
 }
 
-// privilegedImage is what the rules want to know of an image.
-func privilegedImage(ctx context.Context, ref string) (found *audit.Image, err error) {
+// labelContainers are the containers that the commands in an image's labels would start.
+func labelContainers(ref string, labels map[string]string) (list []*manifest.Container, errs []*manifest.Error) {
+	at := manifest.Pos{File: ref}
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		if !slices.ContainsFunc([]string{label.Run, label.Install, label.Uninstall, label.Stop}, func(l string) bool { return strings.EqualFold(l, name) }) {
+			continue
+		}
+		command, err := label.Parse(labels[name], map[string]string{"IMAGE": ref, "NAME": label.Name(ref, false)}, nil)
+		if err != nil {
+			errs = append(errs, &manifest.Error{At: at, Reason: "the label " + name + " is no command: " + err.Error()})
+			continue
+		}
+		var ws []shellwords.Word
+		for _, w := range command.Words {
+			ws = append(ws, shellwords.New(w, w, 0, 0, nil))
+		}
+		line, err := flags.Parse(ws, manifest.NewLines(ref, []byte(labels[name])))
+		if err != nil {
+			for _, e := range manifest.Errors(err) {
+				errs = append(errs, &manifest.Error{At: at, Reason: "the label " + name + ": " + e.Reason, Err: e.Err})
+			}
+		}
+		if line == nil {
+			continue // a command, and not one of an engine
+		}
+		c := line.Container
+		unplaced(c, at)
+		c.Format, c.Path, c.Name, c.Kind, c.At = "image", ref+" label "+name, "label "+name, "label", at
+		list = append(list, c)
+	}
+	return list, errs
+}
+
+// unplaced takes the places away that a definition has in a text which nobody can open.
+func unplaced(c *manifest.Container, at manifest.Pos) {
+	c.Privileged.At, c.User.At, c.NoNewPrivs.At, c.Image.At = at, at, at, at
+	for i := range c.Caps {
+		c.Caps[i].Word.At, c.Caps[i].List = at, at
+	}
+	for i := range c.Namespaces {
+		c.Namespaces[i].With.At = at
+	}
+	for i := range c.Mounts {
+		c.Mounts[i].At = at
+	}
+	for i := range c.Devices {
+		c.Devices[i].At = at
+	}
+}
+
+// privilegedImage is what the rules want to know of an image, and its labels.
+func privilegedImage(ctx context.Context, ref string) (found *audit.Image, labels map[string]string, err error) {
 	m, err := image.Open(ctx, ref, image.Options{})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
 	scan, err := image.Scan(ctx, m)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	out := &audit.Image{User: m.Config.Config.User}
 	if label, ok := m.Config.Config.Labels[labelCaps]; ok {
@@ -207,7 +266,7 @@ func privilegedImage(ctx context.Context, ref string) (found *audit.Image, err e
 		}
 		out.Programs = append(out.Programs, p)
 	}
-	return out, nil
+	return out, m.Config.Config.Labels, nil
 }
 
 // loadProcesses makes a container of each process that has capabilities: one for all

@@ -41,7 +41,7 @@ not take; entries that have no effect, or stand there twice, are removed. What e
 be done, and by which command, is said.
 
 --learn first learns what the images need that nothing is known of, one after the other, with
-docker run and what the definition says of user, sysctls and published ports; --check
+docker run and what the definition says of user, volumes, sysctls and the host's network; --check
 says when one works, as for leastcap learn. A workload that needs more than that to run
 (variables, other containers) is better learned by hand: the result is kept, and found.
 

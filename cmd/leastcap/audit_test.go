@@ -1,0 +1,46 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/owenrumney/go-sarif/v3/pkg/report/v210/sarif"
+)
+
+// TestSARIF has a report with all that it can hold read against SARIF's own schema: fixes,
+// an exception, a file that cannot be read, a name that no URI may have.
+func TestSARIF(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"compose.yaml":   "services:\n  w:\n    image: i\n    cap_drop: [ALL, kill]\n    cap_add: [SYS_ADMIN, CHOWN, chown] # leastcap: allow adds-capability SYS_ADMIN until 2999-01-01: a test\n",
+		"a b%\x1b\n.yml": "services: {a: {image: a, privileged: true}}\n",
+		"bad.yaml":       "services: {a: {image: [}}\n",
+		"Dockerfile":     "FROM a\nRUN chmod u+s /x\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out bytes.Buffer
+	if code := run(t.Context(), &out, io.Discard, []string{"audit", "--no-store", "-o", "sarif", dir}); code != exitBlind {
+		t.Error("exit status", code)
+	}
+	doc, err := sarif.FromBytes(out.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := doc.Validate(); err != nil {
+		t.Errorf("%v\n%s", err, out.Bytes())
+	}
+	fixes, suppressed := 0, 0
+	for _, r := range doc.Runs[0].Results {
+		fixes += len(r.Fixes)
+		suppressed += len(r.Suppressions)
+	}
+	if fixes < 2 || suppressed != 1 {
+		t.Errorf("%d fixes and %d suppressions", fixes, suppressed)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -229,16 +230,16 @@ func (c *Cache) Prune(ctx context.Context, all bool) (removed []Entry, freed int
 	return removed, freed, nil
 }
 
-var idPattern = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+var idPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^sha256:[0-9a-f]{64}$`) })
 
 func cacheKey(id string) (string, error) {
-	if !idPattern.MatchString(id) {
+	if !idPattern().MatchString(id) {
 		return "", fmt.Errorf("image cache: %q is no image ID", id)
 	}
 	return strings.Replace(id, ":", "-", 1), nil
 }
 
-func isKey(name string) bool { return idPattern.MatchString(strings.Replace(name, "-", ":", 1)) }
+func isKey(name string) bool { return idPattern().MatchString(strings.Replace(name, "-", ":", 1)) }
 
 func (c *Cache) path(name string) string { return filepath.Join(c.dir, name) }
 

@@ -182,7 +182,7 @@ func FuzzParseRef(f *testing.F) {
 			}
 		case "docker", "podman", "registry":
 			_, err := name.ParseReference(l.name)
-			if strings.HasPrefix(l.name, "-") || strings.ContainsAny(l.name, " \n\x00'\"$") || !utf8.ValidString(l.name) || err != nil && !imageID.MatchString(l.name) {
+			if strings.HasPrefix(l.name, "-") || strings.ContainsAny(l.name, " \n\x00'\"$") || !utf8.ValidString(l.name) || err != nil && !imageID().MatchString(l.name) {
 				t.Errorf("parseRef(%q) = %+v, %v", ref, l, err)
 			}
 		}

@@ -464,7 +464,7 @@ func (t target) write(ctx context.Context, dir string, c *content) error {
 		return writeArchive(t.name, c)
 	}
 	id, err := engineCommand(ctx, t.kind, "image", "inspect", "--format", "{{.Id}}", t.name)
-	if err == nil && imageID.MatchString(t.name) && strings.HasPrefix(trimID(string(id)), trimID(t.name)) {
+	if err == nil && imageID().MatchString(t.name) && strings.HasPrefix(trimID(string(id)), trimID(t.name)) {
 		return errors.New("that is an id and no name: name the new image")
 	}
 	tag, err := newTag(t.name)

@@ -110,14 +110,14 @@ func parseRef(ref string) (l location, hint string, err error) {
 func isPath(ref string) bool { return strings.HasPrefix(ref, "/") || strings.HasPrefix(ref, ".") }
 
 var (
-	imageID = regexp.MustCompile(`^(sha256:)?[0-9a-f]{1,64}$`)
+	imageID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(sha256:)?[0-9a-f]{1,64}$`) })
 	// nameChars are those of the names' grammar; [ and ] are for an IPv6 address.
-	nameChars = regexp.MustCompile(`^[][0-9A-Za-z.:/@_+-]+$`)
+	nameChars = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[][0-9A-Za-z.:/@_+-]+$`) })
 )
 
 // checkName keeps what is no name, such as an option, from an engine's command.
 func checkName(s string, id bool) error {
-	if id && imageID.MatchString(s) {
+	if id && imageID().MatchString(s) {
 		return nil
 	}
 	if strings.HasPrefix(s, "-") {
@@ -126,7 +126,7 @@ func checkName(s string, id bool) error {
 	if _, err := name.ParseReference(s); err != nil {
 		return fmt.Errorf("%w: %w", ErrReference, err)
 	}
-	if !nameChars.MatchString(s) {
+	if !nameChars().MatchString(s) {
 		return fmt.Errorf("%w: a character that no name has", ErrReference)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/leastcap/leastcap/caps"
 )
@@ -195,14 +196,14 @@ func parseStatus(data []byte) (*status, error) {
 	return p, nil
 }
 
-var idInPath = regexp.MustCompile(`[0-9a-f]{64}`)
+var idInPath = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[0-9a-f]{64}`) })
 
 // containerOf finds the id that every engine puts into the name of the container's
 // cgroup, and what it puts before it; of nested ones the innermost. Podman also makes
 // libpod-ID.scope/container.
 func containerOf(cgroup []byte) (id, engine string) {
 	for line := range strings.Lines(string(cgroup)) {
-		ids := idInPath.FindAllStringIndex(line, -1)
+		ids := idInPath().FindAllStringIndex(line, -1)
 		if len(ids) == 0 {
 			continue
 		}

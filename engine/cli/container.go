@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/docker/cli/opts"
@@ -109,12 +110,12 @@ func oneOf(to func(c *bundle.Container) *string, words map[string]string) setter
 }
 
 // restrictedName: moby daemon/names.RestrictedNamePattern.
-var restrictedName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
+var restrictedName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`) })
 
 var containerFlags = map[string]setter{
 	"name": func(c *bundle.Container, v string) error {
-		if !restrictedName.MatchString(v) {
-			return fmt.Errorf("only %s is allowed", strings.Trim(restrictedName.String(), "^$"))
+		if !restrictedName().MatchString(v) {
+			return fmt.Errorf("only %s is allowed", strings.Trim(restrictedName().String(), "^$"))
 		}
 		c.Name = v
 		return nil

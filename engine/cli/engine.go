@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/leastcap/leastcap/caps"
@@ -262,7 +263,7 @@ func (w *Workload) image(ctx context.Context, s *usage.Subject, id string) {
 }
 
 // containerID is the full one: it has to be found in cgroups' names.
-var containerID = regexp.MustCompile(`^[0-9a-f]{64}$`)
+var containerID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-f]{64}$`) })
 
 // Prepare creates the container.
 func (w *Workload) Prepare(ctx context.Context, g engine.Grant) (engine.Instance, error) {
@@ -291,7 +292,7 @@ func (w *Workload) Prepare(ctx context.Context, g engine.Grant) (engine.Instance
 	if i := strings.LastIndexByte(id, '\n'); i >= 0 {
 		id = id[i+1:] // what was pulled is told first
 	}
-	if !containerID.MatchString(id) {
+	if !containerID().MatchString(id) {
 		return nil, fmt.Errorf("%s create: no container id in its answer %q", w.line.Engine, id)
 	}
 	return &instance{w: w, id: id, exited: make(chan struct{})}, nil

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/runc/libcontainer"
@@ -17,9 +18,9 @@ import (
 )
 
 // halfVolume is what fill has not given its name yet.
-var halfVolume = regexp.MustCompile(`^\.(\d+-\d+)\.[0-9a-f]{64}$`)
+var halfVolume = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\.(\d+-\d+)\.[0-9a-f]{64}$`) })
 
-var containerDir = regexp.MustCompile(`^(\d+-\d+)\.([0-9a-f]{64})(\.volumes)?$`)
+var containerDir = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(\d+-\d+)\.([0-9a-f]{64})(\.volumes)?$`) })
 
 // Sweep removes what processes that are dead left behind: containers, mounts,
 // cgroups, volumes that went with them.
@@ -38,7 +39,7 @@ func (d dirs) sweep(dead func(proc.Owner) bool) error {
 	}
 	var errs []error
 	for _, e := range entries {
-		m := containerDir.FindStringSubmatch(e.Name())
+		m := containerDir().FindStringSubmatch(e.Name())
 		if m == nil || !dead(proc.Owner(m[1])) {
 			continue
 		}
@@ -52,7 +53,7 @@ func (d dirs) sweep(dead func(proc.Owner) bool) error {
 	entries, err = listDir(d.vols)
 	errs = append(errs, err)
 	for _, e := range entries {
-		if m := halfVolume.FindStringSubmatch(e.Name()); m != nil && dead(proc.Owner(m[1])) {
+		if m := halfVolume().FindStringSubmatch(e.Name()); m != nil && dead(proc.Owner(m[1])) {
 			errs = append(errs, os.RemoveAll(filepath.Join(d.vols, e.Name())))
 		}
 	}

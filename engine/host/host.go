@@ -119,7 +119,7 @@ func (w *Workload) Use(set caps.Set, _ bool) usage.Use {
 const cgroupPrefix = "leastcap-"
 
 // cgroupName is "leastcap-OWNER-N"; a cgroup with any other name is not ours.
-var cgroupName = regexp.MustCompile("^" + cgroupPrefix + `(\d+-\d+)-\d+$`)
+var cgroupName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("^" + cgroupPrefix + `(\d+-\d+)-\d+$`) })
 
 // Prepare makes the cgroup.
 func (w *Workload) Prepare(_ context.Context, g engine.Grant) (engine.Instance, error) {
@@ -171,7 +171,7 @@ func (w *Workload) Clean(context.Context) error {
 	}
 	var errs []error
 	for _, e := range entries {
-		m := cgroupName.FindStringSubmatch(e.Name())
+		m := cgroupName().FindStringSubmatch(e.Name())
 		if m == nil || !e.IsDir() {
 			continue
 		}

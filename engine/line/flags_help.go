@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // helpLine matches the line of one flag in a help text that pflag wrote
@@ -15,11 +16,13 @@ import (
 //
 // Two blanks or more stand between the flag and what it means; wrapped text is
 // indented further than six.
-var helpLine = regexp.MustCompile(
-	`^(?:  -([A-Za-z0-9]), |      )--([A-Za-z0-9][A-Za-z0-9._-]*)` + // -e, --env
-		`(?: ([^ \t]+(?: [^ \t]+)*?))?` + // list
-		`(?:\[=([^\]]*)\])?` + // [="default"]
-		`(?:[ \t]{2,}.*|[ \t]*)$`)
+var helpLine = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(
+		`^(?:  -([A-Za-z0-9]), |      )--([A-Za-z0-9][A-Za-z0-9._-]*)` + // -e, --env
+			`(?: ([^ \t]+(?: [^ \t]+)*?))?` + // list
+			`(?:\[=([^\]]*)\])?` + // [="default"]
+			`(?:[ \t]{2,}.*|[ \t]*)$`)
+})
 
 // repeatedTypes are pflag's (and docker/cli's) types whose values add up.
 var repeatedTypes = []string{
@@ -44,7 +47,7 @@ var repeatedTypes = []string{
 func ParseHelp(help string) []FlagSpec {
 	var list []FlagSpec
 	for line := range strings.Lines(help) {
-		m := helpLine.FindStringSubmatch(strings.TrimRight(line, "\r\n"))
+		m := helpLine().FindStringSubmatch(strings.TrimRight(line, "\r\n"))
 		if m == nil {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"mvdan.cc/sh/v3/syntax"
 )
@@ -27,13 +28,13 @@ func QuoteWords(words []string, command bool) []string {
 
 // plainFlag is a word with "=" in it that no shell touches, unless it is the
 // first of a line. syntax.Quote, which sees one word only, would quote it.
-var plainFlag = regexp.MustCompile(`^[A-Za-z0-9_@%+:,./-]+=[A-Za-z0-9_@%+:,./=-]*$`)
+var plainFlag = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_@%+:,./-]+=[A-Za-z0-9_@%+:,./=-]*$`) })
 
 // quote writes a word for a shell, without any control character: Bash's $'…'
 // stands where POSIX has no way to write one. First says that it begins a
 // command line, where "a=b" would be an assignment.
 func quote(word string, first bool) string {
-	if !first && plainFlag.MatchString(word) {
+	if !first && plainFlag().MatchString(word) {
 		return word
 	}
 	word = strings.ReplaceAll(word, "\x00", "") // no argument can hold it

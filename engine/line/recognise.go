@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/pflag"
 )
@@ -100,7 +101,7 @@ func wrapperFlags(booleans, valued string, more ...FlagSpec) []FlagSpec {
 }
 
 // assignment is a NAME=VALUE word, as env and sudo take them.
-var assignment = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
+var assignment = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`) })
 
 // skipWrapper counts the words of a wrapper before the command that it runs.
 func skipWrapper(wrapper string, flags []FlagSpec, words []string) (int, error) {
@@ -120,7 +121,7 @@ func skipWrapper(wrapper string, flags []FlagSpec, words []string) (int, error) 
 	if wrapper == "env" && n < len(words) && words[n] == "-" { // is -i
 		n++
 	}
-	for wrapper != "doas" && n < len(words) && assignment.MatchString(words[n]) {
+	for wrapper != "doas" && n < len(words) && assignment().MatchString(words[n]) {
 		n++
 	}
 	return n, nil

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/leastcap/leastcap/caps"
 )
@@ -40,7 +41,7 @@ func Engines() []string { return slices.Clone(engines) }
 func (l *Line) WithoutValues() []string {
 	words := l.Words()
 	for i, w := range words[:len(l.Prefix)] {
-		if name, _, ok := strings.Cut(w, "="); ok && envName.MatchString(name) {
+		if name, _, ok := strings.Cut(w, "="); ok && envName().MatchString(name) {
 			words[i] = name + "="
 		}
 	}
@@ -54,4 +55,4 @@ func (l *Line) WithoutValues() []string {
 	return words
 }
 
-var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var envName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`) })

@@ -136,7 +136,12 @@ func List(root string, kernel bool) (list []Process, unreadable int, err error) 
 // Available is what this process has and so can give to one that it starts; nil if that
 // cannot be read, as on other systems than Linux.
 func Available() *caps.Set {
-	p, err := Read("/proc", os.Getpid())
+	// Its other threads, which [Read] looks at too, have the same.
+	data, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return nil
+	}
+	p, err := parseStatus(data)
 	if err != nil {
 		return nil
 	}

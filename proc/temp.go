@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"sync"
 )
 
 // TempPattern is for [os.CreateTemp] and [os.MkdirTemp]: what they make so is removed by
@@ -13,7 +14,7 @@ func TempPattern() string { return tempPrefix + string(Self()) + ".*" }
 
 const tempPrefix = ".leastcap-"
 
-var tempName = regexp.MustCompile(`^\.leastcap-(\d+-\d+)\.\d+$`)
+var tempName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\.leastcap-(\d+-\d+)\.\d+$`) })
 
 // SweepTemp removes from a directory what killed processes were making in it. It does
 // what it can: what it leaves is no reason to fail.
@@ -23,7 +24,7 @@ func SweepTemp(dir string) {
 	}
 	names, _ := filepath.Glob(filepath.Join(dir, tempPrefix+"*")) // the pattern is well-formed but for odd directories
 	for _, name := range names {
-		if m := tempName.FindStringSubmatch(filepath.Base(name)); m != nil && !Owner(m[1]).Alive() {
+		if m := tempName().FindStringSubmatch(filepath.Base(name)); m != nil && !Owner(m[1]).Alive() {
 			_ = os.RemoveAll(name)
 		}
 	}

@@ -9,7 +9,9 @@ make -s build
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export LEASTCAP_ROOT=$work/state LEASTCAP_IMAGES=$work/images LEASTCAP_PROFILES=$work/profiles
-mkdir -p "$work/rootfs"
+# The directories that every image has; runc makes them in its root file system once,
+# at its first run.
+mkdir -p "$work/rootfs"/{dev,proc,sys}
 cat >"$work/exit.go" <<'GO'
 package main
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -105,6 +106,9 @@ Exit status:
 }
 
 func runContainer(ctx context.Context, stdout, stderr io.Writer, args []string) error {
+	// What it reads to start a container is a few megabytes, and lives as long as it does:
+	// collecting the garbage in them would only delay the start.
+	debug.SetGCPercent(400)
 	line, own, err := runLine(args)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ package embedded
 import (
 	"os"
 	"runtime"
+	"runtime/debug"
 
 	_ "github.com/opencontainers/cgroups/devices" // device rules
 	"github.com/opencontainers/runc/libcontainer"
@@ -15,6 +16,9 @@ import (
 // namespaces, before anything of it is there. Nothing else may run then.
 func init() {
 	if len(os.Args) > 1 && os.Args[1] == "init" && os.Getenv("_LIBCONTAINER_INITPIPE") != "" {
+		// It executes the command in a moment, or ends: collecting garbage would only
+		// make that moment longer.
+		debug.SetGCPercent(-1)
 		libcontainer.Init()
 	}
 	// libcontainer opens the sources of mounts in a thread that it puts into the

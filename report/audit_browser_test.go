@@ -79,8 +79,18 @@ func TestHTMLInBrowser(t *testing.T) {
 	if err := os.WriteFile(file, page.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	profile, err := os.MkdirTemp("", "audit-browser-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Its processes may still write for a moment after it was closed.
+	t.Cleanup(func() {
+		for end := time.Now().Add(10 * time.Second); os.RemoveAll(profile) != nil && time.Now().Before(end); {
+			time.Sleep(50 * time.Millisecond)
+		}
+	})
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath("chromium"), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()),
+		chromedp.ExecPath("chromium"), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(profile),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WindowSize(1180, 1000))...)
 	defer cancel()
 	ctx, cancel = chromedp.NewContext(ctx)
@@ -105,7 +115,7 @@ func TestHTMLInBrowser(t *testing.T) {
 	var all, filtered, severe, open, dots int
 	var title string
 	var shot []byte
-	err := chromedp.Run(ctx,
+	err = chromedp.Run(ctx,
 		network.Enable(), log.Enable(), runtime.Enable(),
 		chromedp.Navigate((&url.URL{Scheme: "file", Path: file}).String()),
 		chromedp.Title(&title),
@@ -124,6 +134,9 @@ func TestHTMLInBrowser(t *testing.T) {
 	)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if err := chromedp.Cancel(ctx); err != nil { // closes it, and waits
+		t.Error(err)
 	}
 	if title != "leastcap audit" || all != 12 || dots < 60 {
 		t.Errorf("%q: %d rows and cards, %d capabilities", title, all, dots)

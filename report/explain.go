@@ -7,6 +7,7 @@ import (
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/caps/catalog"
+	"github.com/leastcap/leastcap/caps/catalog/proof"
 )
 
 // Explanation is what leastcap explain answers.
@@ -14,13 +15,26 @@ type Explanation struct {
 	// Version names the form of the JSON: fields are only ever added.
 	Version string `json:"version"`
 	// Capabilities are those that were asked for by name.
-	Capabilities []catalog.Entry `json:"capabilities,omitempty"`
+	Capabilities []ExplainedCapability `json:"capabilities,omitempty"`
 	// Sets are the sets that were asked for: defaults, masks, processes, lines.
 	Sets []ExplainedSet `json:"sets,omitempty"`
 	// Diff compares the two sets.
 	Diff *SetDiff `json:"diff,omitempty"`
 	// Asked are the checks of a system call, or with an error number.
 	Asked *ExplainedChecks `json:"asked,omitempty"`
+}
+
+// ExplainedCapability is what is known of a capability, and what was measured of it.
+type ExplainedCapability struct {
+	catalog.Entry
+	// Measured are the experiments, the one that shows it best first; none for a
+	// capability without a name.
+	Measured []proof.Experiment `json:"measured,omitempty"`
+}
+
+// NewExplainedCapability looks a capability up.
+func NewExplainedCapability(c caps.Cap) ExplainedCapability {
+	return ExplainedCapability{catalog.Get(c), proof.Of(c)}
 }
 
 // explanationVersion is [Explanation.Version].

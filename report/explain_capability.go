@@ -14,7 +14,7 @@ import (
 const explainCol = 13
 
 // capability writes a page about one: as much as fits the height, or all.
-func (p *page) capability(e *catalog.Entry, o ExplainOptions) {
+func (p *page) capability(e *ExplainedCapability, o ExplainOptions) {
 	if !e.Cap.Known() {
 		p.para(span{}, 0, span{fmt.Sprintf("capability %d", e.Number), strong})
 		p.para(span{}, 0, text("newer than this leastcap, which does not know what it grants; see include/uapi/linux/capability.h of the kernel"))
@@ -58,7 +58,7 @@ func (p *page) row(label string, spans ...span) {
 }
 
 // capabilityHead is the title and what it grants.
-func (p *page) capabilityHead(e *catalog.Entry) {
+func (p *page) capabilityHead(e *ExplainedCapability) {
 	about := fmt.Sprintf("%s, number %d, since Linux %s", e.Cap.Name(), e.Number, e.Since)
 	if len(e.Before) > 0 {
 		about += ", before that " + caps.Of(e.Before...).String()
@@ -68,22 +68,29 @@ func (p *page) capabilityHead(e *catalog.Entry) {
 	p.blank()
 }
 
-func (p *page) capabilityShort(e *catalog.Entry, n extent) {
+func (p *page) capabilityShort(e *ExplainedCapability, n extent) {
 	p.capabilityHead(e)
-	p.row("danger", p.dangerText(e)...)
-	p.row("on a host", rootText(e, n.root))
+	p.row("danger", p.dangerText(&e.Entry)...)
+	p.row("on a host", rootText(&e.Entry, n.root))
 	p.row("namespaced?", text("It "+e.Container.Confined+"."))
 	for _, r := range e.Container.Reaches {
 		p.row("", span{r.Shared.Condition(), dangerInk(r.Level)}, text(" it can "+r.What+"."))
 	}
+	if len(e.Container.Reaches) == 0 {
+		p.row("", text("It is not known to reach anything outside."))
+	}
 	if n.userns {
-		p.row("in a userns", text(userEffect(e)))
+		p.row("in a userns", text(userEffect(&e.Entry)))
 	}
 	for i, c := range firstOf(e.Checks, n.checks) {
-		p.row(first(i, "without it"), text(c.Operation+": "+outcome(c)))
+		row := []span{text(c.Operation + ": " + outcome(c))}
+		if more := len(e.Checks) - n.checks; i == n.checks-1 && more > 0 {
+			row = append(row, span{fmt.Sprintf(", and %d more", more), faint})
+		}
+		p.row(first(i, "without it"), row...)
 	}
-	if more := len(e.Checks) - n.checks; more > 0 {
-		p.row("", span{fmt.Sprintf("and %d more", more), faint})
+	if len(e.Measured) > 0 {
+		p.row("measured", text(e.Measured[0].Sentence()))
 	}
 	for i, u := range firstOf(e.Needed, n.needs) {
 		p.row(first(i, "needed by"), text(strings.Join(u.Programs, ", ")+": "+u.Why))
@@ -181,7 +188,7 @@ func givenBy(c caps.Cap) string {
 }
 
 // capabilityLong is all that is known.
-func (p *page) capabilityLong(e *catalog.Entry) {
+func (p *page) capabilityLong(e *ExplainedCapability) {
 	p.capabilityHead(e)
 	p.row("manual", text(e.Manual))
 	if e.History != "" {
@@ -193,7 +200,7 @@ func (p *page) capabilityLong(e *catalog.Entry) {
 	p.row("given by", text(givenBy(e.Cap)))
 
 	p.section("DANGER", "why drop it if the container is namespaced?")
-	p.row("in general", p.dangerText(e)...)
+	p.row("in general", p.dangerText(&e.Entry)...)
 	if e.RankException != "" {
 		p.row("", text(e.RankException))
 	}
@@ -202,10 +209,10 @@ func (p *page) capabilityLong(e *catalog.Entry) {
 		p.row(first(i, "not confined"), span{r.Shared.Condition(), dangerInk(r.Level)}, text(" it can "+r.What+"."))
 	}
 	if len(e.Container.Reaches) == 0 {
-		p.row("not confined", text("nothing is known"))
+		p.row("not confined", text("It is not known to reach anything outside."))
 	}
-	p.row("in a userns", text(userEffect(e)))
-	p.row("on a host", rootText(e, true))
+	p.row("in a userns", text(userEffect(&e.Entry)))
+	p.row("on a host", rootText(&e.Entry, true))
 	for i, a := range e.Abuse {
 		p.row(first(i, "abuse"), text(a.What))
 		p.row("", span{a.Reference, faint})
@@ -215,11 +222,20 @@ func (p *page) capabilityLong(e *catalog.Entry) {
 	for _, c := range e.Checks {
 		p.check(c)
 	}
-	if len(e.Seccomp.Opens) > 0 {
-		p.row("seccomp", text("Docker's default profile refuses these without it: "+strings.Join(e.Seccomp.Opens, ", ")))
-		if e.Seccomp.Note != "" {
-			p.row("", text(e.Seccomp.Note))
+	switch s := e.Seccomp; {
+	case len(s.Opens) > 0:
+		p.row("seccomp", text("Docker's default profile refuses these without it: "+strings.Join(s.Opens, ", ")))
+		if s.Note != "" {
+			p.row("", text(s.Note))
 		}
+	case s.Note != "":
+		p.row("seccomp", text("under Docker's default profile "+s.Note))
+	}
+
+	p.section("MEASURED", "with it and without it")
+	for _, x := range e.Measured {
+		p.para(span{}, 2, text(x.Sentence()))
+		p.para(span{}, 4, span{strings.Join(x.Details(), "; "), faint})
 	}
 
 	p.section("WHO NEEDS IT", "and what to do instead")
@@ -241,9 +257,6 @@ func (p *page) capabilityLong(e *catalog.Entry) {
 	p.row("", text(strings.Join(e.Sources, ", ")))
 	if e.Root.Class != catalog.RootYounger {
 		p.row("", text(`B. Spengler, "False Boundaries and Arbitrary Code Execution" (2011), `), span{spenglerAddress, faint})
-	}
-	if e.NotShown != "" {
-		p.row("not shown", text("No experiment of the test-suite shows it: "+e.NotShown))
 	}
 }
 

@@ -18,7 +18,7 @@ const (
 
 // columns writes capabilities side by side; it reports false, and writes nothing,
 // if they are too many for the width.
-func (p *page) columns(entries []catalog.Entry) bool {
+func (p *page) columns(entries []ExplainedCapability) bool {
 	n := len(entries)
 	width := (p.width - labelWidth - n*gap) / n
 	if width < leastWidth {
@@ -27,7 +27,7 @@ func (p *page) columns(entries []catalog.Entry) bool {
 	cell := func(of func(e *catalog.Entry) span) []span {
 		cells := make([]span, n)
 		for i := range entries {
-			cells[i] = of(&entries[i])
+			cells[i] = of(&entries[i].Entry)
 		}
 		return cells
 	}

@@ -210,6 +210,8 @@ func (p *page) setDiff(x *Explanation) {
 // checks writes the checks of a system call, or with an error number.
 func (p *page) checks(x *ExplainedChecks, o ExplainOptions) {
 	switch {
+	case len(x.Checks) == 0 && x.Call != "" && x.Errno != "" && len(catalog.Find(x.Call, "")) > 0:
+		p.para(span{}, 0, span{x.Call + " " + x.Errno, strong}, text(": this is no capability's error, as far as the catalog knows. Those that it may be asked for give others: leastcap explain --syscall "+x.Call))
 	case len(x.Checks) == 0:
 		p.para(span{}, 0, span{strings.TrimSpace(x.Call + " " + x.Errno), strong}, text(": no capability is asked for, as far as the catalog knows. If it fails, look at file modes, seccomp, LSMs and cgroups."))
 	case x.Call == "":

@@ -25,7 +25,7 @@ func explain(t testing.TB, x Explanation, o ExplainOptions) string {
 func entries(cs ...caps.Cap) Explanation {
 	var x Explanation
 	for _, c := range cs {
-		x.Capabilities = append(x.Capabilities, catalog.Get(c))
+		x.Capabilities = append(x.Capabilities, NewExplainedCapability(c))
 	}
 	return x
 }
@@ -86,7 +86,7 @@ func TestScreenful(t *testing.T) {
 		if n := strings.Count(page, "\n"); n > 23 {
 			t.Errorf("%v: %d lines, want at most 23: shorten its texts in catalog.yaml\n%s", c, n, page)
 		}
-		for _, label := range []string{"danger ", "namespaced? ", "without it ", "needed by ", "instead ", "given by "} {
+		for _, label := range []string{"danger ", "namespaced? ", "without it ", "measured ", "needed by ", "instead ", "given by "} {
 			if !strings.Contains(page, "\n"+label) {
 				t.Errorf("%v: no %q on its page", c, label)
 			}
@@ -134,7 +134,11 @@ func TestExplanationJSON(t *testing.T) {
 			t.Errorf("%s: %s", name, b.String())
 		}
 	}
-	x := explanations(t)["line"]
+	x := entries(caps.Chown, 47)
+	if len(x.Capabilities[0].Measured) == 0 || len(x.Capabilities[1].Measured) != 0 {
+		t.Errorf("measured %v of chown, %v of a capability without a name", x.Capabilities[0].Measured, x.Capabilities[1].Measured)
+	}
+	x = explanations(t)["line"]
 	var b bytes.Buffer
 	if err := ExplanationJSON(&b, &x); err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@
 package catalog
 
 //go:generate go run -tags bootstrap ../../scripts/catalog data catalog.yaml data.go
+//go:generate go run -tags bootstrap ../../scripts/catalog proofs proof/proofs.yaml proof/data.go
 //go:generate go run ../../scripts/catalog doc ../../docs/capabilities.md
 
 import (
@@ -78,10 +79,6 @@ type Entry struct {
 	// Verdict is what to do with it in production: a sentence that begins
 	// with "Drop it". All of Docker's fourteen have one.
 	Verdict string `yaml:"verdict" json:"verdict,omitempty"`
-
-	// NotShown says why no experiment of the test-suite shows it, on the
-	// machine that the tests are made for; empty if one does.
-	NotShown string `yaml:"not_shown" json:"not_shown,omitempty"`
 
 	// Sources are manual pages, and kernel places as "file:function".
 	Sources []string `yaml:"sources" json:"sources"`

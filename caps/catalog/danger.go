@@ -93,7 +93,7 @@ func (s Sharing) Means() string { return sharings[s].means }
 func (s Sharing) Condition() string {
 	switch s {
 	case SharesNothing:
-		return "Even so"
+		return "Without sharing anything"
 	case SharesBridge:
 		return "On a bridge with others"
 	case SharesMount:

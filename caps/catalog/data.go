@@ -6,7 +6,7 @@ package catalog
 
 import "github.com/leastcap/leastcap/caps"
 
-var entries = [...]Entry{
+var entries = []Entry{
 	{Since: "2.2", Grants: "change any file's owner and group", Manual: "Gives any file any user and group id. Without it only the owner may change the group, to one of his own.", Danger: 4, Rank: 11, Root: Root{Class: "equal", How: "takes /etc/shadow, or a program that root runs, and changes it as its owner"}, Container: Container{Confined: "changes files in the container's own mounts only", Reaches: []Reach{
 		{Shared: 4, Level: 5, What: "take any file of a bind mount of the host: a unit, a cron job, a key"},
 	}}, Abuse: []Abuse{
@@ -22,7 +22,7 @@ var entries = [...]Entry{
 		{Do: "start as the owner of the files", How: "USER UID:GID; --user UID:GID; runAsUser"},
 		{Do: "let the engine give a volume to the user", How: "Kubernetes fsGroup; Podman --volume SRC:DST:U"},
 		{Do: "use a tmpfs that has the owner", How: "--tmpfs DIR:uid=UID,gid=GID,mode=0750"},
-	}, Verdict: "Drop it. Ownership belongs into the image and the volume; nothing should need it in production.", Sources: []string{"capabilities(7)", "chown(2)", "fs/attr.c:chown_ok", "fs/attr.c:chgrp_ok"}},
+	}, Verdict: "Drop it. Ownership belongs in the image and the volume; nothing should need it in production.", Sources: []string{"capabilities(7)", "chown(2)", "fs/attr.c:chown_ok", "fs/attr.c:chgrp_ok"}},
 	{Cap: 1 /* dac_override */, Number: 1, Since: "2.2", Grants: "read, write and search any file and directory, whatever its mode says", Manual: "Skips the permission checks for reading, writing and executing files. (DAC is discretionary access control, modes and ACLs.)", Danger: 4, Rank: 10, Root: Root{Class: "equal", How: "writes into a program, or a configuration, that root uses"}, Container: Container{Confined: "ignores modes in the container's own mounts only; read-only mounts, masked paths and LSMs still hold", Reaches: []Reach{
 		{Shared: 4, Level: 5, What: "write any file of a bind mount of the host, whoever owns it"},
 	}}, Abuse: []Abuse{
@@ -49,7 +49,7 @@ var entries = [...]Entry{
 		{What: "shocker: guesses the handle of the host's root directory and opens its files from a container (2014)", Reference: "https://github.com/gabrtv/shocker"},
 	}, AskedIn: []Namespace{"inode", "initial", "own"}, UserNamespace: UserNamespace{Effect: "partly", Why: "reading works on mapped files; handles need the initial namespace, but for directories since Linux 6.12"}, Checks: []Check{
 		{Operation: "read a file, or list or search a directory, that its mode forbids", Calls: []string{"open", "stat", "execve", "readlink"}, Errno: "EACCES", In: "inode", Site: "fs/namei.c:generic_permission", Or: []caps.Cap{1 /* dac_override */}},
-		{Operation: "open a file by its handle", Calls: []string{"open_by_handle_at"}, Errno: "EPERM", In: "initial", Site: "fs/fhandle.c:handle_to_path", Note: "since Linux 6.12 a directory also with sys_admin over its mount and this in the own namespace"},
+		{Operation: "open a file by its handle", Calls: []string{"open_by_handle_at"}, Errno: "EPERM", In: "initial", Site: "fs/fhandle.c:handle_to_path", Note: "the host's files too, under Docker's default profile; since Linux 6.12 a directory also with sys_admin over its mount and this in the own namespace"},
 		{Operation: "make a link to what a descriptor of somebody else refers to", Calls: []string{"link"}, Errno: "ENOENT", In: "own", Site: "fs/namei.c:path_init", Note: "AT_EMPTY_PATH; since 6.12 asked of the descriptor's opener, before in the initial namespace"},
 	}, Seccomp: Seccomp{Opens: []string{"open_by_handle_at"}}, Needed: []Need{
 		{Programs: []string{"backup tools", "rsync", "tar of all users' files"}, Why: "read what belongs to others"},
@@ -75,7 +75,7 @@ var entries = [...]Entry{
 		{Do: "set modes when the image is built", How: "COPY --chmod=0750 --chown=UID …"},
 		{Do: "start as the owner of the files", How: "USER UID:GID; --user UID:GID"},
 		{Do: "unpack without modes and owners", How: "tar --no-same-owner --no-same-permissions; rsync without -pt"},
-	}, Verdict: "Drop it unless the entry point changes modes of files that belong to others; better, have it not.", Sources: []string{"capabilities(7)", "chmod(2)", "fs/inode.c:inode_owner_or_capable", "fs/namei.c:__check_sticky"}},
+	}, Verdict: "Drop it unless the entry point changes modes of files that belong to others; better, have it not do so.", Sources: []string{"capabilities(7)", "chmod(2)", "fs/inode.c:inode_owner_or_capable", "fs/namei.c:__check_sticky"}},
 	{Cap: 4 /* fsetid */, Number: 4, Since: "2.2", Grants: "keep set-user-id and set-group-id bits when a file is written or its mode changed", Manual: "Keeps the set-id bits of a file that is modified, and allows the set-group-id bit on a file whose group is none of the process's.", Danger: 4, Rank: 16, Root: Root{Class: "situation", How: "writes into a set-id program that is writable for it, and the bit stays"}, Container: Container{Confined: "keeps bits of files in the container's own mounts only", Reaches: []Reach{
 		{Shared: 4, Level: 5, What: "change a set-id program in a bind mount of the host that it may write, and leave the bit on it"},
 	}}, AskedIn: []Namespace{"inode", "initial"}, UserNamespace: UserNamespace{Effect: "partly", Why: "the bit stays over chmod of mapped files; over writing it is asked in the initial namespace"}, Checks: []Check{
@@ -103,7 +103,7 @@ var entries = [...]Entry{
 		{Do: "leave the stopping to the engine, which signals the first process and then kills all"},
 	}, Verdict: "Drop it unless a root process has to stop workers of other users. It is at the low end of danger.", Sources: []string{"capabilities(7)", "kill(2)", "kernel/signal.c:kill_ok_by_cred"}},
 	{Cap: 6 /* setgid */, Number: 6, Since: "2.2", Grants: "take on any group id and any list of groups", Manual: "Sets any group ids and supplementary groups, sends any group id over a Unix socket, and maps group ids into a user namespace.", Danger: 1, Rank: 36, Root: Root{Class: "situation", How: "joins a group that may write what root runs (staff, disk, docker)"}, Container: Container{Confined: "takes on groups, whose rights end at the container's own mounts", Reaches: []Reach{
-		{Shared: 4, Level: 2, What: "act as any group of the host on the files of a bind mount"},
+		{Shared: 4, Level: 3, What: "read and change the files of a bind mount as any group of the host"},
 	}}, Abuse: []Abuse{
 		{What: "joins the group shadow, and reads the password hashes", Reference: "https://book.hacktricks.wiki/en/linux-hardening/privilege-escalation/linux-capabilities.html"},
 	}, AskedIn: []Namespace{"own", "parent"}, UserNamespace: UserNamespace{Effect: "limited", Why: "takes on the groups that are mapped"}, Checks: []Check{
@@ -119,7 +119,7 @@ var entries = [...]Entry{
 		{Do: "have the engine set supplementary groups", How: "--group-add; supplementalGroups"},
 	}, Verdict: "Drop it unless the program changes its own user at the start; then it needs setuid and setgid, or it stays root.", Sources: []string{"capabilities(7)", "setgid(2)", "setgroups(2)", "kernel/sys.c:__sys_setgid", "kernel/groups.c:may_setgroups"}},
 	{Cap: 7 /* setuid */, Number: 7, Since: "2.2", Grants: "take on any user id, that of root included", Manual: "Sets any user ids, sends any user id over a Unix socket, and maps user ids into a user namespace.", Danger: 1, Rank: 35, Root: Root{Class: "equal", How: "becomes user 0, and executes anything"}, Container: Container{Confined: "becomes root of the container at most, with no more than its bounding set", Reaches: []Reach{
-		{Shared: 4, Level: 2, What: "act as any user of the host on the files of a bind mount"},
+		{Shared: 4, Level: 3, What: "read and change the files of a bind mount as any user of the host"},
 	}}, Abuse: []Abuse{
 		{What: "becomes root with an interpreter that has the capability as a file capability", Reference: "https://book.hacktricks.wiki/en/linux-hardening/privilege-escalation/linux-capabilities.html"},
 		{What: "programs that become root by this file capability", Reference: "https://gtfobins.github.io/#+capabilities"},
@@ -138,7 +138,7 @@ var entries = [...]Entry{
 		{Operation: "drop a capability from the bounding set", Calls: []string{"prctl"}, Errno: "EPERM", In: "own", Site: "security/commoncap.c:cap_prctl_drop"},
 		{Operation: "change the securebits", Calls: []string{"prctl"}, Errno: "EPERM", In: "own", Site: "security/commoncap.c:cap_task_prctl"},
 		{Operation: "add to the inheritable set what is not permitted", Calls: []string{"capset"}, Errno: "EPERM", In: "own", Site: "security/commoncap.c:cap_inh_is_capped", Note: "asked at every capset; needed only for that"},
-		{Operation: "write to /proc/sys/kernel/usermodehelper", Calls: []string{"write"}, Errno: "EPERM", In: "initial", Site: "kernel/umh.c:proc_cap_handler", And: []caps.Cap{16 /* sys_module */}},
+		{Operation: "write to /proc/sys/kernel/usermodehelper", Calls: []string{"write"}, Errno: "EPERM", In: "initial", Site: "kernel/umh.c:proc_cap_handler", And: []caps.Cap{16 /* sys_module */}, Note: "EROFS in Docker, where /proc/sys is read-only"},
 	}, Needed: []Need{
 		{Programs: []string{"systemd", "setpriv", "capsh", "bubblewrap"}, Why: "take capabilities away from what they start"},
 		{Programs: []string{"container engines in a container"}, Why: "set the sets of their containers"},
@@ -182,14 +182,14 @@ var entries = [...]Entry{
 		{Shared: 2, Level: 5, What: "rewrite the host's firewall and routes, and divert its traffic"},
 	}}, Abuse: []Abuse{
 		{What: "CVE-2024-1086: a use after free in nf_tables becomes kernel code execution", Reference: "https://pwning.tech/nftables/"},
-	}, AskedIn: []Namespace{"network", "initial"}, UserNamespace: UserNamespace{Effect: "partly", Why: "works in network namespaces that the user namespace owns; some devices need the initial one"}, Checks: []Check{
+	}, AskedIn: []Namespace{"network", "initial"}, UserNamespace: UserNamespace{Effect: "partly", Why: "works in network namespaces that the user namespace owns; some devices and socket options (SO_RCVBUFFORCE) need the initial one"}, Checks: []Check{
 		{Operation: "change interfaces, addresses, routes, rules, tc (rtnetlink)", Calls: []string{"sendmsg"}, Errno: "EPERM", In: "network", Site: "net/core/rtnetlink.c:rtnetlink_rcv_msg"},
 		{Operation: "change nf_tables or conntrack (nfnetlink)", Calls: []string{"sendmsg"}, Errno: "EPERM", In: "network", Site: "net/netfilter/nfnetlink.c:nfnetlink_rcv"},
 		{Operation: "read or change iptables rules", Calls: []string{"setsockopt", "getsockopt"}, Errno: "EPERM", In: "network", Site: "net/ipv4/netfilter/ip_tables.c:do_ipt_get_ctl"},
 		{Operation: "configure an interface by ioctl (SIOCSIF…)", Calls: []string{"ioctl"}, Errno: "EPERM", In: "network", Site: "net/core/dev_ioctl.c:dev_ioctl, net/ipv4/devinet.c:devinet_ioctl"},
-		{Operation: "set SO_MARK, SO_PRIORITY above 6, IP_TRANSPARENT", Calls: []string{"setsockopt"}, Errno: "EPERM", In: "network", Site: "net/core/sock.c:sk_setsockopt, net/ipv4/ip_sockglue.c:do_ip_setsockopt", Or: []caps.Cap{13 /* net_raw */}, Note: "SO_MARK before Linux 5.17 only with net_admin"},
-		{Operation: "set SO_RCVBUFFORCE, SO_SNDBUFFORCE", Calls: []string{"setsockopt"}, Errno: "EPERM", In: "network", Site: "net/core/sock.c:sk_setsockopt", Note: "programs fall back to SO_RCVBUF"},
-		{Operation: "set SO_DEBUG", Calls: []string{"setsockopt"}, Errno: "EACCES", In: "network", Site: "net/core/sock.c:sk_setsockopt"},
+		{Operation: "set SO_MARK, SO_PRIORITY above 6, IP_TRANSPARENT", Calls: []string{"setsockopt"}, Errno: "EPERM", In: "network", Site: "net/core/sock.c:sk_setsockopt, net/ipv4/ip_sockglue.c:do_ip_setsockopt", Or: []caps.Cap{13 /* net_raw */}, Note: "before Linux 5.17 SO_MARK takes net_admin"},
+		{Operation: "set SO_RCVBUFFORCE, SO_SNDBUFFORCE", Calls: []string{"setsockopt"}, Errno: "EPERM", In: "initial", Site: "net/core/sock.c:sk_setsockopt", Note: "programs fall back to SO_RCVBUF"},
+		{Operation: "set SO_DEBUG", Calls: []string{"setsockopt"}, Errno: "EACCES", In: "initial", Site: "net/core/sock.c:sk_setsockopt"},
 		{Operation: "make or use a tun or tap interface that is not its own", Calls: []string{"ioctl"}, Errno: "EPERM", In: "network", Site: "drivers/net/tun.c:tun_set_iff"},
 		{Operation: "write /proc/sys/net as another than the namespace's root", Calls: []string{"open"}, Errno: "EACCES", In: "network", Site: "net/sysctl_net.c:net_ctl_permissions"},
 		{Operation: "load BPF programs of networking", Calls: []string{"bpf"}, Errno: "EPERM", In: "initial", Site: "kernel/bpf/syscall.c:bpf_prog_load", And: []caps.Cap{39 /* bpf */}},
@@ -204,7 +204,7 @@ var entries = [...]Entry{
 		{Do: "prepare a tun device for the user", How: "ip tuntap add mode tun user UID; --device /dev/net/tun"},
 		{Do: "speak WireGuard or tunnel in user space", How: "tailscaled --tun=userspace-networking; wireguard-go behind a SOCKS proxy"},
 	}, Narrower: []Narrower{
-		{Cap: 13 /* net_raw */, For: "the socket options SO_PRIORITY above 6, SO_MARK (Linux 6.1; 5.4 wants net_admin), IP_TRANSPARENT and IPV6_TRANSPARENT", Source: "net/core/sock.c:sk_setsockopt, net/ipv4/ip_sockglue.c:do_ip_setsockopt", Container: true},
+		{Cap: 13 /* net_raw */, For: "the socket options SO_PRIORITY above 6, SO_MARK (since Linux 5.17; 5.10 and before want net_admin), IP_TRANSPARENT and IPV6_TRANSPARENT", Source: "net/core/sock.c:sk_setsockopt, net/ipv4/ip_sockglue.c:do_ip_setsockopt", Container: true},
 	}, Sources: []string{"capabilities(7)", "socket(7)", "net/core/rtnetlink.c:rtnetlink_rcv_msg", "net/ipv4/devinet.c:devinet_ioctl"}},
 	{Cap: 13 /* net_raw */, Number: 13, Since: "2.2", Grants: "use raw and packet sockets - ping, capture and forge packets", Manual: "Uses raw and packet sockets, and binds to any address for transparent proxying.", Danger: 4, Rank: 14, Root: Root{Class: "near", How: "listens to local services' traffic, and answers in their place", Newer: "a flaw in packet sockets gave kernel code execution (CVE-2020-14386)"}, Container: Container{Confined: "sees the packets of its own network namespace only", Reaches: []Reach{
 		{Shared: 6, Level: 3, What: "spoof ARP and DNS for its neighbours on the bridge, and so read and change their traffic"},
@@ -216,7 +216,7 @@ var entries = [...]Entry{
 		{Operation: "open a raw Internet socket", Calls: []string{"socket"}, Errno: "EPERM", In: "network", Site: "net/ipv4/af_inet.c:inet_create, net/ipv6/af_inet6.c:inet6_create"},
 		{Operation: "open a packet socket (AF_PACKET) or an XDP socket", Calls: []string{"socket"}, Errno: "EPERM", In: "network", Site: "net/packet/af_packet.c:packet_create, net/xdp/xsk.c:xsk_create"},
 		{Operation: "bind a socket that is bound to a device to another", Calls: []string{"setsockopt"}, Errno: "EPERM", In: "network", Site: "net/core/sock.c:sock_bindtoindex_locked", Note: "SO_BINDTODEVICE; before Linux 5.7 the first time too"},
-		{Operation: "set SO_MARK, SO_PRIORITY above 6, IP_TRANSPARENT", Calls: []string{"setsockopt"}, Errno: "EPERM", In: "network", Site: "net/core/sock.c:sk_setsockopt, net/ipv4/ip_sockglue.c:do_ip_setsockopt", Or: []caps.Cap{12 /* net_admin */}},
+		{Operation: "set SO_MARK, SO_PRIORITY above 6, IP_TRANSPARENT", Calls: []string{"setsockopt"}, Errno: "EPERM", In: "network", Site: "net/core/sock.c:sk_setsockopt, net/ipv4/ip_sockglue.c:do_ip_setsockopt", Or: []caps.Cap{12 /* net_admin */}, Note: "before Linux 5.17 SO_MARK takes net_admin"},
 		{Operation: "send IP options such as source routes, or IPv6 extension headers", Calls: []string{"setsockopt", "sendmsg"}, Errno: "EPERM", In: "network", Site: "net/ipv4/ip_options.c:__ip_options_compile, net/ipv6/datagram.c:ip6_datagram_send_ctl"},
 	}, Needed: []Need{
 		{Programs: []string{"ping"}, Why: "send ICMP where ping sockets are not allowed"},
@@ -225,9 +225,9 @@ var entries = [...]Entry{
 	}, Instead: []Alternative{
 		{Do: "let ping use ICMP sockets, as Docker does, and take the file capability from it", How: "--sysctl net.ipv4.ping_group_range='0 2147483647'"},
 		{Do: "capture from the host or a debug container", How: "nsenter --net; kubectl debug"},
-	}, Verdict: "Drop it. Ping works without it under Docker; only what captures or forges packets needs it.", Sources: []string{"capabilities(7)", "raw(7)", "packet(7)", "icmp(7)", "net/ipv4/af_inet.c:inet_create", "net/packet/af_packet.c:packet_create"}},
+	}, Verdict: "Drop it. Only what captures or forges packets needs it; under Docker ping does not, once its file capability is off.", Sources: []string{"capabilities(7)", "raw(7)", "packet(7)", "icmp(7)", "net/ipv4/af_inet.c:inet_create", "net/packet/af_packet.c:packet_create"}},
 	{Cap: 14 /* ipc_lock */, Number: 14, Since: "2.2", Grants: "lock memory beyond RLIMIT_MEMLOCK and use huge pages", Manual: "Locks memory (mlock, mlockall, mmap, shmctl), and allocates huge pages.", Danger: 3, Rank: 27, Root: Root{Class: "no-way"}, Container: Container{Confined: "locks no more than the container's memory limit, if it has one", Reaches: []Reach{
-		{Level: 3, What: "take memory from everybody that cannot be swapped out"},
+		{Level: 3, What: "take memory from everybody, as locked memory cannot be swapped out"},
 	}}, AskedIn: []Namespace{"initial", "ipc"}, UserNamespace: UserNamespace{Effect: "partly", Why: "asked in the initial namespace, but for shmctl(SHM_LOCK)"}, Checks: []Check{
 		{Operation: "lock more memory than RLIMIT_MEMLOCK", Calls: []string{"mlock"}, Errno: "ENOMEM", In: "initial", Site: "mm/mlock.c:do_mlock, mm/mlock.c:can_do_mlock", Note: "EPERM if the limit is 0"},
 		{Operation: "map locked memory beyond the limit (MAP_LOCKED)", Calls: []string{"mmap"}, Errno: "EAGAIN", In: "initial", Site: "mm/mmap.c:mlock_future_ok"},
@@ -259,7 +259,7 @@ var entries = [...]Entry{
 	}, AskedIn: []Namespace{"initial"}, UserNamespace: UserNamespace{Effect: "useless", Why: "asked in the initial user namespace"}, Checks: []Check{
 		{Operation: "load a module", Calls: []string{"init_module"}, Errno: "EPERM", In: "initial", Site: "kernel/module/main.c:may_init_module"},
 		{Operation: "remove a module", Calls: []string{"delete_module"}, Errno: "EPERM", In: "initial", Site: "kernel/module/main.c:delete_module"},
-		{Operation: "write to /proc/sys/kernel/usermodehelper", Calls: []string{"write"}, Errno: "EPERM", In: "initial", Site: "kernel/umh.c:proc_cap_handler", And: []caps.Cap{8 /* setpcap */}},
+		{Operation: "write to /proc/sys/kernel/usermodehelper", Calls: []string{"write"}, Errno: "EPERM", In: "initial", Site: "kernel/umh.c:proc_cap_handler", And: []caps.Cap{8 /* setpcap */}, Note: "EROFS in Docker, where /proc/sys is read-only"},
 		{Operation: "have a line discipline's module loaded", Calls: []string{"ioctl"}, Errno: "EPERM", In: "initial", Site: "drivers/tty/tty_ldisc.c:tty_ldisc_get", Note: "free while dev.tty.ldisc_autoload is 1"},
 	}, Seccomp: Seccomp{Opens: []string{"init_module", "finit_module", "delete_module"}}, Needed: []Need{
 		{Programs: []string{"modprobe", "Docker in Docker", "VPN and storage containers"}, Why: "load drivers that the host has not loaded"},
@@ -278,7 +278,7 @@ var entries = [...]Entry{
 		{Operation: "open /proc/kcore", Calls: []string{"open"}, Errno: "EPERM", In: "initial", Site: "fs/proc/kcore.c:open_kcore"},
 		{Operation: "open model-specific registers (/dev/cpu/N/msr)", Calls: []string{"open"}, Errno: "EPERM", In: "initial", Site: "arch/x86/kernel/msr.c:msr_open"},
 		{Operation: "find a file's blocks (FIBMAP)", Calls: []string{"ioctl"}, Errno: "EPERM", In: "initial", Site: "fs/ioctl.c:ioctl_fibmap"},
-		{Operation: "map memory below mmap_min_addr", Calls: []string{"mmap"}, Errno: "EPERM", In: "initial", Site: "security/commoncap.c:cap_mmap_addr"},
+		{Operation: "map memory below mmap_min_addr", Calls: []string{"mmap"}, Errno: "EPERM", In: "initial", Site: "security/commoncap.c:cap_mmap_addr", Note: "takes no device; makes the kernel's null pointer flaws usable"},
 		{Operation: "send any SCSI command to a disk (SG_IO)", Calls: []string{"ioctl"}, Errno: "EPERM", In: "initial", Site: "drivers/scsi/scsi_ioctl.c:scsi_cmd_allowed"},
 	}, Seccomp: Seccomp{Opens: []string{"iopl", "ioperm"}}, Needed: []Need{
 		{Programs: []string{"smartctl", "hdparm", "dmidecode", "flashrom", "turbostat"}, Why: "send commands to disks and read firmware"},
@@ -328,7 +328,7 @@ var entries = [...]Entry{
 	}, Instead: []Alternative{
 		{Do: "account by cgroups, or by the audit system, on the host"},
 	}, Sources: []string{"capabilities(7)", "acct(2)", "kernel/acct.c:acct"}},
-	{Cap: 21 /* sys_admin */, Number: 21, Since: "2.2", History: "bpf and perfmon (5.8), checkpoint_restore (5.9) and syslog (2.6.37) were parted from it; it still does for the first three", Grants: "mount file systems, enter namespaces, set the host name, and hundreds of other administrative operations", Manual: "Mounts, swaps, sets quotas and host names, makes and enters namespaces, does privileged operations of terminals, devices, file systems, keys, seccomp and ptrace, and what bpf, perfmon and checkpoint_restore do. The manual calls it overloaded.", Danger: 5, Rank: 1, Root: Root{Class: "equal", How: "mounts over programs that root runs; types into other users' terminals (TIOCSTI)", Newer: "in a container: release_agent, core_pattern, file system parsers, and every flaw behind namespaces"}, Container: Container{Confined: "is asked for in the initial user namespace for most of it, which no namespace confines", Reaches: []Reach{
+	{Cap: 21 /* sys_admin */, Number: 21, Since: "2.2", History: "bpf and perfmon (5.8), checkpoint_restore (5.9) and syslog (2.6.37) were parted from it; it still does for the first three", Grants: "mount file systems, enter namespaces, set the host name, and hundreds of other administrative operations", Manual: "Mounts, swaps, sets quotas and host names, makes and enters namespaces, does privileged operations of terminals, devices, file systems, keys, seccomp and ptrace, and what bpf, perfmon and checkpoint_restore do. The manual calls it overloaded.", Danger: 5, Rank: 1, Root: Root{Class: "equal", How: "mounts over programs that root runs; types into other users' terminals (TIOCSTI)", Newer: "in a container: release_agent, core_pattern, file system parsers, and every flaw behind namespaces"}, Container: Container{Confined: "makes mounts and namespaces within the container; most else that it opens belongs to the host", Reaches: []Reach{
 		{Level: 5, What: "mount cgroup v1 or a fresh /proc and have the host's kernel run a program (release_agent, core_pattern)"},
 		{Shared: 5, Level: 5, What: "mount the host's disks"},
 		{Shared: 1, Level: 5, What: "enter the host's namespaces by /proc/1/ns"},
@@ -373,18 +373,18 @@ var entries = [...]Entry{
 		{Cap: 34 /* syslog */, For: "reading the kernel log under dmesg_restrict (Linux before 6.12; since then only syslog will do)", Source: "kernel/printk/printk.c:check_syslog_permissions", Container: true},
 		{Cap: 23 /* sys_nice */, For: "real-time I/O priority (Linux 6.1; 5.4 wants sys_admin)", Source: "block/ioprio.c:ioprio_check_cap", Container: true},
 		{Cap: 24 /* sys_resource */, For: "more processes than RLIMIT_NPROC, more pipe buffers than the user's limit", Source: "kernel/fork.c:copy_process, fs/pipe.c:pipe_is_unprivileged_user", Container: true},
-		{Cap: 38 /* perfmon */, For: "performance events and tracing (since Linux 5.8), reading maps and environ of another process in /proc (Linux 6.18, not yet 6.12)", Source: "include/linux/capability.h:perfmon_capable, kernel/fork.c:may_access_mm", Container: true},
+		{Cap: 38 /* perfmon */, For: "performance events and tracing (since Linux 5.8; not on Debian's kernels with perf_event_paranoid 3), reading maps and environ of another process in /proc (Linux 6.18, not yet 6.12)", Source: "include/linux/capability.h:perfmon_capable, kernel/fork.c:may_access_mm", Container: true},
 		{Cap: 19 /* sys_ptrace */, For: "reading maps and environ of another process in /proc, where Linux 6.18 asks for sys_ptrace, perfmon, sys_admin in turn", Source: "kernel/fork.c:may_access_mm", Container: true},
 		{Cap: 12 /* net_admin */, For: "BPF programs and maps of networking (since Linux 5.8)", Source: "include/linux/bpf.h:bpf_net_capable", Container: true},
 		{Cap: 39 /* bpf */, For: "BPF maps, programs and type information (since Linux 5.8)", Source: "include/linux/capability.h:bpf_capable, kernel/bpf/token.c:bpf_token_capable", Container: true},
 	}, Sources: []string{"capabilities(7)", "mount(2)", "namespaces(7)", "fs/namespace.c:may_mount", "kernel/nsproxy.c:unshare_nsproxy_namespaces"}},
-	{Cap: 22 /* sys_boot */, Number: 22, Since: "2.2", Grants: "reboot (in a container only the container), and load another kernel with kexec", Manual: "Calls reboot(2) and kexec_load(2).", Danger: 5, Rank: 6, Root: Root{Class: "equal", How: "boots a kernel of its own by kexec"}, Container: Container{Confined: "ends its own pid namespace by reboot(2); kexec is not confined", Reaches: []Reach{
-		{Level: 5, What: "load another kernel for the host, where seccomp allows kexec (Docker's profile never does)"},
+	{Cap: 22 /* sys_boot */, Number: 22, Since: "2.2", Grants: "reboot (in a container only the container), and load another kernel with kexec", Manual: "Calls reboot(2) and kexec_load(2).", Danger: 5, Rank: 6, Root: Root{Class: "equal", How: "boots a kernel of its own by kexec"}, Container: Container{Confined: "ends its own pid namespace by reboot(2); kexec is confined by a seccomp profile only", Reaches: []Reach{
+		{Level: 5, What: "load another kernel for the host, unless seccomp refuses kexec - Docker's profile does, whatever the capabilities; Kubernetes sets none by default"},
 		{Shared: 1, Level: 3, What: "reboot the host"},
 	}}, AskedIn: []Namespace{"pid", "initial"}, UserNamespace: UserNamespace{Effect: "partly", Why: "reboot(2) ends its own pid namespace; kexec is asked in the initial one"}, Checks: []Check{
 		{Operation: "reboot, halt, or switch Ctrl-Alt-Del", Calls: []string{"reboot"}, Errno: "EPERM", In: "pid", Site: "kernel/reboot.c:reboot"},
 		{Operation: "load a kernel for kexec", Calls: []string{"kexec_load"}, Errno: "EPERM", In: "initial", Site: "kernel/kexec_core.c:kexec_load_permitted"},
-	}, Seccomp: Seccomp{Opens: []string{"reboot"}, Note: "kexec_load is never allowed"}, Needed: []Need{
+	}, Seccomp: Seccomp{Opens: []string{"reboot"}, Note: "kexec_load and kexec_file_load are refused with it too"}, Needed: []Need{
 		{Programs: []string{"systemd as the container's init"}, Why: "reboot or halt the container"},
 		{Programs: []string{"kured and other agents that reboot the node"}, Why: "reboot the host; they mostly ask its systemd"},
 	}, Instead: []Alternative{
@@ -490,13 +490,13 @@ var entries = [...]Entry{
 	}, Instead: []Alternative{
 		{Do: "leave logins out of the container", How: "docker exec instead of sshd"},
 		{Do: "use a build without audit, or an engine whose seccomp profile hides it", How: "Podman's profile answers EINVAL, and libaudit goes on"},
-	}, Verdict: "Drop it unless people log in to the container (sshd, login, sudo with PAM).", Sources: []string{"capabilities(7)", "kernel/audit.c:audit_netlink_ok", "moby/moby 29ecc95c31"}},
+	}, Verdict: "Drop it unless people log in to the container (sshd, login); sudo works without.", Sources: []string{"capabilities(7)", "kernel/audit.c:audit_netlink_ok", "moby/moby 29ecc95c31"}},
 	{Cap: 30 /* audit_control */, Number: 30, Since: "2.6.11", Grants: "switch auditing, change its rules, and change a login uid (most of it in the initial pid namespace only)", Manual: "Switches kernel auditing on and off, and reads and changes its rules.", Danger: 3, Rank: 24, Root: Root{Class: "equal", How: "has the keys that root types audited (TTY auditing) and reads the password"}, Container: Container{Confined: "cannot touch the audit rules from a pid namespace of its own", Reaches: []Reach{
-		{Shared: 1, Level: 3, What: "switch the host's auditing off, or have terminals audited"},
 		{Level: 3, What: "change its login uid, so that its deeds are audited as another user's"},
+		{Shared: 1, Level: 3, What: "switch the host's auditing off, or have terminals audited"},
 	}}, AskedIn: []Namespace{"initial"}, UserNamespace: UserNamespace{Effect: "useless", Why: "asked in the initial user namespace"}, Checks: []Check{
 		{Operation: "read or change the audit configuration and rules", Calls: []string{"sendmsg"}, Errno: "EPERM", In: "initial", Site: "kernel/audit.c:audit_netlink_ok", Note: "in a child pid namespace it fails before it is asked"},
-		{Operation: "change a login uid that is set", Calls: []string{"write"}, Errno: "EPERM", In: "initial", Site: "kernel/audit.c:audit_set_loginuid_perm", Note: "/proc/self/loginuid; setting it the first time is free"},
+		{Operation: "change a login uid that is set", Calls: []string{"write"}, Errno: "EPERM", In: "initial", Site: "kernel/audit.c:audit_set_loginuid_perm", Note: "/proc/self/loginuid, in a container too; setting it the first time is free"},
 	}, Needed: []Need{
 		{Programs: []string{"auditd", "auditctl", "osquery with audit"}, Why: "configure the host's auditing"},
 		{Programs: []string{"sshd and cron with pam_loginuid"}, Why: "set the login uid of a session when one is set already"},
@@ -512,7 +512,7 @@ var entries = [...]Entry{
 		{Operation: "set a file's capabilities", Calls: []string{"setxattr"}, Errno: "EPERM", In: "inode", Site: "security/commoncap.c:cap_convert_nscap"},
 		{Operation: "remove a file's capabilities", Calls: []string{"removexattr"}, Errno: "EPERM", In: "inode", Site: "security/commoncap.c:cap_inode_removexattr"},
 		{Operation: "map user 0 of the parent into a user namespace", Calls: []string{"write"}, Errno: "EPERM", In: "parent", Site: "kernel/user_namespace.c:verify_root_map", Note: "/proc/PID/uid_map; a map that the process makes itself needs it at unshare, where a bit is looked at and nothing is asked"},
-	}, Needed: []Need{
+	}, Seccomp: Seccomp{Note: "a user namespace, whose user 0 is to be mapped, cannot be made with it alone but with sys_admin"}, Needed: []Need{
 		{Programs: []string{"setcap", "dpkg", "rpm", "tar --xattrs", "rsync -X"}, Why: "install programs with file capabilities (ping)"},
 		{Programs: []string{"container builders and engines in a container"}, Why: "unpack layers, map root"},
 	}, Instead: []Alternative{
@@ -554,7 +554,7 @@ var entries = [...]Entry{
 	{Cap: 35 /* wake_alarm */, Number: 35, Since: "3.0", Grants: "set timers that wake the machine", Manual: "Sets CLOCK_REALTIME_ALARM and CLOCK_BOOTTIME_ALARM timers, which wake a suspended system.", Danger: 3, Rank: 32, Root: Root{Class: "younger"}, Container: Container{Confined: "is not confined, as suspending is the machine's", Reaches: []Reach{
 		{Level: 3, What: "wake the machine from its sleep"},
 	}}, AskedIn: []Namespace{"initial"}, UserNamespace: UserNamespace{Effect: "useless", Why: "asked in the initial user namespace"}, Checks: []Check{
-		{Operation: "make a timer of an alarm clock", Calls: []string{"timer_create", "timerfd_create", "timerfd_settime", "clock_nanosleep"}, Errno: "EPERM", In: "initial", Site: "kernel/time/alarmtimer.c:alarm_timer_create, fs/timerfd.c:timerfd_create", Note: "without an RTC that can wake, timer_create gives EOPNOTSUPP"},
+		{Operation: "make a timer of an alarm clock", Calls: []string{"timer_create", "timerfd_create", "timerfd_settime", "clock_nanosleep"}, Errno: "EPERM", In: "initial", Site: "kernel/time/alarmtimer.c:alarm_timer_create, fs/timerfd.c:timerfd_create", Note: "timerfd_create asks even without an RTC that can wake; timer_create and clock_nanosleep give EOPNOTSUPP then"},
 	}, Needed: []Need{
 		{Programs: []string{"systemd timers with WakeSystem=", "alarm clocks", "Android"}, Why: "wake a laptop or phone"},
 	}, Instead: []Alternative{
@@ -584,7 +584,7 @@ var entries = [...]Entry{
 	}}, Abuse: []Abuse{
 		{What: "what performance events leak, and how to limit who uses them", Reference: "https://docs.kernel.org/admin-guide/perf-security.html"},
 	}, AskedIn: []Namespace{"initial"}, UserNamespace: UserNamespace{Effect: "useless", Why: "asked in the initial user namespace"}, Checks: []Check{
-		{Operation: "measure CPUs or the kernel beyond perf_event_paranoid", Calls: []string{"perf_event_open"}, Errno: "EACCES", In: "initial", Site: "kernel/events/core.c:perf_event_open, include/linux/capability.h:perfmon_capable", Or: []caps.Cap{21 /* sys_admin */}},
+		{Operation: "measure CPUs or the kernel beyond perf_event_paranoid", Calls: []string{"perf_event_open"}, Errno: "EACCES", In: "initial", Site: "kernel/events/core.c:perf_event_open, include/linux/capability.h:perfmon_capable", Or: []caps.Cap{21 /* sys_admin */}, Note: "where perf_event_paranoid is 3, Debian's default, Debian's kernels take sys_admin alone"},
 		{Operation: "make kprobe, uprobe or tracepoint events", Calls: []string{"perf_event_open"}, Errno: "EACCES", In: "initial", Site: "kernel/events/core.c:perf_kprobe_event_init", Or: []caps.Cap{21 /* sys_admin */}},
 		{Operation: "load BPF programs for tracing", Calls: []string{"bpf"}, Errno: "EPERM", In: "initial", Site: "kernel/bpf/syscall.c:bpf_prog_load", Or: []caps.Cap{21 /* sys_admin */}, And: []caps.Cap{39 /* bpf */}},
 	}, Seccomp: Seccomp{Opens: []string{"perf_event_open"}}, Needed: []Need{
@@ -614,7 +614,7 @@ var entries = [...]Entry{
 		{Operation: "write /proc/sys/kernel/ns_last_pid", Calls: []string{"write"}, Errno: "EPERM", In: "pid", Site: "kernel/pid_namespace.c:pid_ns_ctl_handler", Or: []caps.Cap{21 /* sys_admin */}},
 		{Operation: "follow links in /proc/PID/map_files", Calls: []string{"open", "readlink"}, Errno: "EPERM", In: "initial", Site: "fs/proc/base.c:proc_map_files_get_link", Or: []caps.Cap{21 /* sys_admin */}},
 		{Operation: "change the link to its executable (PR_SET_MM_MAP)", Calls: []string{"prctl"}, Errno: "EPERM", In: "own", Site: "kernel/sys.c:prctl_set_mm_map", Or: []caps.Cap{21 /* sys_admin */}},
-	}, Needed: []Need{
+	}, Seccomp: Seccomp{Note: "clone3 (set_tid) fails with ENOSYS with it too, but with sys_admin"}, Needed: []Need{
 		{Programs: []string{"CRIU", "JVMs with CRaC"}, Why: "restore processes with their ids and mappings"},
 	}, Instead: []Alternative{
 		{Do: "checkpoint from the host", How: "docker checkpoint; podman container checkpoint"},
@@ -641,7 +641,7 @@ var defaults = []Default{
 	{Engine: "pss-restricted", Aliases: []string{"restricted"}, Title: "Kubernetes Pod Security, restricted", Allows: true, Caps: 0x400, Since: "Kubernetes 1.23 (2021)", Checked: "v0.37.2 (Kubernetes 1.37)", Source: "k8s.io/pod-security-admission policy/check_capabilities_restricted.go", Note: "what a container may add, after drop ALL, which it must have"},
 }
 
-var levelMeans = [...]string{"", "gives power inside the container only", "discloses what belongs to the host or to other containers", "disturbs the host or other containers", "takes over the host if the container shares a namespace or a mount with it", "takes over the host even if the container shares nothing with it"}
+var levelMeans = []string{"", "gives power inside the container only", "discloses what belongs to the host or to other containers", "disturbs the host or other containers", "takes over the host if the container shares a namespace or a mount with it", "takes over the host even if the container shares nothing with it"}
 
 var families = [][]string{{"open", "openat", "openat2", "creat"}, {"execve", "execveat"}, {"stat", "lstat", "newfstatat", "statx"}, {"chown", "fchown", "lchown", "fchownat"}, {"chmod", "fchmod", "fchmodat", "fchmodat2"}, {"utimensat", "utime", "utimes", "futimesat"}, {"setxattr", "lsetxattr", "fsetxattr", "setxattrat"}, {"removexattr", "lremovexattr", "fremovexattr", "removexattrat"}, {"getxattr", "lgetxattr", "fgetxattr", "getxattrat"}, {"unlink", "unlinkat", "rmdir"}, {"rename", "renameat", "renameat2"}, {"link", "linkat"}, {"mkdir", "mkdirat"}, {"mknod", "mknodat"}, {"readlink", "readlinkat"}, {"write", "pwrite64", "writev", "pwritev", "pwritev2"}, {"truncate", "ftruncate"}, {"kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal"}, {"setuid", "setreuid", "setresuid"}, {"setgid", "setregid", "setresgid"}, {"mlock", "mlock2", "mlockall"}, {"clone", "clone3"}, {"init_module", "finit_module"}, {"clock_settime", "settimeofday"}, {"adjtimex", "clock_adjtime"}, {"mount", "fsopen", "fsmount", "fsconfig", "fspick", "move_mount", "open_tree", "mount_setattr"}, {"quotactl", "quotactl_fd"}, {"kexec_load", "kexec_file_load"}, {"process_vm_readv", "process_vm_writev"}, {"sched_setscheduler", "sched_setparam", "sched_setattr"}, {"sendmsg", "sendto", "sendmmsg"}, {"iopl", "ioperm"}, {"setrlimit", "prlimit64"}}
 

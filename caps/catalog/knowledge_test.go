@@ -63,7 +63,10 @@ func TestDangerFollowsFromReach(t *testing.T) {
 		if !ok {
 			t.Errorf("%v is %v, but reaches %v alone and %v with everything shared", e.Cap, e.Danger, alone, most)
 		}
-		for _, r := range e.Container.Reaches {
+		for i, r := range e.Container.Reaches {
+			if i > 0 && r.Shared == catalog.SharesNothing {
+				t.Errorf("%v: what needs nothing to be shared does not come first", e.Cap)
+			}
 			if r.Level == catalog.Shared || r.Level <= catalog.Inside {
 				t.Errorf("%v reaches something at level %v", e.Cap, r.Level)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 	"github.com/leastcap/leastcap/caps/catalog"
 	"github.com/leastcap/leastcap/engine/cli"
 	"github.com/leastcap/leastcap/engine/rules"
+	"github.com/leastcap/leastcap/proc"
+	"github.com/leastcap/leastcap/report"
 )
 
 // What a shell offers when Tab is pressed. Descriptions stand behind a tab.
@@ -44,6 +47,11 @@ func completeLast(typed string, words []string) []string {
 	var fit []string
 	for _, w := range words {
 		if strings.HasPrefix(w, strings.ToLower(last)) || strings.HasPrefix(w, last) {
+			if before != "" {
+				// cobra's script for bash quotes words that have descriptions before it
+				// compares them, and bash quotes commas: none would fit.
+				w, _, _ = strings.Cut(w, "\t")
+			}
 			fit = append(fit, before+w)
 		}
 	}
@@ -170,6 +178,19 @@ func containerWords() []string {
 		words = append(words, word)
 	}
 	slices.Sort(words)
+	return words
+}
+
+// processWords are the processes of this machine, with their names.
+func processWords() []string {
+	list, _, err := proc.List("/proc", false)
+	if err != nil {
+		return nil
+	}
+	var words []string
+	for i := range list {
+		words = append(words, strconv.Itoa(list[i].PID)+"\t"+report.Clean(list[i].Comm, 40))
+	}
 	return words
 }
 

@@ -52,6 +52,7 @@ printf '%s\n' "${COMPREPLY[@]}"`
 		"leastcap exp":                  "explain",
 		"leastcap explain sys_ptr":      "sys_ptrace",
 		"leastcap ps --having chow":     "chown",
+		"leastcap explain chown,setg":   `chown\,setgid`,
 		"leastcap ps --sort ri":         "risk",
 		"leastcap run --cap-add net_ra": "net_raw",
 	} {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,7 +18,7 @@ import (
 
 type explainFlags struct {
 	long, diff, noPager    bool
-	pids                   []int
+	pids                   []string
 	syscall, errno, output string
 }
 
@@ -73,6 +74,11 @@ Exit status:
 			if err := known(f.output, "text", "json"); err != nil {
 				return err
 			}
+			for flag, value := range map[string]string{"syscall": f.syscall, "errno": f.errno, "pid": strings.Join(f.pids, "")} {
+				if cmd.Flags().Changed(flag) && strings.TrimSpace(value) == "" {
+					return &usageError{fmt.Errorf("--%s is empty", flag), "leastcap explain --help has examples"}
+				}
+			}
 			x, err := f.find(cmd.Context(), stderr, args, cmd.ArgsLenAtDash())
 			if err != nil {
 				return err
@@ -87,11 +93,12 @@ Exit status:
 	fl := cmd.Flags()
 	fl.BoolVarP(&f.long, "long", "l", false, "all that is known, with sources")
 	fl.BoolVar(&f.diff, "diff", false, "how two sets differ")
-	fl.IntSliceVarP(&f.pids, "pid", "p", nil, "this process")
+	fl.StringSliceVarP(&f.pids, "pid", "p", nil, "the process of this number")
 	fl.StringVar(&f.syscall, "syscall", "", "the capabilities that a system call may be asked for")
 	fl.StringVar(&f.errno, "errno", "", "those without which something gives this error")
 	fl.BoolVar(&f.noPager, "no-pager", false, "write long pages at once")
 	fl.StringVarP(&f.output, "output", "o", "text", "text or json")
+	completeFlag(cmd, "pid", processWords)
 	completeFlag(cmd, "syscall", func() []string { return catalog.Calls() })
 	completeFlag(cmd, "errno", errnoNames)
 	return cmd
@@ -153,7 +160,11 @@ func (f *explainFlags) find(ctx context.Context, stderr io.Writer, args []string
 			return nil, err
 		}
 	}
-	for _, pid := range f.pids {
+	for _, word := range f.pids {
+		pid, err := strconv.Atoi(word)
+		if err != nil {
+			return nil, &usageError{fmt.Errorf("--pid %q is not a number", word), "leastcap ps -a lists processes"}
+		}
 		set, err := explainProcess(pid)
 		if err != nil {
 			return nil, err
@@ -211,7 +222,9 @@ func findChecks(call, errno string) (*report.ExplainedChecks, error) {
 		e, ok := catalog.FindErrno(errno)
 		if !ok {
 			hint := "the catalog knows " + strings.Join(errnoNames(), ", ")
-			if near := caps.Nearest(strings.ToUpper(errno), errnoNames()); near != "" {
+			if strings.EqualFold(errno, "ENOSYS") {
+				hint = "a kernel that lacks the system call gives it, or a seccomp profile: Docker's for clone3 without sys_admin"
+			} else if near := caps.Nearest(strings.ToUpper(errno), errnoNames()); near != "" {
 				hint = fmt.Sprintf("did you mean %s? %s", near, hint)
 			}
 			return nil, &usageError{fmt.Errorf("--errno %q is not an error that a missing capability gives", errno), hint}

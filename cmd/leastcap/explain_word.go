@@ -32,7 +32,14 @@ func explainWord(ctx context.Context, x *report.Explanation, stderr io.Writer, w
 		add(set)
 		return nil
 	}
-	if strings.ContainsAny(trimmed, " \t\n") && !strings.Contains(trimmed, ",") || looksLikeLine(strings.Fields(trimmed)) {
+	if fields := strings.Fields(trimmed); len(fields) > 1 && !strings.Contains(trimmed, ",") || looksLikeLine(fields) {
+		if set, err := caps.ParseSet(strings.Join(fields, ",")); err == nil { // names in quotes
+			add(report.NewExplainedSet(trimmed, "a set of its own", set))
+			return nil
+		}
+		if near := caps.Nearest(strings.ToLower(strings.Join(fields, "_")), wordNames()); near != "" {
+			return unknownWord(trimmed, fmt.Sprintf("did you mean %q?", near))
+		}
 		argv, err := splitLine(trimmed)
 		if err != nil {
 			return err
@@ -48,7 +55,9 @@ func explainWord(ctx context.Context, x *report.Explanation, stderr io.Writer, w
 		if isNumber(trimmed) && isProcess(int(c)) {
 			say(stderr, "hint: %s is read as a capability's number; for the process of that number: --pid %s", trimmed, trimmed)
 		}
-		x.Capabilities = append(x.Capabilities, catalog.Get(c))
+		if !slices.ContainsFunc(x.Capabilities, func(have report.ExplainedCapability) bool { return have.Cap == c }) {
+			x.Capabilities = append(x.Capabilities, report.NewExplainedCapability(c))
+		}
 		return nil
 	}
 	if pid, perr := strconv.Atoi(trimmed); perr == nil && pid > int(caps.Last) && len(trimmed) < 8 && trimmed[0] != '0' {
@@ -59,7 +68,7 @@ func explainWord(ctx context.Context, x *report.Explanation, stderr io.Writer, w
 		return perr
 	}
 	set, serr := caps.ParseSet(trimmed)
-	if serr == nil && trimmed != "" {
+	if serr == nil && strings.Trim(trimmed, ", ") != "" {
 		title := "a set of its own"
 		if !strings.Contains(trimmed, ",") {
 			title = "the set " + trimmed
@@ -82,8 +91,18 @@ func explainWord(ctx context.Context, x *report.Explanation, stderr io.Writer, w
 	hint := "leastcap explain lists all capabilities; leastcap explain --help says what else a word can be"
 	if near := caps.Nearest(strings.ToLower(trimmed), wordNames()); near != "" {
 		hint = fmt.Sprintf("did you mean %q?", near)
+	} else if _, err := strconv.ParseUint(trimmed, 16, 64); err == nil {
+		hint = fmt.Sprintf("a mask has eight digits or more, or 0x before it: 0x%s", trimmed)
 	}
-	return &usageError{fmt.Errorf("%q is no capability, set, mask, process, running container or container line", trimmed), hint}
+	return unknownWord(trimmed, hint)
+}
+
+func unknownWord(word, hint string) error {
+	const most = 80
+	if len(word) > most {
+		word = word[:most] + "…"
+	}
+	return &usageError{fmt.Errorf("%q is no capability, set, mask, process, running container or container line", word), hint}
 }
 
 // runningContainer is a container of this machine.
@@ -309,7 +328,11 @@ func explainProcess(pid int) (*report.ExplainedSet, error) {
 	own := func(kind string) bool { return slices.Contains(kinds, kind) }
 	switch {
 	case kinds == nil:
-		fact("Its namespaces cannot be read, so the dangers are those in general; run leastcap as root.")
+		asRoot := ""
+		if os.Geteuid() != 0 {
+			asRoot = "; root may"
+		}
+		fact("Its namespaces cannot be read%s, so the dangers are those in general.", asRoot)
 	case !own("mnt") && !own("pid") && !own("user"):
 		fact("It runs on this host, in no container: what it has counts on the host itself.")
 		set.Shared = []catalog.Sharing{catalog.SharesNothing, catalog.SharesPID, catalog.SharesNetwork, catalog.SharesIPC, catalog.SharesMount, catalog.SharesDevice, catalog.SharesBridge}

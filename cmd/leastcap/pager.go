@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -43,8 +44,12 @@ func (f *explainFlags) write(ctx context.Context, stdout io.Writer, page []byte)
 		_, err := stdout.Write(page)
 		return err
 	}
-	_ = cmd.Wait() // a reader who leaves early is no error
-	return nil
+	var exit *exec.ExitError
+	if err := cmd.Wait(); errors.As(err, &exit) && (exit.ExitCode() == 126 || exit.ExitCode() == 127) {
+		_, err := stdout.Write(page) // sh(1): it is not there, or cannot be executed
+		return err
+	}
+	return nil // a reader who leaves early is no error
 }
 
 // pager is the command to read long pages with: the first that is set of
@@ -62,8 +67,8 @@ func pager() []string {
 		}
 		return []string{"sh", "-c", value}
 	}
-	if _, err := exec.LookPath("less"); err != nil {
-		return nil
+	if _, err := exec.LookPath("less"); err != nil || os.Getenv("TERM") == "dumb" {
+		return nil // less asks whether to go on on a dumb terminal
 	}
 	return []string{"less"}
 }

@@ -27,26 +27,34 @@ func TestMain(m *testing.M) {
 // begins with docker_ needs Docker, one with root_ only root and BPF.
 func TestScripts(t *testing.T) {
 	images := filepath.Join(t.TempDir(), "images")
-	for prefix, need := range map[string][]testenv.Requirement{
+	needs := map[string][]testenv.Requirement{
 		"":     nil,
 		"root": {testenv.Root, testenv.BPF, testenv.Command("setpriv")},
 		"docker": {
 			testenv.Root, testenv.BPF, testenv.Docker, testenv.Command("pscap"),
 			testenv.Image("leastcap-test/tiny"), testenv.Image("leastcap-test/services"),
 		},
-	} {
+	}
+	files, err := os.ReadDir("testdata/script")
+	if err != nil {
+		t.Fatal(err)
+	}
+	prefixOf := func(f os.DirEntry) string {
+		if p, _, ok := strings.Cut(f.Name(), "_"); ok {
+			return p
+		}
+		return ""
+	}
+	for _, f := range files {
+		if _, ok := needs[prefixOf(f)]; !ok {
+			t.Errorf("%s would never run: before a _ stands what it needs", f.Name())
+		}
+	}
+	for prefix, need := range needs {
 		t.Run("needs "+prefix, func(t *testing.T) {
 			testenv.Need(t, need...)
-			files, err := os.ReadDir("testdata/script")
-			if err != nil {
-				t.Fatal(err)
-			}
 			for _, f := range files {
-				p, _, ok := strings.Cut(f.Name(), "_")
-				if !ok {
-					p = ""
-				}
-				if p != prefix {
+				if prefixOf(f) != prefix {
 					continue
 				}
 				// One at a time: scripts look at what is left behind.

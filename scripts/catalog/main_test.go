@@ -11,10 +11,12 @@ import (
 )
 
 const (
-	yamlFile = "../../caps/catalog/catalog.yaml"
-	goFile   = "../../caps/catalog/data.go"
-	docFile  = "../../docs/capabilities.md"
-	again    = "run go generate ./caps/catalog and commit the result"
+	yamlFile  = "../../caps/catalog/catalog.yaml"
+	goFile    = "../../caps/catalog/data.go"
+	proofFile = "../../caps/catalog/proof/proofs.yaml"
+	proofGo   = "../../caps/catalog/proof/data.go"
+	docFile   = "../../docs/capabilities.md"
+	again     = "run go generate ./caps/catalog and commit the result"
 )
 
 func read(t *testing.T, name string) []byte {
@@ -27,21 +29,22 @@ func read(t *testing.T, name string) []byte {
 }
 
 func TestGeneratedFilesAreCurrent(t *testing.T) {
-	doc, err := parse(read(t, yamlFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	src, err := source(doc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(src, read(t, goFile)) {
-		t.Errorf("%s is not what catalog.yaml makes: %s", goFile, again)
+	for _, f := range []struct {
+		yaml, compiled string
+		compile        func([]byte) ([]byte, error)
+	}{{yamlFile, goFile, catalogSource}, {proofFile, proofGo, proofSource}} {
+		src, err := f.compile(read(t, f.yaml))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(src, read(t, f.compiled)) {
+			t.Errorf("%s is not what %s makes: %s", f.compiled, f.yaml, again)
+		}
 	}
 	var b bytes.Buffer
 	page(&b)
 	if !bytes.Equal(b.Bytes(), read(t, docFile)) {
-		t.Errorf("%s is not what catalog.yaml makes: %s", docFile, again)
+		t.Errorf("%s is not what the YAML files make: %s", docFile, again)
 	}
 }
 
@@ -92,6 +95,22 @@ func TestParseRefuses(t *testing.T) {
 			broken = whole[:strings.Index(whole, "  - number: 40\n")]
 		}
 		if _, err := parse([]byte(broken)); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%q: got %v", name, err)
+		}
+	}
+}
+
+func TestParseProofsRefuses(t *testing.T) {
+	whole := string(read(t, proofFile))
+	for name, change := range map[string][2]string{
+		"field operations not found": {"    operation: chown(2)", "    operations: chown(2)"},
+		"unknown capability":         {"    cap: mknod\n", "    cap: mknot\n"},
+		"no such kernel":             {"    since: \"6.12\"\n", "    since: \"6.13\"\n"},
+	} {
+		if !strings.Contains(whole, change[0]) {
+			t.Fatalf("the experiments have no %q any more", change[0])
+		}
+		if _, err := parseProofs([]byte(strings.Replace(whole, change[0], change[1], 1))); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%q: got %v", name, err)
 		}
 	}

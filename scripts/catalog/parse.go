@@ -46,6 +46,10 @@ type contents struct {
 	errnos   []catalog.Errno
 }
 
+func (c contents) tables() []table {
+	return []table{{"entries", c.entries}, {"defaults", c.defaults}, {"levelMeans", c.means}, {"families", c.families}, {"errnos", c.errnos}}
+}
+
 // parse reads a catalog that has an entry for every known capability, in the
 // order of their numbers. Keys that the types do not have are errors.
 func parse(data []byte) (contents, error) {

@@ -3,19 +3,15 @@
 // kernel asks for it.
 //
 // The experiments are the commented file proofs.yaml; this package is a typed view of
-// it, read at first use. Its test runs them all, in containers, so that the file says
-// what the kernel does. What the functions return belongs to the caller.
+// it, compiled in: go generate in caps/catalog writes data.go. Its test runs them all, in
+// containers, so that the file says what the kernel does. What the functions return
+// belongs to the caller.
 package proof
 
 import (
-	"bytes"
-	_ "embed"
 	"fmt"
-	"regexp"
 	"slices"
-	"sync"
-
-	"go.yaml.in/yaml/v3"
+	"strings"
 
 	"github.com/leastcap/leastcap/caps"
 )
@@ -23,47 +19,53 @@ import (
 // Experiment is one operation, with and without a capability.
 type Experiment struct {
 	// Name is the operation's, unique.
-	Name string   `yaml:"name"`
-	Cap  caps.Cap `yaml:"cap"`
+	Name string   `yaml:"name" json:"name"`
+	Cap  caps.Cap `yaml:"cap" json:"cap"`
 	// Operation is a noun clause that begins with the system call: "chown(2) of one's
 	// own file to another user".
-	Operation string `yaml:"operation"`
+	Operation string `yaml:"operation" json:"operation"`
 	// Flags are those of docker run that the container needs.
-	Flags []string `yaml:"flags"`
+	Flags []string `yaml:"flags" json:"flags,omitempty"`
 	// Also are capabilities that the operation needs besides.
-	Also []caps.Cap `yaml:"also"`
+	Also []caps.Cap `yaml:"also" json:"also,omitempty"`
 	// Others are capabilities each of which does in the place of Cap.
-	Others []caps.Cap `yaml:"others"`
+	Others []caps.Cap `yaml:"others" json:"others,omitempty"`
 	// With and Without are the outcomes. With may be an errno too: where success would
 	// do harm, it is one that the kernel gives after it has granted the capability.
-	With    Outcome `yaml:"with"`
-	Without Outcome `yaml:"without"`
+	With    Outcome `yaml:"with" json:"with"`
+	Without Outcome `yaml:"without" json:"without"`
 	// Asked is where the kernel asks for the capability.
-	Asked Asked `yaml:"asked"`
+	Asked Asked `yaml:"asked" json:"asked_in"`
 	// Child and New are the outcomes for a process with all capabilities in a user
 	// namespace of its own: on what belongs to the container, and in new namespaces of
 	// all other kinds.
-	Child Outcome `yaml:"child"`
-	New   Outcome `yaml:"new"`
+	Child Outcome `yaml:"child" json:"child"`
+	New   Outcome `yaml:"new" json:"new"`
 	// Needs are the features that the kernel or the machine must have.
-	Needs []string `yaml:"needs"`
+	Needs []string `yaml:"needs" json:"needs,omitempty"`
 	// Harmless says why success does not hurt the machine; empty where that is plain.
-	Harmless string `yaml:"harmless"`
+	Harmless string `yaml:"harmless" json:"harmless,omitempty"`
 	// Source is where the kernel asks, as "file:function".
-	Source string `yaml:"source"`
+	Source string `yaml:"source" json:"source"`
 	// Docker are the outcomes under Docker's default confinement: its seccomp profile, its
 	// sysctls, its read-only paths.
-	Docker struct {
-		With    Outcome `yaml:"with"`
-		Without Outcome `yaml:"without"`
-	} `yaml:"docker"`
+	Docker Outcomes `yaml:"docker" json:"docker"`
 	// Since is the oldest kernel of those that were measured on which all of this holds,
 	// empty if it holds on all of them, and Before what was otherwise on older ones.
-	Since  string `yaml:"since"`
-	Before string `yaml:"before"`
+	Since  string `yaml:"since" json:"since,omitempty"`
+	Before string `yaml:"before" json:"before,omitempty"`
 	// Measured is the kernel of another machine on which it was measured, or [Never];
 	// empty if the tests do so on the kernel that they run on.
-	Measured string `yaml:"measured"`
+	Measured string `yaml:"measured" json:"-"`
+	// Kernels are those on which it was measured to be so, the oldest first; none if
+	// Measured is [Never].
+	Kernels []string `yaml:"-" json:"kernels"`
+}
+
+// Outcomes are those with and without the capability.
+type Outcomes struct {
+	With    Outcome `yaml:"with" json:"with"`
+	Without Outcome `yaml:"without" json:"without"`
 }
 
 // Outcome is what comes of an operation: [Works], an errno's name, or what is to be
@@ -76,12 +78,14 @@ const Never = "never"
 // Works is the outcome of an operation that succeeds.
 const Works Outcome = "works"
 
-var errno = regexp.MustCompile(`^E[A-Z0-9]+$`)
+// Errno reports whether the outcome is an errno's name: a word of capitals that begins
+// with E.
+func (o Outcome) Errno() bool {
+	return strings.HasPrefix(string(o), "E") && strings.Trim(string(o), "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == ""
+}
 
-// Errno reports whether the outcome is an errno's name.
-func (o Outcome) Errno() bool { return errno.MatchString(string(o)) }
-
-// Asked is the user namespace in which the kernel asks for a capability.
+// Asked is the user namespace in which the kernel asks for a capability, in the words of
+// the catalog.
 type Asked string
 
 // Where the kernel asks.
@@ -91,11 +95,11 @@ const (
 	Inode   Asked = "inode"   // in its own, if the file's owner and group are mapped there
 	Target  Asked = "target"  // in that of the process that it works on
 	// In the one that owns the namespace of a kind that the process is in.
-	Net Asked = "net"
+	Net Asked = "network"
 	IPC Asked = "ipc"
 	UTS Asked = "uts"
 	PID Asked = "pid"
-	Mnt Asked = "mnt"
+	Mnt Asked = "mount"
 )
 
 var means = map[Asked]string{
@@ -147,9 +151,13 @@ type Feature struct {
 	Absent Outcome `yaml:"absent"`
 }
 
+// Kernels returns the versions of Linux on which the experiments were made, the oldest
+// first.
+func Kernels() []string { return slices.Clone(kernels) }
+
 // All returns the experiments in the order of their capabilities' numbers.
 func All() []Experiment {
-	all := slices.Clone(load().Experiments)
+	all := slices.Clone(experiments)
 	for i := range all {
 		all[i] = all[i].clone()
 	}
@@ -159,7 +167,7 @@ func All() []Experiment {
 // Of returns the experiments of a capability, that which shows it best first.
 func Of(c caps.Cap) []Experiment {
 	var of []Experiment
-	for _, e := range load().Experiments {
+	for _, e := range experiments {
 		if e.Cap == c {
 			of = append(of, e.clone())
 		}
@@ -169,7 +177,7 @@ func Of(c caps.Cap) []Experiment {
 
 // FeatureNamed returns the feature of that name.
 func FeatureNamed(name string) (Feature, bool) {
-	for _, f := range load().Features {
+	for _, f := range features {
 		if f.Name == name {
 			return f, true
 		}
@@ -207,55 +215,67 @@ func (e Experiment) Confined() string {
 	return ""
 }
 
+// Details are what else was found of it, in clauses: what does in the capability's place,
+// where the kernel asks, what Docker's confinement changes, and on which kernels.
+func (e Experiment) Details() []string {
+	var all []string
+	add := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
+	if len(e.Also) > 0 {
+		add("%s is needed besides", words(e.Also))
+	}
+	switch len(e.Others) {
+	case 0:
+	case 1:
+		add("%s does in its place", e.Others[0])
+	default:
+		add("each of %s does in its place", words(e.Others))
+	}
+	add("%s", e.Asked.Nested())
+	if confined := e.Confined(); confined != "" {
+		add("%s", confined)
+	}
+	if len(e.Needs) > 0 {
+		var needs []string
+		for _, name := range e.Needs {
+			f, _ := FeatureNamed(name)
+			needs = append(needs, f.Means)
+		}
+		add("it shows only with %s", strings.Join(needs, " and "))
+	}
+	if e.Before != "" {
+		add("on older kernels %s", e.Before)
+	}
+	add("%s", e.MeasuredOn())
+	return all
+}
+
+// MeasuredOn says on which kernels that was: "measured on Linux 6.1, 6.12 and 6.18".
+func (e Experiment) MeasuredOn() string {
+	if len(e.Kernels) == 0 {
+		return "not measured yet"
+	}
+	return "measured on Linux " + enumerate(e.Kernels)
+}
+
+func words(cs []caps.Cap) string {
+	var names []string
+	for _, c := range cs {
+		names = append(names, c.String())
+	}
+	return enumerate(names)
+}
+
+// enumerate writes a list that has words: "a, b and c".
+func enumerate(list []string) string {
+	last := len(list) - 1
+	if last < 1 {
+		return strings.Join(list, "")
+	}
+	return strings.Join(list[:last], ", ") + " and " + list[last]
+}
+
 func (e Experiment) clone() Experiment {
-	e.Flags, e.Also, e.Others, e.Needs = slices.Clone(e.Flags), slices.Clone(e.Also), slices.Clone(e.Others), slices.Clone(e.Needs)
+	e.Flags, e.Also, e.Others = slices.Clone(e.Flags), slices.Clone(e.Also), slices.Clone(e.Others)
+	e.Needs, e.Kernels = slices.Clone(e.Needs), slices.Clone(e.Kernels)
 	return e
-}
-
-//go:embed proofs.yaml
-var file []byte
-
-type contents struct {
-	Features    []Feature    `yaml:"features"`
-	Experiments []Experiment `yaml:"experiments"`
-}
-
-// load parses the file once. It is part of the program and held by tests, so a mistake
-// in it is a mistake in the program.
-var load = sync.OnceValue(func() contents {
-	c, err := parse(file)
-	if err != nil {
-		panic(fmt.Sprintf("proofs.yaml: %v", err))
-	}
-	return c
-})
-
-func parse(data []byte) (contents, error) {
-	var c contents
-	decoder := yaml.NewDecoder(bytes.NewReader(data))
-	decoder.KnownFields(true)
-	if err := decoder.Decode(&c); err != nil {
-		return c, err
-	}
-	for i := range c.Experiments {
-		e := &c.Experiments[i]
-		here, anew := e.Asked.Child()
-		e.Child = orFollows(e.Child, e, here)
-		e.New = orFollows(e.New, e, anew)
-		e.Docker.With = orFollows(e.Docker.With, e, true)
-		e.Docker.Without = orFollows(e.Docker.Without, e, false)
-	}
-	return c, nil
-}
-
-// orFollows is the outcome that stands in the file, or else that which follows from
-// where the kernel asks.
-func orFollows(o Outcome, e *Experiment, enough bool) Outcome {
-	switch {
-	case o != "":
-		return o
-	case enough:
-		return e.With
-	}
-	return e.Without
 }

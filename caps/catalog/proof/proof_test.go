@@ -3,6 +3,7 @@ package proof_test
 import (
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/leastcap/leastcap/caps"
@@ -63,6 +64,9 @@ func TestExperiments(t *testing.T) {
 		}
 		if (e.Since == "") != (e.Before == "") {
 			fail("since %q, before %q: one says nothing without the other", e.Since, e.Before)
+		}
+		if (len(e.Kernels) == 0) != (e.Measured == proof.Never) {
+			fail("measured %q, on %q", e.Measured, e.Kernels)
 		}
 		if e.Measured == proof.Never && len(e.Needs) == 0 {
 			fail("it was never measured, and does not say what it needs for that")
@@ -130,6 +134,62 @@ func TestWords(t *testing.T) {
 		}
 		if got := e.Asked.Nested(); got != tt.nested {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.nested)
+		}
+	}
+}
+
+func TestDetails(t *testing.T) {
+	for name, want := range map[string]string{
+		"chown":                  "a user namespace of its own is enough; measured on Linux " + strings.Join(proof.Kernels()[:len(proof.Kernels())-1], ", ") + " and " + proof.Kernels()[len(proof.Kernels())-1],
+		"load-module":            "a user namespace of its own does not help; it shows only with loadable modules (CONFIG_MODULES); measured on Linux 6.12",
+		"limit-usermode-helpers": "setpcap is needed besides; a user namespace of its own does not help; under Docker's confinement it gives EROFS even with it; measured on Linux 5.10, 6.1, 6.12, 6.18 and 7.3",
+		"read-maps":              "each of perfmon and sys_admin does in its place; a user namespace of its own helps with the processes in it alone; on older kernels neither perfmon nor sys_admin did in its place (6.12); measured on Linux 6.18 and 7.3",
+	} {
+		if got := strings.Join(named(t, name).Details(), "; "); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	never := proof.Experiment{Asked: proof.Own, Measured: proof.Never}
+	if got := never.MeasuredOn(); got != "not measured yet" {
+		t.Errorf("an experiment that nobody made: %q", got)
+	}
+}
+
+// TestAsked: where it was measured to be asked is among the places that the catalog has.
+func TestAsked(t *testing.T) {
+	for _, e := range proof.All() {
+		in := catalog.Namespace(e.Asked)
+		if in.Means() == "" {
+			t.Errorf("%s: the catalog has no namespace %q", e.Name, e.Asked)
+		}
+		asked := catalog.Get(e.Cap).AskedIn
+		// The parent of a user namespace that a process makes is its own.
+		if e.Asked == proof.Own && slices.Contains(asked, catalog.InParent) {
+			continue
+		}
+		if !slices.Contains(asked, in) {
+			t.Errorf("%s: %v is asked for in %s, the catalog says %v", e.Name, e.Cap, e.Asked, asked)
+		}
+	}
+}
+
+// TestInCatalog: what was measured is among the catalog's checks, with the same outcome.
+func TestInCatalog(t *testing.T) {
+	for _, e := range proof.All() {
+		call, _, _ := strings.Cut(e.Operation, "(")
+		if call == "prlimit" { // the C library's name
+			call = "prlimit64"
+		}
+		call = catalog.Family(call)
+		ok := slices.ContainsFunc(catalog.Get(e.Cap).Checks, func(c catalog.Check) bool {
+			errno := ""
+			if e.Without.Errno() {
+				errno = string(e.Without)
+			}
+			return slices.Contains(c.Calls, call) && (c.Errno == errno || strings.Contains(c.Note, string(e.Without)))
+		})
+		if !ok {
+			t.Errorf("%s: %s gives %s without %v, which no check of the catalog says", e.Name, call, e.Without, e.Cap)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/leastcap/leastcap/advise"
 	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/caps/catalog"
 	"github.com/leastcap/leastcap/usage"
 )
 
@@ -210,6 +211,25 @@ func TestNarrowest(t *testing.T) {
 		}
 		if got := advise.Narrowest(c.denied, false); got != c.onHost {
 			t.Errorf("%v on a host: got %v, want %v", c.denied, got, c.onHost)
+		}
+	}
+}
+
+// TestInstead: what a call needs a capability for, and how to do without, is the catalog's.
+func TestInstead(t *testing.T) {
+	r := usage.Refusal{Syscall: "sethostname", Errno: "EPERM", Denied: caps.Of(caps.SysAdmin), Begun: usage.BegunYes}
+	e := advise.Explain(&r, advise.Context{Container: true})
+	if want := "sethostname(2) needs sys_admin to set the host or domain name"; !slices.Contains(e.Why, want) {
+		t.Errorf("why %q, want %q among it", e.Why, want)
+	}
+	if len(e.Instead) == 0 || len(e.Instead) != len(catalog.Get(caps.SysAdmin).Instead) {
+		t.Errorf("instead: %q", e.Instead)
+	}
+	// bind(2) needs it for more than one thing.
+	r = usage.Refusal{Syscall: "bind", Errno: "EACCES", Denied: caps.Of(caps.NetBindService), Begun: usage.BegunYes}
+	for _, why := range advise.Explain(&r, advise.Context{}).Why {
+		if strings.Contains(why, "needs") {
+			t.Errorf("%q is one of several", why)
 		}
 	}
 }

@@ -203,6 +203,25 @@ func byPID(t *testing.T, list func() ([]proc.Process, error)) map[int]proc.Proce
 	return m
 }
 
+// TestTasksOwn: the same of the test's own process, on kernels where there is nothing to
+// start others with.
+func TestTasksOwn(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.BPF)
+	want, err := proc.Read("/proc", os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.Namespaces = proc.Confined("/proc", want).Namespaces
+	got, ok := byPID(t, func() ([]proc.Process, error) { return Tasks(TaskOptions{All: true}) })[os.Getpid()]
+	if !ok || got.Securebits != 0 {
+		t.Fatalf("%v, %+v", ok, got)
+	}
+	got.Securebits = want.Securebits
+	if diff := gocmp.Diff(*want, got); diff != "" {
+		t.Errorf("-/proc +iterator:\n%s", diff)
+	}
+}
+
 // TestTasksElsewhere: in a pid namespace of its own numbers would be others'.
 func TestTasksElsewhere(t *testing.T) {
 	if os.Getenv("LEASTCAP_TEST_ELSEWHERE") != "" {

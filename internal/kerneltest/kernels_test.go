@@ -59,11 +59,11 @@ type program struct {
 
 var programs = []program{
 	{pkg: "internal/kerneltest", cgo: true, run: "^TestSets$", core: "^TestSets$"},
-	{pkg: "probe", core: "^(TestCounted|TestEvidence|TestMemoryAccounting|TestUserNamespace|TestBeyond|TestCapset|TestFileCaps|TestThreads|TestPhases|TestAdopt|TestChurn|TestRefusals)$"},
+	{pkg: "probe", core: "^(TestCounted|TestEvidence|TestMemoryAccounting|TestUserNamespace|TestBeyond|TestCapset|TestFileCaps|TestThreads|TestPhases|TestAdopt|TestChurn|TestRefusals|TestTasksOwn)$"},
 }
 
 // Guests cannot have these; nothing else may be skipped in them.
-var excused = []string{"this test needs Docker", "this test needs image ", "this is the inner run"}
+var excused = []string{"this test needs Docker", "this test needs command python3", "this test needs image ", "this is the inner run"}
 
 func TestKernels(t *testing.T) {
 	testenv.Need(t, testenv.Command("qemu-system-x86_64"), testenv.Command("cpio"), testenv.Command("busybox"),
@@ -211,7 +211,7 @@ func guestRoot(t *testing.T) *Root {
 		buildStatic(t, filepath.Join(top, "probe/testdata", name+".c"), filepath.Join(dir, name))
 		try(r.Copy(filepath.Join(dir, name), "/prebuilt/"+name))
 	}
-	for _, name := range []string{"runc", "crun"} {
+	for _, name := range []string{"runc", "crun", "setpriv", "unshare"} {
 		path, err := exec.LookPath(name)
 		try(err)
 		try(r.Copy(path, "/usr/bin/"+name))

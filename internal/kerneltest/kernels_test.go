@@ -59,7 +59,7 @@ type program struct {
 
 var programs = []program{
 	{pkg: "internal/kerneltest", cgo: true, run: "^TestSets$", core: "^TestSets$"},
-	{pkg: "probe", core: "^(TestCounted|TestEvidence|TestMemoryAccounting|TestUserNamespace|TestBeyond|TestCapset|TestFileCaps|TestThreads|TestPhases|TestAdopt|TestChurn|TestRefusals|TestTasksOwn)$"},
+	{pkg: "probe", core: "^(TestCounted|TestEvidence|TestMemoryAccounting|TestUserNamespace|TestBeyond|TestCapset|TestFileCaps|TestThreads|TestPhases|TestAdopt|TestRefusals|TestTasksOwn)$"},
 }
 
 // Guests cannot have these; nothing else may be skipped in them.

@@ -28,7 +28,7 @@ func TestManuals(t *testing.T) {
 		if out, err := groff.CombinedOutput(); err != nil || len(out) > 0 {
 			t.Errorf("%s: %v: %s", file, err, out)
 		}
-		text, err := exec.Command("sh", "-c", `GROFF_NO_SGR=1 groff -man -K utf8 -T utf8 -r LL=200n -r HY=0 "$0" | col -b`, file).Output()
+		text, err := exec.Command("sh", "-c", `GROFF_NO_SGR=1 groff -man -K utf8 -T utf8 -r LL=2000n -r HY=0 "$0" | col -b`, file).Output()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -302,7 +302,22 @@ func jsonLine(out io.Writer, v any) error {
 func (w *watching) flush() {
 	now := time.Now()
 	var ended []*watch.Tracked
-	for _, s := range w.tracker.Subjects() {
+	subjects := w.tracker.Subjects()
+	// What ended goes first: another of its name, which may be there already, goes on with
+	// its profile.
+	slices.SortStableFunc(subjects, func(a, b *watch.Tracked) int {
+		switch gone := !a.Ended.IsZero(); {
+		case gone == b.Ended.IsZero():
+			if gone {
+				return -1
+			}
+			return 1
+		case gone:
+			return a.Ended.Compare(b.Ended)
+		}
+		return 0
+	})
+	for _, s := range subjects {
 		if w.profiles != nil && s.Changed && s.Record != nil && w.keeps(s) {
 			if err := w.profiles.write(s, now); err != nil {
 				say(w.stderr, "warning: %v", err)

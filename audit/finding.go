@@ -97,7 +97,7 @@ func (f *Finding) Fingerprint() string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// covers says whether the container of a finding is this one, by its name or path.
+// isOf says whether the container of a finding is this one, by its name or path.
 func (f *Finding) isOf(container string) bool {
 	return f.Container != nil && (f.Container.Name == container || f.Container.Path == container ||
 		f.Container.Owner != nil && f.Container.Owner.Name+"/"+f.Container.Name == container)

@@ -114,16 +114,14 @@ func setInWords(set caps.Set) string {
 	case set.Minus(caps.All()) == 0 && caps.All().Minus(set).Empty():
 		return "all capabilities"
 	case caps.All().Minus(set).Len() <= 6:
-		return "all capabilities but " + spaced(caps.All().Minus(set))
+		return "all capabilities but " + joined(caps.All().Minus(set))
 	case set == d:
 		return "Docker's default 14"
 	case set.Minus(d) != 0 && d.Minus(set).Empty():
-		return "Docker's default 14 and " + spaced(set.Minus(d))
+		return "Docker's default 14 and " + joined(set.Minus(d))
 	}
-	return spaced(set)
+	return joined(set)
 }
-
-func spaced(set caps.Set) string { return strings.ReplaceAll(set.String(), ",", ", ") }
 
 func auditFinding(p *page, f *audit.Finding) {
 	p.para(span{"  " + f.Severity.String(), severityInk[f.Severity]}, findingColumn,

@@ -1,6 +1,9 @@
 package catalog
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Container is what a capability means in a container.
 type Container struct {
@@ -33,20 +36,11 @@ func (e Entry) DangerUnder(shared ...Sharing) Level {
 	}
 	most := Inside
 	for _, r := range e.Container.Reaches {
-		if r.Shared == SharesNothing || contains(shared, r.Shared) {
+		if r.Shared == SharesNothing || slices.Contains(shared, r.Shared) {
 			most = max(most, r.Level)
 		}
 	}
 	return most
-}
-
-func contains(shared []Sharing, s Sharing) bool {
-	for _, have := range shared {
-		if have == s {
-			return true
-		}
-	}
-	return false
 }
 
 // Sharing is what a container can share with its host.

@@ -63,6 +63,37 @@ func (k Kernel) Fetch(ctx context.Context) (*Image, error) {
 	return imageIn(k, dir, version)
 }
 
+// FetchTool downloads a package of the machine's own suite, which the machine does not
+// have to have, and gives the path of a file of it.
+func FetchTool(ctx context.Context, name, file string) (string, error) {
+	cache, err := CacheDir()
+	if err != nil {
+		return "", err
+	}
+	const suite = "bookworm"
+	unlock, err := lock(filepath.Join(cache, suite+".lock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	dir := filepath.Join(cache, suite+"_"+name)
+	if _, err := os.Stat(dir); err != nil {
+		a, err := newApt(filepath.Join(cache, "apt", suite), suite)
+		if err != nil {
+			return "", err
+		}
+		if err := a.update(ctx); err != nil {
+			return "", err
+		}
+		if err := a.unpack(ctx, []string{name}, dir); err != nil {
+			return "", err
+		}
+	}
+	path := filepath.Join(dir, file)
+	_, err = os.Stat(path)
+	return path, err
+}
+
 func imageIn(k Kernel, dir, version string) (*Image, error) {
 	img := &Image{Kernel: k, Version: version}
 	for _, pattern := range []string{"boot/vmlinuz-*", "usr/lib/modules/*/vmlinuz"} {

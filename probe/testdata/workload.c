@@ -61,6 +61,12 @@ static int in_child(void *p)
 	_exit(0);
 }
 
+static void *to_the_end(void *p)
+{
+	in_child(p);
+	return NULL;
+}
+
 static int capset_raw(int version, uint64_t e, uint64_t p, uint64_t i)
 {
 	static const unsigned magic[] = { 0, 0x19980330, 0x20071026, 0x20080522 };
@@ -415,6 +421,11 @@ static int start(const char *how, struct block b)
 		if (pthread_create(&t, NULL, in_thread, &b))
 			return -1;
 		return pthread_join(t, NULL) ? -1 : 0;
+	}
+	if (!strcmp(how, "orphan")) { /* its threads go on without the first one */
+		if (pthread_create(&t, NULL, to_the_end, &b))
+			return -1;
+		syscall(SYS_exit, 0);
 	}
 	if (!strcmp(how, "vfork"))
 		pid = clone(in_child, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | SIGCHLD, &b);

@@ -217,7 +217,11 @@ func (i *instance) Logs(ctx context.Context, lines int) string {
 func (i *instance) FileCaps(ctx context.Context, path string) (*caps.FileCaps, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // the rest of the archive is not wanted
-	argv := slices.Concat(i.w.base(), []string{"cp", "-L", i.id + ":" + path, "-"})
+	cp := []string{"cp", "-L"}
+	if i.w.line.Engine == "podman" {
+		cp = cp[:1] // follows links, and has no flag for it
+	}
+	argv := slices.Concat(i.w.base(), cp, []string{i.id + ":" + path, "-"})
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	engine.Group(cmd)
 	out, err := cmd.StdoutPipe()
@@ -233,7 +237,7 @@ func (i *instance) FileCaps(ctx context.Context, path string) (*caps.FileCaps, e
 
 // Remove implements [engine.Instance].
 func (i *instance) Remove(ctx context.Context) error {
-	_, err := i.w.run(ctx, "rm", "-f", "-v", i.id)
+	err := i.w.remove(ctx, i.id)
 	if i.wait != nil {
 		i.wait()
 		<-i.exited

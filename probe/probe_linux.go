@@ -134,7 +134,8 @@ func (p *Probe) Close() {
 // a seccomp or socket filter gets there).
 var advisers = []string{"security_vm_enough_memory_mm", "cap_vm_enough_memory", "__vm_enough_memory", "bpf_int_jit_compile"}
 
-func (p *Probe) configure(spec *ebpf.CollectionSpec, o Options) error {
+// resize gives the maps the room that is asked for.
+func resize(spec *ebpf.CollectionSpec, o Options) error {
 	if !o.Refusals { // they would take their memory all the same
 		for _, name := range []string{bpfMapRefusals, bpfMapEntered} {
 			spec.Maps[name].MaxEntries = 1
@@ -151,6 +152,13 @@ func (p *Probe) configure(spec *ebpf.CollectionSpec, o Options) error {
 			return fmt.Errorf("no map is named %q", name)
 		}
 		m.MaxEntries = n
+	}
+	return nil
+}
+
+func (p *Probe) configure(spec *ebpf.CollectionSpec, o Options) error {
+	if err := resize(spec, o); err != nil {
+		return err
 	}
 	subsys, err := subsystem(p.hierarchy.Controller)
 	if err != nil {

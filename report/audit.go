@@ -10,6 +10,7 @@ import (
 	"github.com/leastcap/leastcap/audit"
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/manifest"
+	"github.com/leastcap/leastcap/usage"
 )
 
 // AuditOptions say how a report is shown.
@@ -281,7 +282,7 @@ func AuditJSON(w io.Writer, r *audit.Report) error {
 		at.At = manifest.Pos{}
 		out.Errors = append(out.Errors, auditErrorJSON{place(e.At), at.Error(), e.Hint})
 	}
-	e := json.NewEncoder(w)
+	e := json.NewEncoder(usage.JSONWriter(w))
 	e.SetIndent("", "  ")
 	if err := e.Encode(out); err != nil {
 		return fmt.Errorf("write the report: %w", err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/leastcap/leastcap/audit"
 	"github.com/leastcap/leastcap/manifest"
+	"github.com/leastcap/leastcap/usage"
 )
 
 // home is where the project's pages are.
@@ -68,7 +69,7 @@ func AuditSARIF(w io.Writer, r *audit.Report, version string) error {
 	}
 	run.AddInvocation(invocation)
 	doc.AddRun(run)
-	return doc.PrettyWrite(w)
+	return doc.PrettyWrite(usage.JSONWriter(w))
 }
 
 func sarifResult(f *audit.Finding, rule int) *sarif.Result {

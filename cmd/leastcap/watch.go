@@ -293,7 +293,7 @@ func (w *watching) emit(e *watch.Event) {
 
 // jsonLine writes one document on a line.
 func jsonLine(out io.Writer, v any) error {
-	e := json.NewEncoder(out)
+	e := json.NewEncoder(usage.JSONWriter(out))
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }

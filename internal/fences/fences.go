@@ -35,6 +35,7 @@ var order = [][]string{
 // testingPackages lists the packages that only tests import, and the programs that
 // only the build runs. They may import any package.
 var testingPackages = []string{
+	"bench/stress",
 	"bench/truth",
 	"bench/truth/images",
 	"bench/truth/oracle",

@@ -40,8 +40,10 @@ type container struct {
 	Name      string
 	ImageName string // Podman's; its Image is an id
 	Config    struct {
-		Image, User string
-		Labels      map[string]string
+		Image, User, WorkingDir string
+		Entrypoint              words
+		Cmd, Env                []string
+		Labels                  map[string]string
 	}
 	HostConfig struct {
 		CapAdd, CapDrop                                                []string
@@ -59,6 +61,18 @@ type container struct {
 		Ports map[string][]struct{ HostIP, HostPort string }
 	}
 	OCIRuntime string // Podman's
+}
+
+// words is a list, or one text, which older Podmans print.
+type words []string
+
+func (w *words) UnmarshalJSON(data []byte) error {
+	var one string
+	if err := json.Unmarshal(data, &one); err == nil {
+		*w = strings.Fields(one)
+		return nil
+	}
+	return json.Unmarshal(data, (*[]string)(w))
 }
 
 // Parse returns the containers. Their places have no line: nobody wrote this.
@@ -105,6 +119,20 @@ func (a *container) read(at manifest.Pos) *manifest.Container {
 		Format: name, Path: a.ID, Name: own, Kind: "container", At: at,
 		Target: manifest.Target{Engines: []string{engine}, Chosen: true},
 		Image:  text(image), User: text(a.Config.User), Privileged: yes(h.Privileged), ReadOnlyRoot: yes(h.ReadonlyRootfs),
+	}
+	args := func(list []string) manifest.Args {
+		out := make([]manifest.Text, len(list))
+		for i, w := range list {
+			out[i] = text(w)
+			out[i].State = manifest.Known
+		}
+		return manifest.Of(out, "", at)
+	}
+	// What the image has is in it, too.
+	c.Entrypoint, c.Command, c.WorkDir = args(a.Config.Entrypoint), args(a.Config.Cmd), text(a.Config.WorkingDir)
+	for _, v := range a.Config.Env {
+		key, value, _ := strings.Cut(v, "=")
+		c.Env = append(c.Env, manifest.Pair{Key: key, KeyAt: at, Value: manifest.Of(value, value, at)})
 	}
 	if c.Path == "" {
 		c.Path = own

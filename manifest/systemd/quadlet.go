@@ -88,6 +88,44 @@ func (u *unit) fact(w *words.Word, from, to int) manifest.Text {
 	return manifest.Of(text, text, at)
 }
 
+// args are the words of the last assignment of a key.
+func (u *unit) args(section, key string) manifest.Args {
+	all := u.all(section, key)
+	if len(all) == 0 || len(all[len(all)-1].value.Bytes) == 0 {
+		return manifest.Args{}
+	}
+	a := all[len(all)-1]
+	return u.line(splitWords(a.value), u.at(a))
+}
+
+// line makes a command line of words.
+func (u *unit) line(list []words.Word, at manifest.Pos) manifest.Args {
+	args := make([]manifest.Text, len(list))
+	for i := range list {
+		if list[i].Many {
+			return manifest.NotKnown[[]manifest.Text]("", list[i].Why, at)
+		}
+		args[i] = u.fact(&list[i], 0, len(list[i].Text))
+	}
+	return manifest.Of(args, "", at)
+}
+
+// environment is Environment= and EnvironmentFile=.
+func (u *unit) environment(section string) []manifest.Pair {
+	var list []manifest.Pair
+	for _, l := range u.list(section, "Environment") {
+		key, _, _ := strings.Cut(l.Text, "=")
+		from := min(len(key)+1, len(l.Text))
+		list = append(list, manifest.Pair{Key: key, KeyAt: u.fact(&l.Word, 0, len(key)).At, Value: u.fact(&l.Word, from, len(l.Text))})
+	}
+	for _, a := range u.all(section, "EnvironmentFile") {
+		if len(a.value.Bytes) > 0 {
+			list = append(list, manifest.Pair{KeyAt: u.at(a), Value: manifest.NotKnown[string](a.text(), "it stands in the file "+a.text(), u.at(a))})
+		}
+	}
+	return list
+}
+
 func (q *quadlet) container(src manifest.Source) {
 	u := q.unit
 	at := u.lines.Pos(0, 0)
@@ -129,6 +167,8 @@ func (q *quadlet) container(src manifest.Source) {
 			c.Caps = append(c.Caps, r)
 		}
 	}
+	c.Command, c.WorkDir = u.args(containerSection, "Exec"), text("WorkingDir")
+	c.Env = u.environment(containerSection)
 	// The same words as the flags that Quadlet makes of them.
 	var list []words.Word
 	put := func(a *setting, text string) {
@@ -136,7 +176,7 @@ func (q *quadlet) container(src manifest.Source) {
 		list = append(list, words.New(text, text, p.Start, p.End, nil))
 	}
 	for _, k := range [][2]string{{"Volume", "volume"}, {"Mount", "mount"}, {"PublishPort", "publish"}, {"Network", "network"},
-		{"AddDevice", "device"}, {"Tmpfs", "tmpfs"}, {"UserNS", "userns"}} {
+		{"AddDevice", "device"}, {"Tmpfs", "tmpfs"}, {"UserNS", "userns"}, {"Entrypoint", "entrypoint"}} {
 		for _, a := range u.all(containerSection, k[0]) {
 			if len(a.value.Bytes) > 0 {
 				put(a, "--"+k[1]+"="+a.text())

@@ -37,6 +37,7 @@ func Recognise(_ string, data []byte) manifest.Likelihood {
 // (moby api/types/container), which Podman follows.
 type container struct {
 	ID        string `json:"Id"`
+	Image     string // its id
 	Name      string
 	ImageName string // Podman's; its Image is an id
 	Config    struct {
@@ -73,6 +74,57 @@ func (w *words) UnmarshalJSON(data []byte) error {
 		return nil
 	}
 	return json.Unmarshal(data, (*[]string)(w))
+}
+
+// WithoutImages takes from the containers what their images say already, so that what is
+// left was asked for. images is what `image inspect` prints of them.
+func WithoutImages(list []*manifest.Container, images []byte) error {
+	var answer []struct {
+		ID     string `json:"Id"`
+		Config struct {
+			WorkingDir string
+			Entrypoint words
+			Cmd, Env   []string
+		}
+	}
+	if err := json.Unmarshal(images, &answer); err != nil {
+		return fmt.Errorf("not what image inspect prints: %w", err)
+	}
+	for _, c := range list {
+		for i := range answer {
+			if id := answer[i].ID; id == "" || strings.TrimPrefix(id, "sha256:") != strings.TrimPrefix(ImageID(c), "sha256:") {
+				continue
+			}
+			own := &answer[i].Config
+			entrypoint, _ := manifest.Line(c.Entrypoint)
+			command, _ := manifest.Line(c.Command)
+			if slices.Equal(entrypoint, own.Entrypoint) {
+				c.Entrypoint = manifest.Args{}
+				if slices.Equal(command, own.Cmd) {
+					c.Command = manifest.Args{}
+				}
+			} else if len(command) == 0 {
+				c.Command = manifest.Args{} // another entry point has none of the image's
+			}
+			if c.WorkDir.V == own.WorkingDir {
+				c.WorkDir = manifest.Text{}
+			}
+			c.Env = slices.DeleteFunc(c.Env, func(p manifest.Pair) bool { return slices.Contains(own.Env, p.Key+"="+p.Value.V) })
+		}
+	}
+	return nil
+}
+
+const factImage = "image id"
+
+// ImageID is the id of a container's image, "" if it is not said.
+func ImageID(c *manifest.Container) string {
+	for _, f := range c.Facts {
+		if f.Key == factImage {
+			return f.Value.V
+		}
+	}
+	return ""
 }
 
 // Parse returns the containers. Their places have no line: nobody wrote this.
@@ -128,7 +180,10 @@ func (a *container) read(at manifest.Pos) *manifest.Container {
 		}
 		return manifest.Of(out, "", at)
 	}
-	// What the image has is in it, too.
+	if a.Image != "" {
+		c.Facts = append(c.Facts, manifest.Pair{Key: factImage, KeyAt: at, Value: text(a.Image)})
+	}
+	// What the image has is in it, too: see WithoutImages.
 	c.Entrypoint, c.Command, c.WorkDir = args(a.Config.Entrypoint), args(a.Config.Cmd), text(a.Config.WorkingDir)
 	for _, v := range a.Config.Env {
 		key, value, _ := strings.Cut(v, "=")

@@ -370,7 +370,7 @@ func define(f foundFile, stdin io.Reader, only *manifest.Format, engine string) 
 	name, data, err := readFile(f, stdin)
 	d.source = manifest.Source{Name: name, Data: data, Env: os.LookupEnv, Open: func(name string) ([]byte, error) {
 		return os.ReadFile(name)
-	}}
+	}, List: listDir}
 	fail := func(err error) {
 		var path *os.PathError
 		if errors.As(err, &path) {
@@ -409,6 +409,16 @@ func define(f foundFile, stdin io.Reader, only *manifest.Format, engine string) 
 	d.exceptions = exceptions
 	d.errs = append(d.errs, manifest.Errors(err)...)
 	return d
+}
+
+// listDir are the names in a directory.
+func listDir(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names, err
 }
 
 // loadConfig finds the configuration: the one named, or the nearest above what is audited.

@@ -48,10 +48,26 @@ func readQuadlet(src manifest.Source) (*quadlet, error) {
 	}
 	u, errs := parseUnit(src.Name, src.Data)
 	q := &quadlet{unit: u, errs: errs}
-	if u.has(containerSection) {
+	if u.has(containerSection) && !ofUnitBeside(src) {
 		q.container(src)
+		q.dropIns(src)
 	}
 	return q, nil
+}
+
+// dropIns: Quadlet merges a file's drop-ins into it (podman-systemd.unit(5)), which is not
+// done here, so that with one that has settings of the container what it asks for is not
+// known.
+func (q *quadlet) dropIns(src manifest.Source) {
+	if path.Ext(src.Name) == ".conf" {
+		q.c.CapsWhy = "it is a drop-in, and what it is dropped into is another file"
+		q.c.Kind = "drop-in"
+	}
+	for _, d := range dropIns(src) {
+		if u, _ := parseUnit(d.name, d.data); u.has(containerSection) && q.c.CapsWhy == "" {
+			q.c.CapsWhy = "the drop-in " + d.name + " may say otherwise"
+		}
+	}
 }
 
 // list are the words of all assignments of a key; an empty one takes back those before

@@ -66,8 +66,7 @@ type service struct {
 	errs    []error
 }
 
-// readService reads a unit, and of its drop-ins the one that `systemctl edit` writes,
-// the only one whose name is known.
+// readService reads a unit and its drop-ins.
 func readService(src manifest.Source) (*service, error) {
 	if err := manifest.CheckSize(src); err != nil {
 		return nil, err
@@ -79,14 +78,12 @@ func readService(src manifest.Source) (*service, error) {
 			s.section = name
 		}
 	}
-	if dropIn := src.Name + ".d/override.conf"; src.Open != nil && path.Ext(src.Name) != ".conf" {
-		if data, err := src.Open(dropIn); err == nil && len(data) <= manifest.MaxSize {
-			d, errs := parseUnit(dropIn, data)
-			s.files, s.errs = append(s.files, d), append(s.errs, errs...)
-			for _, name := range sections {
-				if s.section == "" && d.has(name) {
-					s.section = name
-				}
+	for _, d := range dropIns(src) {
+		u, errs := parseUnit(d.name, d.data)
+		s.files, s.errs = append(s.files, u), append(s.errs, errs...)
+		for _, name := range sections {
+			if s.section == "" && u.has(name) {
+				s.section = name
 			}
 		}
 	}
@@ -126,7 +123,7 @@ func parseService(src manifest.Source) ([]*manifest.Container, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.section == "" {
+	if s.section == "" || ofUnitBeside(src) {
 		return nil, errors.Join(s.errs...)
 	}
 	list := []*manifest.Container{s.container()}

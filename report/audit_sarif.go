@@ -55,7 +55,9 @@ func AuditSARIF(w io.Writer, r *audit.Report, version string) error {
 		d.WithProperties(bag)
 	}
 	for _, f := range r.Findings {
-		run.AddResult(sarifResult(f, index[f.Rule.ID]))
+		if f.Within == nil {
+			run.AddResult(sarifResult(f, index[f.Rule.ID]))
+		}
 	}
 	invocation := sarif.NewInvocation().WithExecutionSuccessful(len(r.Errors) == 0)
 	for _, e := range r.Errors {
@@ -90,6 +92,9 @@ func sarifResult(f *audit.Finding, rule int) *sarif.Result {
 	res.WithPartialFingerprints(map[string]string{"leastcap/v1": f.Fingerprint()})
 	bag := sarif.NewPropertyBag()
 	bag.Add("severity", f.Severity.String())
+	if len(f.Folds) > 0 {
+		bag.Add("rules", f.Rules())
+	}
 	bag.Add("capabilities", f.Caps.Names())
 	res.WithProperties(bag)
 	if e := f.Exception; e != nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/elastic/go-seccomp-bpf/arch"
@@ -89,15 +90,17 @@ func completeFlags(cmd *cobra.Command) {
 }
 
 var (
-	aside  = regexp.MustCompile(` \([^)]*\)`)
-	choice = regexp.MustCompile(`^([a-z0-9.-]+)((?:, [a-z0-9.-]+)*) or ([a-z0-9.-]+)$`)
+	aside  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(` \([^)]*\)`) })
+	choice = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^([a-z0-9.-]+)((?:, [a-z0-9.-]+)*) or ([a-z0-9.-]+)$`)
+	})
 )
 
 // choices are the words that a help text such as "text, json (the profile) or flags"
 // lists; nil if it is of another kind.
 func choices(usage string) []string {
-	usage, _, _ = strings.Cut(aside.ReplaceAllString(usage, ""), ":")
-	m := choice.FindStringSubmatch(usage)
+	usage, _, _ = strings.Cut(aside().ReplaceAllString(usage, ""), ":")
+	m := choice().FindStringSubmatch(usage)
 	if m == nil {
 		return nil
 	}

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/elastic/go-seccomp-bpf/arch"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -195,19 +194,4 @@ func processWords() []string {
 		words = append(words, strconv.Itoa(list[i].PID)+"\t"+report.Clean(list[i].Comm, 40))
 	}
 	return words
-}
-
-// isSyscall reports whether Linux has a system call of that name, on any architecture
-// that is known.
-func isSyscall(name string) bool {
-	for _, a := range []string{"x86_64", "i386", "arm64", "arm"} {
-		info, err := arch.GetInfo(a)
-		if err != nil {
-			continue
-		}
-		if _, ok := info.SyscallNames[name]; ok {
-			return true
-		}
-	}
-	return false
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
-	"github.com/elastic/go-seccomp-bpf/arch"
 	"golang.org/x/sys/unix"
 
 	"github.com/leastcap/leastcap/proc"
@@ -41,7 +40,7 @@ type Probe struct {
 	lossy     bool // programs may be preempted, see preempt_linux.go
 	hierarchy proc.Hierarchy
 	symbols   *symbols
-	syscalls  *arch.Info
+	syscalls  []string // by number
 	events    *ringbuf.Reader
 	done      chan struct{}
 
@@ -79,7 +78,7 @@ func open(o Options) (_ *Probe, err error) {
 	if p.symbols, err = loadSymbols(); err != nil {
 		return nil, err
 	}
-	if p.syscalls, err = table(); err != nil {
+	if p.syscalls, err = callTable(); err != nil {
 		return nil, err
 	}
 	raiseMemlock()
@@ -250,10 +249,10 @@ func subsystem(controller string) (int32, error) {
 
 func (p *Probe) describeCalls() error {
 	m := p.coll.Maps[bpfMapSysinfos]
-	for name, a := range calls {
-		nr, ok := p.syscalls.SyscallNames[name]
-		if !ok || nr >= int(m.MaxEntries()) {
-			continue // this architecture has no such call
+	for nr, name := range p.syscalls[:min(len(p.syscalls), int(m.MaxEntries()))] {
+		a, ok := calls[name]
+		if !ok {
+			continue
 		}
 		info := bpfSysinfo{Path: a.path, Dirfd: a.dirfd, Fd: a.fd, Sockaddr: a.sockaddr, Special: uint8(a.special)}
 		if err := m.Put(uint32(nr), info); err != nil {

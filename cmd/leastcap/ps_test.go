@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -45,8 +46,18 @@ func newerPscap(t *testing.T) []string {
 // that the test starts are not.
 func TestAsPscap(t *testing.T) {
 	testenv.Need(t, testenv.Root, testenv.Command("pscap"))
+	// Columns are padded to bytes.
+	other := filepath.Join(t.TempDir(), "sleep日本")
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(sleep, other); err != nil {
+		t.Fatal(err)
+	}
 	for _, argv := range [][]string{
 		{"sleep", "61"},
+		{other, "60"},
 		{"unshare", "--user", "--map-root-user", "sleep", "62"},
 		{"setpriv", "--reuid", "12345", "--clear-groups", "--inh-caps", "+chown", "--ambient-caps", "+chown", "sleep", "63"},
 		{"setpriv", "--bounding-set", "-net_raw", "sleep", "64"},
@@ -89,7 +100,7 @@ func asPscap(t *testing.T, format string, program []string) {
 		}
 		return n
 	}
-	const started = 4 // the fifth has no capabilities
+	const started = 5 // the last has no capabilities
 	var first []string
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		if _, first = pscap(); sleeps(first) >= started {

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/leastcap/leastcap/proc"
 )
@@ -136,6 +137,9 @@ func (m *monitor) cgroups() map[string]string {
 	found := make(map[string]string)
 	entries, _ := os.ReadDir(m.tasks) // gone with its last container
 	for _, e := range entries {
+		if proc.IsContainerID(e.Name()) {
+			continue // which their cgroups tell
+		}
 		var s spec
 		if !readJSON(filepath.Join(m.tasks, e.Name(), "config.json"), &s) || s.Linux.CgroupsPath == "" {
 			continue
@@ -156,24 +160,72 @@ func containerOf(cgroups string, named map[string]string) string {
 		if len(f) != 3 {
 			continue
 		}
-		if id := CgroupIn(f[2], named); id != "" {
+		if id, _ := CgroupIn(f[2], named); id != "" {
 			return id
 		}
 	}
 	return ""
 }
 
-// CgroupIn finds a cgroup's path, or one above it, among those of containers.
-func CgroupIn(path string, named map[string]string) string {
-	for dir := path; len(dir) > 1; dir = filepath.Dir(dir) {
-		if id, ok := named[dir]; ok {
-			return id
+// CgroupIn finds a cgroup's path, or one above it, among those of containers; at is which.
+func CgroupIn(path string, named map[string]string) (id, at string) {
+	for at = path; len(at) > 1; at = filepath.Dir(at) {
+		if id := named[at]; id != "" {
+			return id, at
 		}
-		if strings.HasSuffix(dir, ".scope") {
-			if id, ok := named["/"+filepath.Base(dir)]; ok {
-				return id
+		if strings.HasSuffix(at, ".scope") {
+			if id := named["/"+filepath.Base(at)]; id != "" {
+				return id, at
 			}
 		}
 	}
-	return ""
+	return "", ""
 }
+
+// Bundles finds the containers of containerds whose cgroups have no id in their names.
+type Bundles struct {
+	Root string // "/" if empty
+
+	states  map[string]bool // the directories of containerds' namespaces
+	scanned time.Time
+}
+
+// scanEvery is how often all processes are gone through for containerds that were not
+// there before.
+const scanEvery = 5 * time.Second
+
+// Cgroups are the ids of such containers ("NAMESPACE/NAME") by the paths of their cgroups,
+// and "" by those above, which containerd makes for a namespace.
+func (b *Bundles) Cgroups() map[string]string {
+	if b.states == nil {
+		b.states = make(map[string]bool)
+		for _, state := range containerdStates {
+			b.states[filepath.Join("/", b.Root, state, "io.containerd.runtime.v2.task")] = true
+		}
+	}
+	if time.Since(b.scanned) > scanEvery {
+		for _, m := range (&Records{Root: b.Root}).monitors() {
+			if m.tasks != "" {
+				b.states[filepath.Dir(m.tasks)] = true
+			}
+		}
+		b.scanned = time.Now()
+	}
+	found := make(map[string]string)
+	for state := range b.states {
+		namespaces, _ := os.ReadDir(state) // a containerd that does not run
+		for _, e := range namespaces {
+			m := monitor{tasks: filepath.Join(state, e.Name()), namespace: e.Name()}
+			for path, id := range m.cgroups() {
+				found[path] = id
+			}
+			if e.Name() != mobyNamespace {
+				found["/"+e.Name()] = ""
+			}
+		}
+	}
+	return found
+}
+
+// mobyNamespace is Docker's, whose containers have cgroups elsewhere.
+const mobyNamespace = "moby"

@@ -163,13 +163,15 @@ func (s *spec) bounding() *caps.Set {
 	return &set
 }
 
-// containerd reads the bundles of its tasks (containerd core/runtime/v2/bundle.go),
-// those of k3s and RKE2 too.
+// containerdStates are containerd's directory, and that of k3s and RKE2.
+var containerdStates = []string{"run/containerd", "run/k3s/containerd"}
+
+// containerd reads the bundles of its tasks: containerd core/runtime/v2/bundle.go.
 func (r *Records) containerd(id string) (Running, bool) {
-	for _, state := range []string{"run/containerd", "run/k3s/containerd"} {
+	for _, state := range containerdStates {
 		for _, file := range r.glob(state + "/io.containerd.runtime.v*/*/" + id + "/config.json") {
 			if run, ok := r.task(file, id); ok {
-				run.Address = filepath.Join("/", state, "containerd.sock")
+				run.Address = filepath.Join("/", r.Root, state, "containerd.sock")
 				run.Namespace = filepath.Base(filepath.Dir(filepath.Dir(file)))
 				return run, true
 			}

@@ -1,4 +1,4 @@
-//go:build linux
+//go:build unix
 
 // Package debian fetches packages of any of Debian's suites, and unpacks them without
 // installing them.

@@ -41,6 +41,7 @@ var testingPackages = []string{
 	"bench/truth/oracle",
 	"bench/truth/run",
 	"bench/truth/table",
+	"internal/debian",
 	"internal/fences",
 	"internal/formattest",
 	"internal/kerneltest",

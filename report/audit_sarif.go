@@ -96,6 +96,18 @@ func sarifResult(f *audit.Finding, rule int) *sarif.Result {
 	}
 	bag.Add("capabilities", f.Caps.Names())
 	res.WithProperties(bag)
+	if o := f.Origin; o != nil {
+		var keys []string
+		for _, k := range o.Keys {
+			keys = append(keys, k.Key)
+			if k.At.File != "" {
+				res.RelatedLocations = append(res.RelatedLocations, sarifLocation(k.At).WithID(len(res.RelatedLocations)+1))
+			}
+		}
+		if len(keys) > 0 {
+			bag.Add("values", keys)
+		}
+	}
 	if e := f.Exception; e != nil {
 		kind := "external"
 		if e.At.File == f.At.File {

@@ -57,6 +57,9 @@ func AuditText(w io.Writer, r *audit.Report, o AuditOptions) error {
 			auditFinding(p, f)
 		}
 		p.blank()
+		if err := p.drain(w); err != nil {
+			return err
+		}
 	}
 	if others := show(of[nil]); len(others) > 0 {
 		for _, f := range others {

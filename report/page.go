@@ -86,6 +86,15 @@ func (p *page) writeTo(w io.Writer) error {
 	return err
 }
 
+// drain writes what a long page has so far, now and then.
+func (p *page) drain(w io.Writer) error {
+	if p.b.Len() < 32<<10 {
+		return nil
+	}
+	_, err := p.b.WriteTo(w)
+	return err
+}
+
 // blank ends a line.
 func (p *page) blank() {
 	p.flush()

@@ -85,6 +85,10 @@ type Finding struct {
 	Edits []manifest.Edit
 	// Exception is the one that covers it, nil if none does.
 	Exception *Exception
+	// Within is the finding that explains this one, too, and Folds are those that this one
+	// explains: see [Fold]. Programs get all, people each cause once.
+	Within *Finding
+	Folds  []*Finding
 }
 
 // Fingerprint stays the same while a file is edited elsewhere: it has no line numbers.

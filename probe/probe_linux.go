@@ -26,6 +26,9 @@ type Options struct {
 	Hook string
 	// Running is for looking at what runs already: [Probe.Adopt].
 	Running bool
+	// IsContainer says of a cgroup that its name does not tell that it, and all below it,
+	// is a container's or is where an engine has them; nil: none is.
+	IsContainer func(path string) bool
 	// Refusals follows every system call that is refused, whatever the reason:
 	// [Probe.Refusals].
 	Refusals bool
@@ -33,16 +36,17 @@ type Options struct {
 
 // Probe is the loaded programs. Its methods may be called concurrently.
 type Probe struct {
-	coll      *ebpf.Collection
-	links     []link.Link
-	opened    map[string]uint64 // losses as they stood then
-	way       way
-	lossy     bool // programs may be preempted, see preempt_linux.go
-	hierarchy proc.Hierarchy
-	symbols   *symbols
-	syscalls  []string // by number
-	events    *ringbuf.Reader
-	done      chan struct{}
+	coll        *ebpf.Collection
+	links       []link.Link
+	opened      map[string]uint64 // losses as they stood then
+	way         way
+	lossy       bool // programs may be preempted, see preempt_linux.go
+	hierarchy   proc.Hierarchy
+	isContainer func(path string) bool // may be nil
+	symbols     *symbols
+	syscalls    []string // by number
+	events      *ringbuf.Reader
+	done        chan struct{}
 
 	mu       sync.Mutex
 	watches  []*Watch
@@ -66,7 +70,7 @@ func open(o Options) (_ *Probe, err error) {
 	if err := preflight(); err != nil {
 		return nil, err
 	}
-	p := &Probe{fileCaps: map[bpfExeKey]fileCapsResult{}, paths: map[uint64]string{}, done: make(chan struct{})}
+	p := &Probe{isContainer: o.IsContainer, fileCaps: map[bpfExeKey]fileCapsResult{}, paths: map[uint64]string{}, done: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			p.Close()
@@ -133,7 +137,8 @@ func (p *Probe) Close() {
 // a seccomp or socket filter gets there).
 var advisers = []string{"security_vm_enough_memory_mm", "cap_vm_enough_memory", "__vm_enough_memory", "bpf_int_jit_compile"}
 
-func (p *Probe) configure(spec *ebpf.CollectionSpec, o Options) error {
+// resize gives the maps the room that is asked for.
+func resize(spec *ebpf.CollectionSpec, o Options) error {
 	if !o.Refusals { // they would take their memory all the same
 		for _, name := range []string{bpfMapRefusals, bpfMapEntered} {
 			spec.Maps[name].MaxEntries = 1
@@ -150,6 +155,13 @@ func (p *Probe) configure(spec *ebpf.CollectionSpec, o Options) error {
 			return fmt.Errorf("no map is named %q", name)
 		}
 		m.MaxEntries = n
+	}
+	return nil
+}
+
+func (p *Probe) configure(spec *ebpf.CollectionSpec, o Options) error {
+	if err := resize(spec, o); err != nil {
+		return err
 	}
 	subsys, err := subsystem(p.hierarchy.Controller)
 	if err != nil {

@@ -127,7 +127,7 @@ func setInWords(set caps.Set) string {
 
 func auditFinding(p *page, f *audit.Finding) {
 	p.para(span{"  " + f.Severity.String(), severityInk[f.Severity]}, findingColumn,
-		text(f.Message), text(" "), span{fmt.Sprintf("[%s]", f.Rule.ID), faint})
+		text(f.Message), text(" "), span{fmt.Sprintf("[%s]", f.Rules()), faint})
 	where := ""
 	if f.Container == nil || f.At != f.Container.At {
 		where = f.At.String()
@@ -212,6 +212,7 @@ type (
 		Proven       bool           `json:"proven,omitempty"`
 		Exception    *exceptionJSON `json:"exception"`
 		Fingerprint  string         `json:"fingerprint"`
+		Within       string         `json:"within,omitempty"` // the fingerprint of the one that explains it
 		Page         string         `json:"page"`
 	}
 	exceptionJSON struct {
@@ -273,6 +274,9 @@ func newFindingJSON(f *audit.Finding) findingJSON {
 		Rule: f.Rule.ID, Severity: f.Severity.String(), placeJSON: place(f.At), Capabilities: f.Caps,
 		Message: f.Message, Gain: f.Gain, Mend: f.Mend, Fixable: f.Want != nil, Proven: f.Proven,
 		Fingerprint: f.Fingerprint(), Page: f.Rule.Page(),
+	}
+	if f.Within != nil {
+		j.Within = f.Within.Fingerprint()
 	}
 	if f.Container != nil {
 		j.Container = f.Container.Path

@@ -176,7 +176,7 @@ func AuditMarkdown(w io.Writer, r *audit.Report, o AuditOptions) error {
 					name = f.Container.Name
 				}
 				fmt.Fprintf(&b, "| %s | %s | %s | %s ([%s](%s/blob/main/%s)) | %s |\n", f.Severity, cell(f.At.String()), cell(name),
-					cell(f.Message), f.Rule.ID, home, f.Rule.Page(), cell(f.Mend))
+					cell(f.Message), f.Rules(), home, f.Rule.Page(), cell(f.Mend))
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/leastcap/leastcap/audit"
 	"github.com/leastcap/leastcap/manifest"
+	"github.com/leastcap/leastcap/usage"
 )
 
 // home is where the project's pages are.
@@ -49,9 +50,11 @@ func AuditSARIF(w io.Writer, r *audit.Report, version string) error {
 			},
 		})
 	}
-	run.Results = make([]sarifResult, len(r.Findings)) // none is an empty list: it was looked
-	for i, f := range r.Findings {
-		run.Results[i] = newSarifResult(f, index[f.Rule.ID])
+	run.Results = []sarifResult{} // none is an empty list: it was looked
+	for _, f := range r.Findings {
+		if f.Within == nil {
+			run.Results = append(run.Results, newSarifResult(f, index[f.Rule.ID]))
+		}
 	}
 	invocation := sarifInvocation{Successful: len(r.Errors) == 0}
 	for _, e := range r.Errors {
@@ -64,7 +67,7 @@ func AuditSARIF(w io.Writer, r *audit.Report, version string) error {
 		invocation.Notifications = append(invocation.Notifications, n)
 	}
 	run.Invocations = []sarifInvocation{invocation}
-	e := json.NewEncoder(w)
+	e := json.NewEncoder(usage.JSONWriter(w))
 	e.SetIndent("", "  ")
 	return e.Encode(sarifLog{Schema: sarifSchema, Version: "2.1.0", Runs: []sarifRun{run}})
 }
@@ -86,6 +89,9 @@ func newSarifResult(f *audit.Finding, rule int) sarifResult {
 		related := newSarifLocation(at)
 		related.ID = i + 1
 		res.Related = append(res.Related, related)
+	}
+	if len(f.Folds) > 0 {
+		res.Properties["rules"] = f.Rules()
 	}
 	if e := f.Exception; e != nil {
 		kind := "external"

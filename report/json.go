@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+
+	"github.com/leastcap/leastcap/usage"
 )
 
 // jsonObject is an indented object that is written field by field, a list element by
@@ -47,7 +49,7 @@ func (o *jsonObject) encode(value any, prefix string) {
 		return
 	}
 	o.value.Reset()
-	e := json.NewEncoder(&o.value)
+	e := json.NewEncoder(usage.JSONWriter(&o.value))
 	e.SetIndent(prefix, "  ")
 	if o.err = e.Encode(value); o.err == nil {
 		_, o.err = o.w.Write(bytes.TrimSuffix(o.value.Bytes(), []byte("\n")))

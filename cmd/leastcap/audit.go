@@ -99,7 +99,9 @@ or in a comment, on the line of the finding or of the container, or on one befor
 
   - NET_ADMIN  # leastcap: allow adds-capability NET_ADMIN until 2027-06-30: makes routes
 
-An exception that is past its date, or that covers nothing, is a finding.
+An exception that is past its date, or that covers nothing, is a finding. Where one finding
+explains another, people are shown that one, with the ids of both: each has exceptions of
+its own. The JSON has all.
 
 --baseline takes a report (--output json) of before: only what is new is reported.
 
@@ -225,6 +227,7 @@ func (f *auditFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io
 		r.Findings = known.New(r.Findings)
 		r.Known = all - len(r.Findings)
 	}
+	audit.Fold(r.Findings)
 	if f.output == "sarif" {
 		in.edits(r)
 	}
@@ -367,7 +370,7 @@ func define(f foundFile, stdin io.Reader, only *manifest.Format, engine string) 
 	name, data, err := readFile(f, stdin)
 	d.source = manifest.Source{Name: name, Data: data, Env: os.LookupEnv, Open: func(name string) ([]byte, error) {
 		return os.ReadFile(name)
-	}}
+	}, List: listDir}
 	fail := func(err error) {
 		var path *os.PathError
 		if errors.As(err, &path) {
@@ -406,6 +409,16 @@ func define(f foundFile, stdin io.Reader, only *manifest.Format, engine string) 
 	d.exceptions = exceptions
 	d.errs = append(d.errs, manifest.Errors(err)...)
 	return d
+}
+
+// listDir are the names in a directory.
+func listDir(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names, err
 }
 
 // loadConfig finds the configuration: the one named, or the nearest above what is audited.

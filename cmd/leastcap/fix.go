@@ -23,6 +23,7 @@ type fixFlags struct {
 	sourceFlags
 	write, list, grant, quiet, learn bool
 	checks                           []string
+	engine                           string
 }
 
 func newFix(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
@@ -40,10 +41,13 @@ which changes nothing for it. Names are corrected that Pod Security or container
 not take; entries that have no effect, or stand there twice, are removed. What else could
 be done, and by which command, is said.
 
---learn first learns what the images need that nothing is known of, one after the other, with
-docker run and what the definition says of user, volumes, sysctls and the host's network; --check
-says when one works, as for leastcap learn. A workload that needs more than that to run
-(variables, other containers) is better learned by hand: the result is kept, and found.
+--learn first learns what the containers need of which nothing is known, one after the other,
+as docker run starts them (or another engine: --engine) with what the definition says: entry
+point, command, variables, user, capabilities, devices, namespaces, sysctls. A volume is a new
+and empty one, and so is a directory that may be written; what is mounted read-only is. --check
+says when one works, as for leastcap learn. What cannot be had (a secret, another container) is
+said; a workload that does not run without is better learned by hand: the result is kept, and is
+found for the containers that start the same image with the same command as the same user.
 
 A container is never given a capability that it does not have, unless --grant says so and
 a proven profile that it is required.
@@ -75,8 +79,9 @@ Exit status:
 	fl.BoolVarP(&f.write, "write", "w", false, "change the files")
 	fl.BoolVarP(&f.list, "list", "l", false, "only list the files that would change")
 	fl.BoolVar(&f.grant, "grant", false, "also give what a proven profile requires and the container does not have")
-	fl.BoolVar(&f.learn, "learn", false, "learn first what the images need that nothing is known of")
+	fl.BoolVar(&f.learn, "learn", false, "learn first what the containers need of which nothing is known")
 	fl.StringArrayVar(&f.checks, "check", nil, "with --learn: CONTAINER=COMMAND, or COMMAND for all, tells whether it works (repeatable)")
+	fl.StringVar(&f.engine, "engine", "", "with --learn: what runs them, embedded or api, as for leastcap learn (default: docker)")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "do not say what else could be done")
 	f.sourceFlags.add(cmd)
 	return cmd
@@ -92,6 +97,14 @@ func (f *fixFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io.W
 	if len(f.checks) > 0 && !f.learn {
 		return &usageError{errors.New("--check is for --learn"), "add --learn"}
 	}
+	if f.engine != "" && !f.learn {
+		return &usageError{errors.New("--engine is for --learn"), "add --learn"}
+	}
+	if f.engine != "" {
+		if err := known(f.engine, engineEmbedded, engineAPI); err != nil {
+			return err
+		}
+	}
 	if f.learn && slices.Contains(args, stdinArg) {
 		return &usageError{errors.New("standard input is read once, and --learn reads twice"), "name a file"}
 	}
@@ -100,7 +113,7 @@ func (f *fixFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io.W
 		return err
 	}
 	if f.learn {
-		if err := f.learnImages(ctx, stderr, in); err != nil {
+		if err := f.learnAll(ctx, stderr, in); err != nil {
 			return err
 		}
 		if in, err = f.load(ctx, stdin, args); err != nil { // and now the store has them
@@ -263,6 +276,7 @@ func unified(c manifest.FileChange) []byte {
 func sayUnlearned(stderr io.Writer, r *audit.Report) {
 	images := map[string]bool{}
 	var list []string
+	var first []string // a line for one
 	for i := range r.Subjects {
 		s := &r.Subjects[i]
 		image, ok := s.Container.Image.Get()
@@ -274,13 +288,18 @@ func sayUnlearned(stderr io.Writer, r *audit.Report) {
 		}
 		images[image] = true
 		list = append(list, image)
+		if w, err := startOf(s.Container); err == nil && first == nil {
+			first = w.words("docker", "run")
+		}
 	}
 	if len(list) == 0 {
 		return
 	}
 	const shown = 5
 	say(stderr, "what these images need was not learned, and what they have is left as it is: %s", cutList(list, shown))
-	say(stderr, "hint: leastcap learn --check COMMAND -- docker run %s finds and keeps it; then run leastcap fix again", list[0])
+	if first != nil {
+		say(stderr, "hint: leastcap learn --check COMMAND -- %s finds and keeps it; then run leastcap fix again", cli.Quote(first))
+	}
 }
 
 // cutList joins the first of a list.
@@ -296,87 +315,4 @@ func cutList(list []string, most int) string {
 		text += fmt.Sprintf(" and %d more", more)
 	}
 	return text
-}
-
-// learnImages learns what is needed by containers of which nothing is known. One that
-// cannot be learned is said, and stops no other.
-func (f *fixFlags) learnImages(ctx context.Context, stderr io.Writer, in *definitions) error {
-	done := map[string]bool{}
-	for i := range in.subjects {
-		s := &in.subjects[i]
-		image, ok := s.Container.Image.Get()
-		if s.Profile != nil || !ok || done[image] {
-			continue
-		}
-		done[image] = true
-		var args []string
-		for _, check := range f.checksOf(s.Container) {
-			args = append(args, "--check", check)
-		}
-		args = append(args, "--")
-		args = append(args, learnLine(s.Container, image)...)
-		say(stderr, "learning %s: leastcap learn %s", s.Container.Name, cli.Quote(args))
-		learn := newLearn(io.Discard, stderr)
-		learn.SilenceErrors, learn.SilenceUsage = true, true
-		learn.SetArgs(args)
-		if err := learn.ExecuteContext(ctx); err != nil {
-			if ctx.Err() != nil {
-				return err
-			}
-			var s2 status
-			if !errors.As(err, &s2) { // which has said so itself
-				text, hint, _ := explain(err)
-				say(stderr, "error: %s", text)
-				if hint != "" {
-					say(stderr, "hint: %s", hint)
-				}
-			}
-			say(stderr, "%s was not learned, and stays as it is", s.Container.Name)
-		}
-	}
-	return nil
-}
-
-// checksOf are the checks for a container.
-func (f *fixFlags) checksOf(c *manifest.Container) []string {
-	var list []string
-	for _, check := range f.checks {
-		if name, command, ok := strings.Cut(check, "="); ok && name == c.Name {
-			list = append(list, command)
-		} else if !ok || strings.ContainsAny(name, " /") {
-			list = append(list, check)
-		}
-	}
-	return list
-}
-
-// learnLine is a line of docker for what a definition says of a container.
-func learnLine(c *manifest.Container, image string) []string {
-	line := []string{"docker", "run"}
-	add := func(flag string, v manifest.Text) {
-		if s, ok := v.Get(); ok && s != "" {
-			line = append(line, flag+"="+s)
-		}
-	}
-	add("--user", c.User)
-	if manifest.Is(c.ReadOnlyRoot, true) {
-		line = append(line, "--read-only")
-	}
-	if manifest.Is(c.NoNewPrivs, true) {
-		line = append(line, "--security-opt=no-new-privileges")
-	}
-	for _, s := range c.Sysctls {
-		if v, ok := s.Value.Get(); ok {
-			line = append(line, "--sysctl="+s.Key+"="+v)
-		}
-	}
-	for _, m := range c.Mounts { // a volume of its own, in the place of each
-		if target, ok := m.Target.Get(); ok && (m.Type == "volume" || m.Type == "emptyDir" || m.Type == "persistentVolumeClaim") {
-			line = append(line, "--volume="+target)
-		}
-	}
-	if c.Shares("net") {
-		line = append(line, "--network=host")
-	}
-	return append(line, image)
 }

@@ -144,7 +144,7 @@ func (f *watchFlags) run(ctx context.Context, stdout, stderr io.Writer, words []
 		return err
 	}
 	defer l.probe.Close()
-	w := &watching{watchFlags: f, lookout: l, tracker: watch.NewTracker(), stdout: stdout, stderr: stderr, style: styleOf(stdout), steady: map[uint64]bool{}}
+	w := &watching{watchFlags: f, lookout: l, tracker: watch.NewTracker(l.of), stdout: stdout, stderr: stderr, style: styleOf(stdout), steady: map[uint64]bool{}}
 	if f.profile != "" {
 		w.profiles = &profileFiles{dir: f.profile, hook: l.probe.Hook(), files: map[string]*profileFile{}}
 	}
@@ -293,7 +293,7 @@ func (w *watching) emit(e *watch.Event) {
 
 // jsonLine writes one document on a line.
 func jsonLine(out io.Writer, v any) error {
-	e := json.NewEncoder(out)
+	e := json.NewEncoder(usage.JSONWriter(out))
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }

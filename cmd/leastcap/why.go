@@ -100,6 +100,7 @@ type whyLook struct {
 	modules        []string
 	told           map[string]int // a refusal's key to its place in list
 	list           []told
+	held           map[string]usage.Refusal // that wait for their containers' names
 	failed         error
 }
 
@@ -109,7 +110,7 @@ type told struct {
 }
 
 func (f *whyFlags) run(ctx context.Context, stdout, stderr io.Writer, args []string, isCommand bool) error {
-	w := &whyLook{whyFlags: f, stdout: stdout, stderr: stderr, style: styleOf(stdout), told: map[string]int{}, modules: securityModules()}
+	w := &whyLook{whyFlags: f, stdout: stdout, stderr: stderr, style: styleOf(stdout), told: map[string]int{}, held: map[string]usage.Refusal{}, modules: securityModules()}
 	if isCommand {
 		return w.command(ctx, args)
 	}
@@ -151,9 +152,9 @@ func (w *whyLook) loop(ctx context.Context, ended <-chan struct{}) error {
 		if err != nil {
 			return err
 		}
-		if now := time.Now(); n != news && now.After(pause) || done {
+		if now := time.Now(); (n != news || len(w.held) > 0) && now.After(pause) || done {
 			news = n
-			if err := w.look(now); err != nil {
+			if err := w.look(now, done); err != nil {
 				return err
 			}
 			pause = time.Now().Add(lookShare * time.Since(now))
@@ -169,15 +170,16 @@ func (w *whyLook) chosen(place probe.Place) string {
 		}
 		return ""
 	}
-	s := watch.Of(place.Path)
+	s := w.of(place.Path)
 	if !w.wanted(place.Path, &s) {
 		return ""
 	}
 	return place.Path
 }
 
-// look explains what is new.
-func (w *whyLook) look(now time.Time) error {
+// look explains what is new. What is of a container that its engine has not named yet
+// waits for the next look, unless this is the last.
+func (w *whyLook) look(now time.Time, last bool) error {
 	refusals, err := w.probe.Refusals(w.chosen)
 	if err != nil {
 		return err
@@ -191,11 +193,22 @@ func (w *whyLook) look(now time.Time) error {
 		if r.Launch && r.Denied.Empty() && r.Beyond.Empty() && !strings.HasPrefix(r.Syscall, "exec") {
 			continue // the runtime's own affair
 		}
-		s := watch.Of(r.Group)
-		if w.trial == nil {
+		s := w.of(r.Group)
+		if early, ok := w.held[key]; ok {
+			early.Count = r.Count
+			r = early
+		} else {
+			w.lookUp(&r, &s) // while the process is there
+		}
+		if w.trial == nil && !w.describe(&s) {
+			if !last {
+				w.held[key] = r
+				continue
+			}
+			w.names.await(s.ID)
 			w.describe(&s)
 		}
-		w.lookUp(&r, &s)
+		delete(w.held, key)
 		e := advise.Explain(&r, w.context(&s))
 		w.told[key] = len(w.list)
 		w.list = append(w.list, told{r, e})
@@ -385,7 +398,7 @@ func (w *whyLook) conclude() error {
 		return err
 	}
 	for _, path := range slices.Sorted(maps.Keys(groups)) {
-		s := watch.Of(path)
+		s := w.of(path)
 		if w.trial == nil {
 			w.describe(&s)
 		}

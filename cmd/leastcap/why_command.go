@@ -101,7 +101,7 @@ func (w *whyLook) command(ctx context.Context, args []string) (err error) {
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopping)
 		_ = inst.Stop(stop, -1) // what does not stop is removed
 		cancel()
-		if err := w.look(time.Now()); err != nil { // of its end
+		if err := w.look(time.Now(), true); err != nil { // of its end
 			return err
 		}
 	}

@@ -35,11 +35,13 @@ var order = [][]string{
 // testingPackages lists the packages that only tests import, and the programs that
 // only the build runs. They may import any package.
 var testingPackages = []string{
+	"bench/stress",
 	"bench/truth",
 	"bench/truth/images",
 	"bench/truth/oracle",
 	"bench/truth/run",
 	"bench/truth/table",
+	"internal/debian",
 	"internal/fences",
 	"internal/formattest",
 	"internal/kerneltest",

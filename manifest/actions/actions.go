@@ -176,6 +176,19 @@ func (w *workflow) container(in yaml.Node, key, kind string, base []string) {
 		w.sharing = w.doc.Sharing(owner)
 	}
 	c.Shared = w.sharing.Of(path, c.Path)
+	env := m.At("env")
+	for i := range env.Len() {
+		e := env.Entry(i)
+		c.Env = append(c.Env, manifest.Pair{Key: e.Key.Value(), KeyAt: e.Key.Pos(), Value: expressed(e.Value.Literal())})
+	}
+	if kind == "job container" && c.Entrypoint.State == manifest.Unset {
+		// It is kept alive, and the steps run in it (actions/runner
+		// src/Runner.Worker/ContainerOperationProvider.cs).
+		at := entry.Key.Pos()
+		word := func(s string) manifest.Text { return manifest.Of(s, s, at) }
+		c.Entrypoint = manifest.Of([]manifest.Text{word("tail")}, "", at)
+		c.Command = manifest.Of([]manifest.Text{word("-f"), word("/dev/null")}, "", at)
+	}
 	for _, k := range [][2]string{{"volumes", "volume"}, {"ports", "publish"}} {
 		l := m.At(k[0])
 		for i := range l.Len() {

@@ -180,6 +180,16 @@ func (d *definition) container(src manifest.Source, lines *manifest.Lines) {
 			c.Facts = append(c.Facts, manifest.Pair{Key: "feature", KeyAt: k.Pos(), Value: k.Text()})
 		}
 	}
+	env := r.At("containerEnv")
+	for i := range env.Len() {
+		e := env.Entry(i)
+		c.Env = append(c.Env, manifest.Pair{Key: e.Key.Value(), KeyAt: e.Key.Pos(), Value: text(e.Value)})
+	}
+	// overrideCommand is true where nothing else is said, but for Compose.
+	if keep := r.At("overrideCommand").Bool(false); keep.State == manifest.Known && keep.V || keep.State == manifest.Unset && !r.At("dockerComposeFile").Exists() {
+		c.Entrypoint = manifest.Shell(manifest.Of("while sleep 1000; do :; done", "", at))
+		c.Command = manifest.Of([]manifest.Text{}, "", at)
+	}
 	if f := r.Get("dockerComposeFile"); f.Exists() {
 		c.Facts = append(c.Facts, manifest.Pair{Key: "dockerComposeFile", KeyAt: f.Key.Pos(), Value: f.Value.Text()})
 		return // runArgs is for docker run alone

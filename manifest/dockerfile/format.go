@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -81,6 +82,12 @@ type stage struct {
 	labels []manifest.Pair
 	facts  []manifest.Pair // with those of the stage it is made from
 	copies []manifest.Pair // facts of stages that it copies from
+
+	shell           []string // that of SHELL
+	entrypoint, cmd manifest.Args
+	ownCommand      bool // CMD stands in this stage
+	vars            []manifest.Pair
+	dir             manifest.Text
 }
 
 func read(src manifest.Source) ([]*manifest.Container, error) {
@@ -161,7 +168,11 @@ func (b *build) instruction(i int, n *parser.Node) {
 		s.env.args(b, n)
 	case "env":
 		for k := n.Next; k != nil && k.Next != nil && k.Next.Next != nil; k = k.Next.Next.Next {
-			s.env.set(k.Value, b.expand(s.env, k.Next.Value))
+			v := b.expand(s.env, k.Next.Value)
+			v.At = at
+			s.vars = slices.DeleteFunc(slices.Clone(s.vars), func(p manifest.Pair) bool { return p.Key == k.Value })
+			s.vars = append(s.vars, manifest.Pair{Key: k.Value, KeyAt: at, Value: v})
+			s.env.set(k.Value, v)
 		}
 	case "user":
 		s.user = b.value(s.env, n, at)
@@ -174,8 +185,20 @@ func (b *build) instruction(i int, n *parser.Node) {
 		}
 	case "label":
 		s.label(b, i, n, at)
-	case "entrypoint", "cmd", "shell":
-		s.facts = append(s.facts, manifest.Pair{Key: cmd, KeyAt: at, Value: b.command(n, at)})
+	case "entrypoint":
+		s.entrypoint = b.command(s, n, at)
+		if !s.ownCommand { // that of the image below goes (moby builder/dockerfile dispatchEntrypoint)
+			s.cmd = manifest.Of([]manifest.Text{}, "", at)
+		}
+	case "cmd":
+		s.cmd, s.ownCommand = b.command(s, n, at), true
+	case "shell":
+		s.shell = nil
+		for w := n.Next; w != nil; w = w.Next {
+			s.shell = append(s.shell, w.Value)
+		}
+	case "workdir":
+		s.workdir(b.value(s.env, n, at))
 	case "run":
 		s.run(b, n, at)
 	case "copy", "add":
@@ -200,6 +223,8 @@ func (b *build) from(i int, n *parser.Node, at manifest.Pos) {
 			s.user, s.ports, s.mounts = base.user, base.ports[:len(base.ports):len(base.ports)], base.mounts[:len(base.mounts):len(base.mounts)]
 			s.labels, s.facts = base.labels[:len(base.labels):len(base.labels)], base.facts[:len(base.facts):len(base.facts)]
 			s.copies = base.copies[:len(base.copies):len(base.copies)]
+			s.shell, s.entrypoint, s.cmd, s.dir = base.shell, base.entrypoint, base.cmd, base.dir
+			s.vars = base.vars[:len(base.vars):len(base.vars)]
 			s.env = base.env.inherit(b.global)
 		}
 	}
@@ -223,6 +248,7 @@ func (b *build) image() *manifest.Container {
 		Format: "dockerfile", Path: "image", Name: s.name, Kind: "image", At: b.at(b.nodes[s.node]),
 		Target: manifest.Target{Engines: []string{"docker", "podman", "containerd", "crio"}, Why: "an image does not say what runs it"},
 		Image:  s.image, User: s.user, Ports: s.ports, Mounts: s.mounts, Labels: s.labels,
+		Entrypoint: s.entrypoint, Command: s.cmd, Env: s.vars, WorkDir: s.dir,
 	}
 	if c.Name == "" {
 		c.Name = "image"

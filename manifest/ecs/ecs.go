@@ -262,6 +262,18 @@ func (p *place) read(t *template, hosts map[string]manifest.Text) {
 			c.Caps = append(c.Caps, manifest.Request{Action: l.action, Word: text(list.Item(i)), List: list.Pos()})
 		}
 	}
+	c.Entrypoint, c.Command, c.WorkDir = p.at("entryPoint").Args(text), p.at("command").Args(text), text(p.at("workingDirectory"))
+	env := p.at("environment")
+	for i := range env.Len() {
+		e := env.Item(i)
+		name := follow(e, p.upper, "name")
+		c.Env = append(c.Env, manifest.Pair{Key: name.Value(), KeyAt: name.Pos(), Value: text(follow(e, p.upper, "value"))})
+	}
+	for _, key := range []string{"environmentFiles", "secrets"} {
+		if n := p.at(key); n.Len() > 0 {
+			c.Env = append(c.Env, manifest.Pair{KeyAt: n.Pos(), Value: manifest.NotKnown[string]("", key+" are fetched where it runs", n.Pos())})
+		}
+	}
 	options := p.at("dockerSecurityOptions")
 	for i := range options.Len() {
 		o := text(options.Item(i))

@@ -131,6 +131,17 @@ func (b *bundle) container(src manifest.Source, process yaml.Node) {
 			c.User.V += ":" + gid.Value()
 		}
 	}
+	c.Command, c.WorkDir = process.At("args").Args(yaml.Node.Text), process.At("cwd").Text()
+	if c.Command.State != manifest.Unset {
+		c.Entrypoint = manifest.Of([]manifest.Text{}, "", c.Command.At) // args are all of it
+	}
+	env := process.At("env")
+	for i := range env.Len() {
+		t := env.Item(i).Literal()
+		key, value, _ := strings.Cut(t.V, "=")
+		at := t.At
+		c.Env = append(c.Env, manifest.Pair{Key: key, KeyAt: at, Value: manifest.Of(value, value, at)})
+	}
 	b.capabilities(process.At("capabilities"))
 	b.linux()
 	for i := range b.root.At("mounts").Len() {

@@ -15,6 +15,7 @@ type Options struct {
 	Limits            map[string]uint32
 	Hook              string
 	Running, Refusals bool
+	IsContainer       func(path string) bool
 }
 
 // Probe exists on Linux only.

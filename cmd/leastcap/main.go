@@ -80,7 +80,7 @@ func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
 func run(ctx context.Context, stdout, stderr io.Writer, args []string) int {
-	root := newRoot(stdout, stderr)
+	root := newRoot(stdout, stderr, args...)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {

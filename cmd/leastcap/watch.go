@@ -145,7 +145,7 @@ func (f *watchFlags) run(ctx context.Context, stdout, stderr io.Writer, words []
 		return err
 	}
 	defer l.probe.Close()
-	w := &watching{watchFlags: f, lookout: l, tracker: watch.NewTracker(), stdout: stdout, stderr: stderr, style: styleOf(stdout), steady: map[uint64]bool{}}
+	w := &watching{watchFlags: f, lookout: l, tracker: watch.NewTracker(l.of), stdout: stdout, stderr: stderr, style: styleOf(stdout), steady: map[uint64]bool{}}
 	if f.profile != "" {
 		w.profiles = &profileFiles{dir: f.profile, hook: l.probe.Hook(), files: map[string]*profileFile{}}
 	}

@@ -260,6 +260,10 @@ func (i *instance) FileCaps(_ context.Context, path string) (*caps.FileCaps, err
 	return proc.FileCaps(p)
 }
 
+// Root is the container's root directory as the host sees it: what is mounted over it is
+// not there.
+func (i *instance) Root() string { return i.c.rootfs }
+
 // Describe implements [engine.Instance]: the image was known before.
 func (i *instance) Describe(context.Context, *usage.Subject) {}
 

@@ -17,7 +17,7 @@ var order = [][]string{
 	{"manifest/flags", "manifest/label"},
 	{
 		"manifest/actions", "manifest/compose", "manifest/devcontainer", "manifest/dockerfile",
-		"manifest/ecs", "manifest/inspect", "manifest/kube",
+		"manifest/ecs", "manifest/helm", "manifest/inspect", "manifest/kube",
 		"manifest/nomad", "manifest/oci", "manifest/shell", "manifest/systemd",
 	},
 	{"audit"},
@@ -41,6 +41,7 @@ var testingPackages = []string{
 	"bench/truth/oracle",
 	"bench/truth/run",
 	"bench/truth/table",
+	"internal/debian",
 	"internal/fences",
 	"internal/formattest",
 	"internal/kerneltest",

@@ -153,6 +153,7 @@ type learner struct {
 	sure       []caps.Set  // what failed more than once, or for a reason that was seen
 	unconfined bool
 	planned    int
+	pauses     pauses
 
 	mu       sync.Mutex // progress, and fileCaps
 	fileCaps map[string]*caps.FileCaps
@@ -203,12 +204,14 @@ func Run(ctx context.Context, w engine.Workload, o Observer, opts Options, progr
 			err = errors.Join(err, fmt.Errorf("%w (the next start tries again): %w", ErrLeftBehind, cerr))
 		}
 	}()
-	limited := ctx
+	limited, ended := context.WithCancel(ctx)
+	defer ended()
 	if l.opts.Timeout > 0 {
 		var cancel context.CancelFunc
-		limited, cancel = context.WithTimeoutCause(ctx, l.opts.Timeout, ErrTimeLimit)
+		limited, cancel = context.WithTimeoutCause(limited, l.opts.Timeout, ErrTimeLimit)
 		defer cancel()
 	}
+	go l.pauses.notice(limited)
 	err = l.run(limited)
 	if err != nil && context.Cause(limited) == ErrTimeLimit {
 		if !l.ready {

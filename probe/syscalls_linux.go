@@ -2,9 +2,10 @@ package probe
 
 import (
 	"fmt"
+	"runtime"
+	"slices"
 	"strings"
 
-	"github.com/elastic/go-seccomp-bpf/arch"
 	"golang.org/x/sys/unix"
 )
 
@@ -59,21 +60,21 @@ var calls = map[string]argSpec{
 	"socket":   {special: bpfSpecialSPECIAL_SOCKET},
 }
 
-// table is the running architecture's system calls by number and name.
-func table() (*arch.Info, error) {
-	info, err := arch.GetInfo("")
-	if err != nil {
-		return nil, fmt.Errorf("system call table: %w", err)
+// callTable is the running architecture's system calls by number.
+func callTable() ([]string, error) {
+	i := slices.IndexFunc(allCalls, func(c systemCalls) bool { return c.arch == runtime.GOARCH })
+	if i < 0 {
+		return nil, fmt.Errorf("the system calls of %s are not known", runtime.GOARCH)
 	}
-	return info, nil
+	return allCalls[i].names, nil
 }
 
-func syscallName(info *arch.Info, nr int32) string {
-	if nr < 0 {
+func syscallName(table []string, nr int32) string {
+	switch {
+	case nr < 0:
 		return ""
-	}
-	if name, ok := info.SyscallNumbers[int(nr)]; ok {
-		return name
+	case int(nr) < len(table) && table[nr] != "":
+		return table[nr]
 	}
 	return fmt.Sprintf("syscall_%d", nr)
 }

@@ -226,7 +226,7 @@ func (t Trial) Again() Trial {
 // Marshal gives the profile as indented JSON with a final newline.
 func (p *Profile) Marshal() ([]byte, error) {
 	var b bytes.Buffer
-	e := json.NewEncoder(&b)
+	e := json.NewEncoder(JSONWriter(&b))
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
 	if err := e.Encode(p); err != nil {

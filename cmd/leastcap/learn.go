@@ -234,7 +234,7 @@ func (f *learnFlags) validateProfile() error {
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(f.profile), proc.TempPattern())
 	if err != nil {
-		return &usageError{fmt.Errorf("--profile %s: %w", f.profile, err), "give a directory that can be written to"}
+		return &usageError{fmt.Errorf("--profile %s: %w", f.profile, meant(err, f.profile)), "give a directory that can be written to"}
 	}
 	tmp.Close()
 	return os.Remove(tmp.Name())

@@ -281,6 +281,10 @@ func (i *instance) Read(ctx context.Context, name string) (*engine.File, error) 
 	return i.tree().Read(ctx, name)
 }
 
+// Root is the container's root directory as the host sees it: what is mounted over it is
+// not there.
+func (i *instance) Root() string { return i.c.rootfs }
+
 // Describe implements [engine.Instance]: the image was known before.
 func (i *instance) Describe(context.Context, *usage.Subject) {}
 

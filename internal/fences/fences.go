@@ -17,7 +17,7 @@ var order = [][]string{
 	{"manifest/flags", "manifest/label"},
 	{
 		"manifest/actions", "manifest/compose", "manifest/devcontainer", "manifest/dockerfile",
-		"manifest/ecs", "manifest/inspect", "manifest/kube",
+		"manifest/ecs", "manifest/helm", "manifest/inspect", "manifest/kube",
 		"manifest/nomad", "manifest/oci", "manifest/shell", "manifest/systemd",
 	},
 	{"audit"},
@@ -35,11 +35,13 @@ var order = [][]string{
 // testingPackages lists the packages that only tests import, and the programs that
 // only the build runs. They may import any package.
 var testingPackages = []string{
+	"bench/stress",
 	"bench/truth",
 	"bench/truth/images",
 	"bench/truth/oracle",
 	"bench/truth/run",
 	"bench/truth/table",
+	"internal/debian",
 	"internal/fences",
 	"internal/formattest",
 	"internal/kerneltest",

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/leastcap/leastcap/image"
+	"github.com/leastcap/leastcap/internal/debian"
 	"github.com/leastcap/leastcap/internal/testenv"
 )
 
@@ -340,9 +341,15 @@ func fillRoot(t *testing.T, r *Root, top string) {
 	_, err = output(build)
 	try(err)
 	try(r.Copy("/usr/bin/perl", "/usr/bin/perl"))
-	tool, err := FetchTool(t.Context(), "libbpf-tools", "usr/sbin/capable")
+	suite, err := debian.Open(t.Context(), "bookworm")
 	try(err)
-	try(r.Copy(tool, "/usr/bin/capable"))
+	defer suite.Close()
+	const tools = "libbpf-tools"
+	about, err := suite.Show(t.Context(), tools)
+	try(err)
+	dir, err := suite.Unpack(t.Context(), about.Field("Version"), tools)
+	try(err)
+	try(r.Copy(filepath.Join(dir, "usr/sbin/capable"), "/usr/bin/capable"))
 	const modules = "/usr/lib/x86_64-linux-gnu/perl-base"
 	try(os.CopyFS(filepath.Join(r.Dir, modules), os.DirFS(modules)))
 }

@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/internal/testenv"
+	"github.com/leastcap/leastcap/probe"
 	"github.com/leastcap/leastcap/proc"
 	"github.com/leastcap/leastcap/usage"
 )
@@ -177,9 +179,13 @@ func TestContainerd(t *testing.T) {
 	if _, err := os.Stat(socket); err != nil {
 		socket = "/run/containerd/containerd.sock"
 	}
-	id := fmt.Sprintf("probetest-ctr-%d", os.Getpid())
+	// Under a name that is an id it is a container to those who look at everything, too.
+	id := fmt.Sprintf("%064x", time.Now().UnixNano())
 	dir := bundleOf(t, "", "true")
-	p := theProbe(t)
+	p, all := theProbe(t), runningProbe(t, probe.Options{})
+	if err := all.Adopt("/"); err != nil {
+		t.Fatal(err)
+	}
 	w, err := p.Watch(proc.ScopeRef{Name: id})
 	if err != nil {
 		t.Fatal(err)
@@ -202,6 +208,16 @@ func TestContainerd(t *testing.T) {
 		t.Fatalf("%v, lost %v", err, r.Lost)
 	}
 	wantSet(t, "granted", r.All().Granted, caps.Of(caps.Setgid, caps.Setuid))
+	groups, err := all.Survey(func(place probe.Place) string {
+		if strings.HasSuffix(place.Path, "/"+id) && !place.Host {
+			return "it"
+		}
+		return ""
+	})
+	if err != nil || groups["it"] == nil {
+		t.Fatalf("not seen by a look at everything: %v", err)
+	}
+	wantSet(t, "granted, seen with everything", groups["it"].Record.All().Granted, caps.Of(caps.Setgid, caps.Setuid))
 	if r.Launch == nil || r.Launch.Bounding != caps.Set(0xa80425fb) {
 		t.Errorf("launch %+v", r.Launch)
 	}

@@ -106,6 +106,9 @@ func (l *learner) finding(c caps.Cap, base *usage.Record) usage.Finding {
 			}
 		}
 	}
+	if l.unaided() && l.clues != nil {
+		f.Suggested = l.clues.From[c]
+	}
 	if len(f.Reasons) == 0 && f.Status == usage.Required {
 		f.Reasons = []string{"trial"}
 	}

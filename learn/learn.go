@@ -158,6 +158,12 @@ type learner struct {
 	mu       sync.Mutex // progress, and fileCaps
 	fileCaps map[string]*caps.FileCaps
 
+	// clues are what its files suggest, and what its processes keep, where nothing else
+	// is seen.
+	clues  *advise.Clues
+	partly bool // not all of the files were read
+	kept   caps.Set
+
 	// decided is the trial that showed that a capability is needed, where it was not
 	// the only one that was taken away.
 	decided map[caps.Cap]int
@@ -292,6 +298,7 @@ func (l *learner) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		l.why()
 		if !proven {
 			l.shaken, final = true, p.Baseline
 		}

@@ -181,15 +181,20 @@ func ended(stat string) bool {
 
 // Bounding gives a process's bounding set: CapBnd of /proc/PID/status.
 func Bounding(pid int) (caps.Set, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	s, err := Sets(pid)
+	return s.Bounding, err
+}
+
+// Sets reads all of a process's sets.
+func Sets(pid int) (caps.State, error) {
+	name := fmt.Sprintf("/proc/%d/status", pid)
+	data, err := os.ReadFile(name)
 	if err != nil {
-		return 0, err
+		return caps.State{}, err
 	}
-	for line := range strings.Lines(string(data)) {
-		if mask, ok := strings.CutPrefix(line, "CapBnd:"); ok {
-			n, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
-			return caps.Set(n), err
-		}
+	s, err := parseStatus(data)
+	if err != nil {
+		return caps.State{}, fmt.Errorf("%s: %w", name, err)
 	}
-	return 0, fmt.Errorf("/proc/%d/status has no line CapBnd", pid)
+	return s.State, nil
 }

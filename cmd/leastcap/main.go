@@ -145,6 +145,7 @@ func sortOut(err error) (text, hint string, code int) {
 		img      *image.Error
 		unseen   *unseenImage
 		nothing  *undeclared
+		neither  *neitherError
 		feature  *probe.FeatureError
 		baseline *learn.BaselineError
 		check    *learn.CheckError
@@ -152,6 +153,8 @@ func sortOut(err error) (text, hint string, code int) {
 	)
 	text = err.Error()
 	switch {
+	case errors.As(err, &neither):
+		return text, neither.hint(), exitBlind
 	case errors.As(err, &use):
 		return text, use.hint, exitUsage
 	case errors.As(err, &line):

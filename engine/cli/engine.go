@@ -187,7 +187,7 @@ func (w *Workload) exec(ctx context.Context, argv []string) (string, error) {
 			return "", ctx.Err()
 		}
 		if errors.Is(err, exec.ErrNotFound) {
-			return "", &engine.Error{Problem: fmt.Sprintf("%s is not installed", argv[0]), Hint: fmt.Sprintf("install %s, or give its path", argv[0])}
+			return "", &engine.Error{Problem: fmt.Sprintf("%s is not installed", argv[0]), Hint: fmt.Sprintf("install %s, or give its path", argv[0]), Absent: true}
 		}
 		return out.String(), w.explain(errOut.String(), err)
 	}
@@ -207,10 +207,10 @@ func (w *Workload) explain(text string, err error) error {
 	}
 	switch {
 	case has("cannot connect to the docker daemon", "is the docker daemon running", "cannot connect to podman", "cannot access containerd"):
-		e.Problem = w.line.Engine + " is not running"
+		e.Problem, e.Absent = w.line.Engine+" is not running", true
 		e.Hint = "start it (systemctl start docker), or point DOCKER_HOST at the engine that runs"
 	case has("permission denied while trying to connect"):
-		e.Problem = w.line.Engine + " does not let this user in"
+		e.Problem, e.Absent = w.line.Engine+" does not let this user in", true
 		e.Hint = "run leastcap as root: sudo leastcap …"
 	case has("unable to find image", "no such image", "pull access denied", "manifest unknown", "repository does not exist", "initializing source", "short-name"):
 		e.Problem = fmt.Sprintf("image %q was not found, here or in its registry", w.line.Image)

@@ -22,7 +22,7 @@ func TestHosts(t *testing.T) {
 	bin := filepath.Dir(program(t, "workload"))
 	h := theProbe(t).Hierarchy()
 	// A container that may write to its own cgroup, which is d there.
-	writable := "--cap-add ALL --cap-drop SYS_RESOURCE -v " + h.Mount + ":/cg"
+	writable := "--cap-add ALL --cap-drop SYS_RESOURCE --cgroupns host -v " + h.Mount + ":/cg"
 	own := "d=/cg$(sed -n s/^[0-9]*:" + h.Controller + "://p /proc/self/cgroup); mkdir $d/%[1]s; exec /w/workload fork { cgroup $d/%[1]s , setgid 33 , fork { setuid 0 } , cgroup $d , setuid 0 }"
 	for _, c := range []struct {
 		name, args, steps string

@@ -1,12 +1,13 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 
 	"github.com/leastcap/leastcap/caps"
 )
@@ -25,6 +26,8 @@ type Running struct {
 	// Spec is the bounding set of the OCI specification that the runtime was given; nil if
 	// that is not known.
 	Spec *caps.Set
+	// Address and Namespace are where a containerd that has it can be asked.
+	Address, Namespace string
 }
 
 // Records finds what engines keep on disk about running containers. That needs no
@@ -32,8 +35,9 @@ type Running struct {
 type Records struct {
 	Root string // "/" if empty
 
-	once sync.Once
-	kept map[string]Running // of the container storage of Podman and CRI-O
+	storages map[string]map[string]Running // of Podman and CRI-O, by their directories
+	beside   []monitor
+	looked   bool // for monitors
 }
 
 // Find says what is on disk about containers: nothing of those that it does not find.
@@ -51,21 +55,46 @@ func (r *Records) Find(ctx context.Context, ids []string) map[string]Running {
 }
 
 func (r *Records) find(id string) (Running, bool) {
-	if id == "" {
-		return Running{}, false
+	namespace, name, isNamed := strings.Cut(id, "/") // as [Place] has it
+	if isNamed {
+		id = name
 	}
-	for _, c := range id {
-		if !strings.ContainsRune("0123456789abcdef", c) {
-			return Running{}, false // it becomes a file's name
+	if id == "" || strings.ContainsAny(id, "/*?[\\") || id[0] == '.' {
+		return Running{}, false // it becomes a file's name
+	}
+	usual := []func(string) (Running, bool){r.docker, r.containerd, r.storage}
+	if isNamed {
+		usual = nil
+	}
+	for _, look := range usual {
+		if run, ok := look(id); ok {
+			return run, true
 		}
 	}
-	if run, ok := r.docker(id); ok {
-		return run, true
+	if !r.looked {
+		r.beside, r.looked = r.monitors(), true
 	}
-	if run, ok := r.containerd(id); ok {
-		return run, true
+	for _, m := range r.beside {
+		switch {
+		case isNamed && m.namespace != namespace:
+		case m.tasks != "":
+			if run, ok := r.task(filepath.Join(m.tasks, id, "config.json"), id); ok {
+				if isNamed {
+					run.ID = namespace + "/" + name
+					run.Name = cmp.Or(run.Name, name)
+				}
+				run.Address, run.Namespace = m.address, m.namespace
+				return run, true
+			}
+		case m.id == id:
+			run, ok := r.stored(m.storage, id)
+			if run.specified(filepath.Join(m.bundle, "config.json")) || ok {
+				run.ID, run.Name = id, cmp.Or(run.Name, m.name)
+				return run, true
+			}
+		}
 	}
-	return r.storage(id)
+	return Running{}, false
 }
 
 func (r *Records) glob(pattern string) []string {
@@ -73,9 +102,19 @@ func (r *Records) glob(pattern string) []string {
 	return files
 }
 
+// largest is how much of a file is read: an index of thousands of containers is of some
+// mebibytes.
+const largest = 64 << 20
+
+// readJSON reads what may be a stranger's: what is no file could be waited for without end.
 func readJSON(file string, into any) bool {
-	data, err := os.ReadFile(file)
-	return err == nil && json.Unmarshal(data, into) == nil
+	f, err := os.OpenFile(file, os.O_RDONLY|nonblock, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	return err == nil && info.Mode().IsRegular() && json.NewDecoder(io.LimitReader(f, largest)).Decode(into) == nil
 }
 
 // docker reads config.v2.json and hostconfig.json (moby daemon/container/container.go:
@@ -104,6 +143,7 @@ func (r *Records) docker(id string) (Running, bool) {
 // spec is what is read of an OCI runtime specification.
 type spec struct {
 	Annotations map[string]string
+	Linux       struct{ CgroupsPath string }
 	Process     struct {
 		Capabilities *struct{ Bounding []string }
 	}
@@ -123,29 +163,39 @@ func (s *spec) bounding() *caps.Set {
 	return &set
 }
 
-// containerd reads the bundles of its tasks (containerd core/runtime/v2/bundle.go),
-// those of k3s and RKE2 too.
+// containerdStates are containerd's directory, and that of k3s and RKE2.
+var containerdStates = []string{"run/containerd", "run/k3s/containerd"}
+
+// containerd reads the bundles of its tasks: containerd core/runtime/v2/bundle.go.
 func (r *Records) containerd(id string) (Running, bool) {
-	for _, state := range []string{"run/containerd", "run/k3s/containerd"} {
+	for _, state := range containerdStates {
 		for _, file := range r.glob(state + "/io.containerd.runtime.v*/*/" + id + "/config.json") {
-			var s spec
-			if !readJSON(file, &s) {
-				continue
+			if run, ok := r.task(file, id); ok {
+				run.Address = filepath.Join("/", r.Root, state, "containerd.sock")
+				run.Namespace = filepath.Base(filepath.Dir(filepath.Dir(file)))
+				return run, true
 			}
-			run := Running{Engine: "containerd", ID: id, Spec: s.bounding(), Image: s.Annotations["io.kubernetes.cri.image-name"]}
-			// containerd internal/cri/annotations; nerdctl pkg/labels, which it copies into annotations.
-			switch a := s.Annotations; {
-			case a["io.kubernetes.cri.container-type"] == "sandbox":
-				run.Name = podName(a["io.kubernetes.cri.sandbox-namespace"], a["io.kubernetes.cri.sandbox-name"], "(pause)")
-			case a["io.kubernetes.cri.container-name"] != "":
-				run.Name = podName(a["io.kubernetes.cri.sandbox-namespace"], a["io.kubernetes.cri.sandbox-name"], a["io.kubernetes.cri.container-name"])
-			case a["nerdctl/name"] != "":
-				run.Engine, run.Name = "nerdctl", a["nerdctl/name"]
-			}
-			return run, true
 		}
 	}
 	return Running{}, false
+}
+
+func (r *Records) task(file, id string) (Running, bool) {
+	var s spec
+	if !readJSON(file, &s) {
+		return Running{}, false
+	}
+	run := Running{Engine: "containerd", ID: id, Spec: s.bounding(), Image: s.Annotations["io.kubernetes.cri.image-name"]}
+	// containerd internal/cri/annotations; nerdctl pkg/labels, which it copies into annotations.
+	switch a := s.Annotations; {
+	case a["io.kubernetes.cri.container-type"] == "sandbox":
+		run.Name = podName(a["io.kubernetes.cri.sandbox-namespace"], a["io.kubernetes.cri.sandbox-name"], "(pause)")
+	case a["io.kubernetes.cri.container-name"] != "":
+		run.Name = podName(a["io.kubernetes.cri.sandbox-namespace"], a["io.kubernetes.cri.sandbox-name"], a["io.kubernetes.cri.container-name"])
+	case a["nerdctl/name"] != "":
+		run.Engine, run.Name = "nerdctl", a["nerdctl/name"]
+	}
+	return run, true
 }
 
 // podName is NAMESPACE/POD/CONTAINER, of what there is.
@@ -161,11 +211,30 @@ func podName(parts ...string) string {
 
 // storage is of Podman and CRI-O, which share it: names and images by id in
 // containers.json (go.podman.io/storage containers.go), and the container's own
-// specification in its run directory.
+// specification: Podman's beside it, CRI-O's in its run directory.
 func (r *Records) storage(id string) (Running, bool) {
-	r.once.Do(func() {
-		r.kept = make(map[string]Running)
-		for _, file := range r.glob("var/lib/containers/storage/*-containers/*containers.json") {
+	const root = "var/lib/containers/storage"
+	run, ok := r.stored(filepath.Join("/", r.Root, root), id)
+	for _, dir := range []string{root, "run/containers/storage"} {
+		for _, file := range r.glob(dir + "/*-containers/" + id + "/userdata/config.json") {
+			if run.specified(file) {
+				run.ID, ok = id, true
+			}
+		}
+	}
+	return run, ok
+}
+
+// stored is what a container storage has in its index.
+func (r *Records) stored(root, id string) (Running, bool) {
+	if root == "" {
+		return Running{}, false
+	}
+	kept := r.storages[root]
+	if kept == nil {
+		kept = make(map[string]Running)
+		files, _ := filepath.Glob(filepath.Join(root, "*-containers", "*containers.json")) // a strange directory has none
+		for _, file := range files {
 			var list []struct {
 				ID, Metadata string
 				Names        []string
@@ -182,34 +251,40 @@ func (r *Records) storage(id string) (Running, bool) {
 				if len(c.Names) > 0 {
 					run.Name = c.Names[0]
 				}
-				r.kept[c.ID] = run
+				kept[c.ID] = run
 			}
 		}
-	})
-	run, ok := r.kept[id]
-	for _, file := range r.glob("run/containers/storage/*-containers/" + id + "/userdata/config.json") {
-		var s spec
-		if !readJSON(file, &s) {
-			continue
+		if r.storages == nil {
+			r.storages = make(map[string]map[string]Running)
 		}
-		run.ID, run.Spec = id, s.bounding()
-		a := s.Annotations
-		switch a["io.container.manager"] {
-		case "libpod":
-			run.Engine = "podman"
-		case "cri-o":
-			run.Engine = "crio"
-			// cri-o pkg/annotations; io.kubernetes.… are the kubelet's labels.
-			name := a["io.kubernetes.container.name"]
-			if a["io.kubernetes.cri-o.ContainerType"] == "sandbox" {
-				name = "(pause)"
-			}
-			run.Name = podName(a["io.kubernetes.pod.namespace"], a["io.kubernetes.pod.name"], name)
-			if image := a["io.kubernetes.cri-o.ImageName"]; image != "" {
-				run.Image = image
-			}
-		}
-		ok = true
+		r.storages[root] = kept
 	}
+	run, ok := kept[id]
 	return run, ok
+}
+
+// specified adds what a specification says, if it can be read.
+func (run *Running) specified(file string) bool {
+	var s spec
+	if !readJSON(file, &s) {
+		return false
+	}
+	run.Spec = s.bounding()
+	a := s.Annotations
+	switch a["io.container.manager"] {
+	case "libpod":
+		run.Engine = "podman"
+	case "cri-o":
+		run.Engine = "crio"
+		// cri-o pkg/annotations; io.kubernetes.… are the kubelet's labels.
+		name := a["io.kubernetes.container.name"]
+		if a["io.kubernetes.cri-o.ContainerType"] == "sandbox" {
+			name = "(pause)"
+		}
+		run.Name = podName(a["io.kubernetes.pod.namespace"], a["io.kubernetes.pod.name"], name)
+		if image := a["io.kubernetes.cri-o.ImageName"]; image != "" {
+			run.Image = image
+		}
+	}
+	return true
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/engine"
+	"github.com/leastcap/leastcap/proc"
 )
 
 // TestRecords: files as the engines write them, shortened to what surrounds what is read.
@@ -47,22 +48,66 @@ func TestRecords(t *testing.T) {
 	write("run/containers/storage/overlay-containers/"+id("8")+"/userdata/config.json", `{`+bounding+`,"annotations":{"io.container.manager":"cri-o","io.kubernetes.container.name":"app","io.kubernetes.cri-o.ContainerType":"container","io.kubernetes.cri-o.ImageName":"quay.io/app:3","io.kubernetes.pod.name":"app-7d9","io.kubernetes.pod.namespace":"prod"}}`)
 	write("run/containers/storage/overlay-containers/"+id("9")+"/userdata/config.json", `{"annotations":{"io.container.manager":"cri-o","io.kubernetes.container.name":"POD","io.kubernetes.cri-o.ContainerType":"sandbox","io.kubernetes.pod.name":"app-7d9","io.kubernetes.pod.namespace":"prod"}}`)
 
-	want := map[string]engine.Running{
-		id("1"): {Engine: "docker", ID: id("1"), Name: "web", Image: "nginx:1", Told: true, CapAdd: []string{"CAP_NET_ADMIN"}, User: "33"},
-		id("2"): {Engine: "docker", ID: id("2"), Name: "db", Image: "db", Told: true, CapDrop: []string{"ALL"}, Privileged: true},
-		id("3"): {Engine: "containerd", ID: id("3"), Name: "prod/app-7d9/app", Image: "docker.io/library/app:2", Spec: &set},
-		id("4"): {Engine: "containerd", ID: id("4"), Name: "prod/app-7d9/(pause)"},
-		id("5"): {Engine: "nerdctl", ID: id("5"), Name: "cache", Spec: &set},
-		id("7"): {Engine: "podman", ID: id("7"), Name: "web", Image: "docker.io/leastcap-test/tiny:latest"},
-		id("8"): {Engine: "crio", ID: id("8"), Name: "prod/app-7d9/app", Image: "quay.io/app:3", Spec: &set},
-		id("9"): {Engine: "crio", ID: id("9"), Name: "prod/app-7d9/(pause)"},
+	// What no usual directory has is found by what the engines leave beside it.
+	odd := filepath.Join(root, "odd")
+	write("odd/tasks/build/job/config.json", `{`+bounding+`,"linux":{"cgroupsPath":"/build/job"}}`)
+	write("odd/tasks/build/"+id("a")+"/config.json", `{`+bounding+`,"linux":{"cgroupsPath":"/build/`+id("a")+`"}}`)
+	write("proc/71/comm", "containerd-shim\n")
+	write("proc/71/cmdline", strings.Join([]string{"/usr/bin/containerd-shim-runc-v2", "-namespace", "build", "-id", "job", "-address", "/odd.sock", ""}, "\x00"))
+	if err := os.Symlink(odd+"/tasks/build/job", filepath.Join(root, "proc/71/cwd")); err != nil {
+		t.Fatal(err)
 	}
-	ids := []string{"../../../etc", "*", ""}
-	for _, c := range "0123456789" {
+	write("odd/storage/vfs-containers/containers.json", `[{"id":"`+id("b")+`","names":["mine"],"metadata":"{\"image-name\":\"localhost/mine:1\"}"}]`)
+	write("odd/storage/vfs-containers/"+id("b")+"/userdata/config.json", `{`+bounding+`,"annotations":{"io.container.manager":"libpod"}}`)
+	write("proc/72/comm", "conmon\n")
+	write("proc/72/cmdline", strings.Join([]string{"/usr/bin/conmon", "-c", id("b"), "-b", odd + "/storage/vfs-containers/" + id("b") + "/userdata",
+		"-n", "mine", "--exit-command", "/usr/bin/podman", "--exit-command-arg", "--root", "--exit-command-arg", odd + "/storage", ""}, "\x00"))
+	write("proc/73/comm", "sleep\n")
+
+	socket := filepath.Join(root, "run/containerd/containerd.sock")
+	want := map[string]engine.Running{
+		"build/job": {Engine: "containerd", ID: "build/job", Name: "job", Spec: &set, Address: "/odd.sock", Namespace: "build"},
+		id("a"):     {Engine: "containerd", ID: id("a"), Spec: &set, Address: "/odd.sock", Namespace: "build"},
+		id("b"):     {Engine: "podman", ID: id("b"), Name: "mine", Image: "localhost/mine:1", Spec: &set},
+		id("1"):     {Engine: "docker", ID: id("1"), Name: "web", Image: "nginx:1", Told: true, CapAdd: []string{"CAP_NET_ADMIN"}, User: "33"},
+		id("2"):     {Engine: "docker", ID: id("2"), Name: "db", Image: "db", Told: true, CapDrop: []string{"ALL"}, Privileged: true},
+		id("3"):     {Engine: "containerd", ID: id("3"), Name: "prod/app-7d9/app", Image: "docker.io/library/app:2", Spec: &set, Address: socket, Namespace: "k8s.io"},
+		id("4"):     {Engine: "containerd", ID: id("4"), Name: "prod/app-7d9/(pause)", Address: socket, Namespace: "k8s.io"},
+		id("5"):     {Engine: "nerdctl", ID: id("5"), Name: "cache", Spec: &set, Address: filepath.Join(root, "run/k3s/containerd/containerd.sock"), Namespace: "default"},
+		id("7"):     {Engine: "podman", ID: id("7"), Name: "web", Image: "docker.io/leastcap-test/tiny:latest"},
+		id("8"):     {Engine: "crio", ID: id("8"), Name: "prod/app-7d9/app", Image: "quay.io/app:3", Spec: &set},
+		id("9"):     {Engine: "crio", ID: id("9"), Name: "prod/app-7d9/(pause)"},
+	}
+	ids := []string{"../../../etc", "*", "", "build/job", "build/..", "other/job", "build/nosuch"}
+	for _, c := range "0123456789ab" {
 		ids = append(ids, id(string(c)))
 	}
 	records := engine.Records{Root: root}
 	if diff := cmp.Diff(want, records.Find(t.Context(), ids)); diff != "" {
+		t.Error(diff)
+	}
+
+	// The processes below them.
+	list := []proc.Process{
+		{PID: 71, PPID: 1, Comm: "containerd-shim"}, {PID: 80, PPID: 71, Comm: "job"}, {PID: 81, PPID: 80, Comm: "child"}, {PID: 82, PPID: 71, Comm: "runc"},
+		{PID: 72, PPID: 1, Comm: "conmon"}, {PID: 83, PPID: 72, Comm: "mine"}, {PID: 84, PPID: 72, Comm: "known", Container: id("1"), Engine: "docker"},
+		{PID: 85, PPID: 1, Comm: "other"}, {PID: 86, PPID: 87}, {PID: 87, PPID: 86},
+	}
+	write("proc/80/cgroup", "3:pids:/build/job\n0::/build/job\n")
+	write("proc/81/cgroup", "0::/build/job/below\n")
+	write("proc/82/cgroup", "0::/build\n")
+	engine.Place(root, list)
+	got := make(map[int]string)
+	for _, p := range list {
+		if p.Container != "" {
+			got[p.PID] = p.Engine + " " + p.Container
+		}
+	}
+	if diff := cmp.Diff(map[int]string{80: "containerd build/job", 81: "containerd build/job", 83: "podman " + id("b"), 84: "docker " + id("1")}, got); diff != "" {
+		t.Error(diff)
+	}
+	bundles := engine.Bundles{Root: root}
+	if diff := cmp.Diff(map[string]string{"/build/job": "build/job", "/build": "", "/k8s.io": "", "/default": ""}, bundles.Cgroups()); diff != "" {
 		t.Error(diff)
 	}
 }

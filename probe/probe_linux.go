@@ -12,7 +12,6 @@ import (
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
-	"github.com/elastic/go-seccomp-bpf/arch"
 	"golang.org/x/sys/unix"
 
 	"github.com/leastcap/leastcap/proc"
@@ -27,6 +26,9 @@ type Options struct {
 	Hook string
 	// Running is for looking at what runs already: [Probe.Adopt].
 	Running bool
+	// IsContainer says of a cgroup that its name does not tell that it, and all below it,
+	// is a container's or is where an engine has them; nil: none is.
+	IsContainer func(path string) bool
 	// Refusals follows every system call that is refused, whatever the reason:
 	// [Probe.Refusals].
 	Refusals bool
@@ -34,16 +36,17 @@ type Options struct {
 
 // Probe is the loaded programs. Its methods may be called concurrently.
 type Probe struct {
-	coll      *ebpf.Collection
-	links     []link.Link
-	opened    map[string]uint64 // losses as they stood then
-	way       way
-	lossy     bool // programs may be preempted, see preempt_linux.go
-	hierarchy proc.Hierarchy
-	symbols   *symbols
-	syscalls  *arch.Info
-	events    *ringbuf.Reader
-	done      chan struct{}
+	coll        *ebpf.Collection
+	links       []link.Link
+	opened      map[string]uint64 // losses as they stood then
+	way         way
+	lossy       bool // programs may be preempted, see preempt_linux.go
+	hierarchy   proc.Hierarchy
+	isContainer func(path string) bool // may be nil
+	symbols     *symbols
+	syscalls    []string // by number
+	events      *ringbuf.Reader
+	done        chan struct{}
 
 	mu       sync.Mutex
 	watches  []*Watch
@@ -67,7 +70,7 @@ func open(o Options) (_ *Probe, err error) {
 	if err := preflight(); err != nil {
 		return nil, err
 	}
-	p := &Probe{fileCaps: map[bpfExeKey]fileCapsResult{}, paths: map[uint64]string{}, done: make(chan struct{})}
+	p := &Probe{isContainer: o.IsContainer, fileCaps: map[bpfExeKey]fileCapsResult{}, paths: map[uint64]string{}, done: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			p.Close()
@@ -79,7 +82,7 @@ func open(o Options) (_ *Probe, err error) {
 	if p.symbols, err = loadSymbols(); err != nil {
 		return nil, err
 	}
-	if p.syscalls, err = table(); err != nil {
+	if p.syscalls, err = callTable(); err != nil {
 		return nil, err
 	}
 	raiseMemlock()
@@ -134,7 +137,8 @@ func (p *Probe) Close() {
 // a seccomp or socket filter gets there).
 var advisers = []string{"security_vm_enough_memory_mm", "cap_vm_enough_memory", "__vm_enough_memory", "bpf_int_jit_compile"}
 
-func (p *Probe) configure(spec *ebpf.CollectionSpec, o Options) error {
+// resize gives the maps the room that is asked for.
+func resize(spec *ebpf.CollectionSpec, o Options) error {
 	if !o.Refusals { // they would take their memory all the same
 		for _, name := range []string{bpfMapRefusals, bpfMapEntered} {
 			spec.Maps[name].MaxEntries = 1
@@ -151,6 +155,13 @@ func (p *Probe) configure(spec *ebpf.CollectionSpec, o Options) error {
 			return fmt.Errorf("no map is named %q", name)
 		}
 		m.MaxEntries = n
+	}
+	return nil
+}
+
+func (p *Probe) configure(spec *ebpf.CollectionSpec, o Options) error {
+	if err := resize(spec, o); err != nil {
+		return err
 	}
 	subsys, err := subsystem(p.hierarchy.Controller)
 	if err != nil {
@@ -242,10 +253,10 @@ func subsystem(controller string) (int32, error) {
 
 func (p *Probe) describeCalls() error {
 	m := p.coll.Maps[bpfMapSysinfos]
-	for name, a := range calls {
-		nr, ok := p.syscalls.SyscallNames[name]
-		if !ok || nr >= int(m.MaxEntries()) {
-			continue // this architecture has no such call
+	for nr, name := range p.syscalls[:min(len(p.syscalls), int(m.MaxEntries()))] {
+		a, ok := calls[name]
+		if !ok {
+			continue
 		}
 		info := bpfSysinfo{Path: a.path, Dirfd: a.dirfd, Fd: a.fd, Sockaddr: a.sockaddr, Special: uint8(a.special)}
 		if err := m.Put(uint32(nr), info); err != nil {

@@ -90,8 +90,9 @@ func (p *Probe) adoptTree(path string) error {
 			return nil // removed meanwhile
 		}
 		within := "/" + strings.Trim(strings.TrimPrefix(dir, p.hierarchy.Mount), "/")
-		container, _ := proc.ContainerAt(within)
-		s := bpfScope{PortStart: -1, Adopted: 1, Host: boolByte(container == ""), Phase: uint8(slices.Index(usage.Phases, usage.Steady))}
+		id, _ := proc.ContainerAt(within)
+		isHost := id == "" && (p.isContainer == nil || !p.isContainer(within))
+		s := bpfScope{PortStart: -1, Adopted: 1, Host: boolByte(isHost), Phase: uint8(slices.Index(usage.Phases, usage.Steady))}
 		if within != "/" {
 			if err := unix.Stat(filepath.Dir(dir), &up); err == nil {
 				s.Parent = up.Ino

@@ -20,3 +20,8 @@ func UnitOf(path string) string {
 	}
 	return unit
 }
+
+// IsContainerID says that a word is an id as engines give them to containers.
+func IsContainerID(word string) bool {
+	return len(word) == idLen && strings.IndexFunc(word, notHex) < 0
+}

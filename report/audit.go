@@ -1,7 +1,6 @@
 package report
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -58,6 +57,9 @@ func AuditText(w io.Writer, r *audit.Report, o AuditOptions) error {
 			auditFinding(p, f)
 		}
 		p.blank()
+		if err := p.drain(w); err != nil {
+			return err
+		}
 	}
 	if others := show(of[nil]); len(others) > 0 {
 		for _, f := range others {
@@ -196,15 +198,6 @@ func auditSummary(r *audit.Report) string {
 
 // The JSON of a report. Lists are never null, capabilities are CAP_* names.
 type (
-	auditJSON struct {
-		Version    string           `json:"version"`
-		Files      []auditFileJSON  `json:"files"`
-		Containers []containerJSON  `json:"containers"`
-		Findings   []findingJSON    `json:"findings"`
-		Errors     []auditErrorJSON `json:"errors"`
-		Summary    map[string]int   `json:"summary"`
-		Known      int              `json:"known"`
-	}
 	auditFileJSON struct {
 		File       string `json:"file"`
 		Format     string `json:"format"`
@@ -273,65 +266,66 @@ type (
 
 func place(p manifest.Pos) placeJSON { return placeJSON{p.File, p.Line, p.Column, p.Start, p.End} }
 
-// AuditJSON writes a report as one document, version [audit.ReportVersion].
+// AuditJSON writes a report as one document, version [audit.ReportVersion]. It is written
+// as it is made: of many files the whole would take more memory than all the rest.
 func AuditJSON(w io.Writer, r *audit.Report) error {
-	out := auditJSON{
-		Version: audit.ReportVersion, Files: []auditFileJSON{}, Containers: []containerJSON{},
-		Findings: []findingJSON{}, Errors: []auditErrorJSON{}, Summary: map[string]int{}, Known: r.Known,
-	}
-	for _, f := range r.Files {
-		out.Files = append(out.Files, auditFileJSON{f.Name, f.Format, f.Containers})
-	}
-	for i := range r.Subjects {
-		s := &r.Subjects[i]
-		c := s.Container
-		j := containerJSON{
-			placeJSON: place(c.At), Path: c.Path, Name: c.Name, Kind: c.Kind, Format: c.Format,
-			Image: c.Image.Raw, User: c.User.Raw, Engines: append([]string{}, c.Target.Engines...), Privileged: manifest.Is(c.Privileged, true),
-		}
-		if set, known := s.Holds(); known {
-			j.Capabilities = &set
-		}
-		if s.Profile != nil {
-			j.Required = &s.Profile.Required
-		}
-		out.Containers = append(out.Containers, j)
-	}
-	for _, f := range r.Findings {
-		j := findingJSON{
-			Rule: f.Rule.ID, Severity: f.Severity.String(), placeJSON: place(f.At), Capabilities: f.Caps,
-			Message: f.Message, Gain: f.Gain, Mend: f.Mend, Fixable: f.Want != nil, Proven: f.Proven,
-			Fingerprint: f.Fingerprint(), Page: f.Rule.Page(),
-		}
-		if f.Within != nil {
-			j.Within = f.Within.Fingerprint()
-		}
-		if f.Container != nil {
-			j.Container = f.Container.Path
-		}
-		if o := f.Origin; o != nil {
-			j.Origin = &originJSON{Template: place(o.Template), Values: []valueJSON{}, Why: o.Why}
-			for _, k := range o.Keys {
-				j.Origin.Values = append(j.Origin.Values, valueJSON{place(k.At), k.Key, k.Written})
-			}
-		}
-		if e := f.Exception; e != nil {
-			j.Exception = &exceptionJSON{e.Reason, e.Expires.Format(time.DateOnly), e.At.String()}
-		}
-		out.Findings = append(out.Findings, j)
-	}
-	for s, n := range r.Count() {
-		out.Summary[s.String()] = n
-	}
-	for _, e := range r.Errors {
-		at := *e
+	out := newJSONObject(w)
+	out.field("version", audit.ReportVersion)
+	listField(out, "files", r.Files, func(f *audit.File) auditFileJSON { return auditFileJSON{f.Name, f.Format, f.Containers} })
+	listField(out, "containers", r.Subjects, newContainerJSON)
+	listField(out, "findings", r.Findings, func(f **audit.Finding) findingJSON { return newFindingJSON(*f) })
+	listField(out, "errors", r.Errors, func(e **manifest.Error) auditErrorJSON {
+		at := **e
 		at.At = manifest.Pos{}
-		out.Errors = append(out.Errors, auditErrorJSON{place(e.At), at.Error(), e.Hint})
+		return auditErrorJSON{place((*e).At), at.Error(), (*e).Hint}
+	})
+	summary := map[string]int{}
+	for s, n := range r.Count() {
+		summary[s.String()] = n
 	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	if err := e.Encode(out); err != nil {
+	out.field("summary", summary)
+	out.field("known", r.Known)
+	if err := out.end(); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
 	return nil
+}
+
+func newContainerJSON(s *audit.Subject) containerJSON {
+	c := s.Container
+	j := containerJSON{
+		placeJSON: place(c.At), Path: c.Path, Name: c.Name, Kind: c.Kind, Format: c.Format,
+		Image: c.Image.Raw, User: c.User.Raw, Engines: append([]string{}, c.Target.Engines...), Privileged: manifest.Is(c.Privileged, true),
+	}
+	if set, known := s.Holds(); known {
+		j.Capabilities = &set
+	}
+	if s.Profile != nil {
+		j.Required = &s.Profile.Required
+	}
+	return j
+}
+
+func newFindingJSON(f *audit.Finding) findingJSON {
+	j := findingJSON{
+		Rule: f.Rule.ID, Severity: f.Severity.String(), placeJSON: place(f.At), Capabilities: f.Caps,
+		Message: f.Message, Gain: f.Gain, Mend: f.Mend, Fixable: f.Want != nil, Proven: f.Proven,
+		Fingerprint: f.Fingerprint(), Page: f.Rule.Page(),
+	}
+	if f.Within != nil {
+		j.Within = f.Within.Fingerprint()
+	}
+	if f.Container != nil {
+		j.Container = f.Container.Path
+	}
+	if o := f.Origin; o != nil {
+		j.Origin = &originJSON{Template: place(o.Template), Values: []valueJSON{}, Why: o.Why}
+		for _, k := range o.Keys {
+			j.Origin.Values = append(j.Origin.Values, valueJSON{place(k.At), k.Key, k.Written})
+		}
+	}
+	if e := f.Exception; e != nil {
+		j.Exception = &exceptionJSON{e.Reason, e.Expires.Format(time.DateOnly), e.At.String()}
+	}
+	return j
 }

@@ -78,10 +78,13 @@ type denial struct {
 // Tracker follows subjects from survey to survey.
 type Tracker struct {
 	subjects map[string]*Tracked
+	of       func(cgroup string) Subject
 }
 
-// NewTracker has no subjects yet.
-func NewTracker() *Tracker { return &Tracker{subjects: map[string]*Tracked{}} }
+// NewTracker has no subjects yet. of says whose a cgroup is: [Of], or one that knows more.
+func NewTracker(of func(cgroup string) Subject) *Tracker {
+	return &Tracker{subjects: map[string]*Tracked{}, of: of}
+}
 
 // Gone is what a group's name ends with in a survey, if all in it was removed.
 const Gone = "\x00gone"
@@ -122,7 +125,7 @@ func (t *Tracker) Look(now time.Time, groups map[string]*probe.Group, describe f
 		key, gone := strings.CutSuffix(name, Gone)
 		s := t.subjects[key]
 		if s == nil {
-			s = &Tracked{Subject: Of(g.Places[0].Path), Began: now, alive: true, denials: map[denial]bool{}, waiting: map[denial]bool{}}
+			s = &Tracked{Subject: t.of(g.Places[0].Path), Began: now, alive: true, denials: map[denial]bool{}, waiting: map[denial]bool{}}
 			s.Running = g.Places[0].Adopted
 			t.subjects[key] = s
 		}
@@ -208,7 +211,7 @@ func Used(r *usage.Record) caps.Set { return advise.Predict(r, ^caps.Set(0)) }
 
 // Mattered says whether a denied check made its system call fail.
 func Mattered(c usage.Check) bool {
-	return c.Failed > 0 && (c.Errno == "EPERM" || c.Errno == "EACCES")
+	return c.Failed > 0 && (c.Errno == "EPERM" || c.Errno == "EACCES") || advise.InReply(&c)
 }
 
 // how is the first evidence of a use.

@@ -166,7 +166,7 @@ func words(events []watch.Event) []string {
 // TestTracker: what is new is said once, also over a restart of the container; nothing is
 // said before the engine has named it.
 func TestTracker(t *testing.T) {
-	tr := watch.NewTracker()
+	tr := watch.NewTracker(watch.Of)
 	now := time.Unix(1000, 0)
 	key := "container:" + idA
 	named := false

@@ -48,12 +48,13 @@ func openProbe(o probe.Options, others ...string) (*probe.Probe, error) {
 
 // newLookout opens the probe on the targets, and adopts what runs already.
 func newLookout(ctx context.Context, words []string, o probe.Options, stderr io.Writer) (*lookout, error) {
-	o.Running = true
+	names := newNamer(ctx, stderr)
+	o.Running, o.IsContainer = true, names.cgroups.has
 	p, err := openProbe(o)
 	if err != nil {
 		return nil, err
 	}
-	l := &lookout{probe: p, names: newNamer(ctx, stderr)}
+	l := &lookout{probe: p, names: names}
 	if err := l.aim(words, stderr); err != nil {
 		p.Close()
 		return nil, err
@@ -73,7 +74,7 @@ func (l *lookout) aim(words []string, stderr io.Writer) error {
 	}
 	var ids []string
 	for _, cgroup := range cgroups {
-		if s := watch.Of(cgroup); s.Kind == watch.Container && !slices.Contains(ids, s.ID) {
+		if s := l.of(cgroup); s.Kind == watch.Container && !slices.Contains(ids, s.ID) {
 			ids = append(ids, s.ID)
 		}
 	}
@@ -89,7 +90,7 @@ func (l *lookout) aim(words []string, stderr io.Writer) error {
 		}
 		found := false
 		for _, cgroup := range cgroups {
-			s := watch.Of(cgroup)
+			s := l.of(cgroup)
 			l.names.complete(&s)
 			if !t.Matches(cgroup, &s) {
 				continue
@@ -107,7 +108,7 @@ func (l *lookout) aim(words []string, stderr io.Writer) error {
 				"docker ps and systemctl list what runs; leastcap ps -a shows the container of each process; without a name everything is watched"}
 		}
 		if t.Cgroup != "" && t.Text != t.Cgroup {
-			s := watch.Of(strings.TrimSuffix(t.Cgroup, "."))
+			s := l.of(strings.TrimSuffix(t.Cgroup, "."))
 			l.names.complete(&s)
 			if !strings.HasPrefix(word, "/") {
 				say(stderr, "process %s is one of %s: all of it is looked at", word, s.Label())
@@ -117,6 +118,9 @@ func (l *lookout) aim(words []string, stderr io.Writer) error {
 	}
 	return l.probe.Adopt(adopt...)
 }
+
+// of says whose cgroup a place is.
+func (l *lookout) of(cgroup string) watch.Subject { return l.names.cgroups.of(cgroup) }
 
 // cgroupsBelow lists the paths of all cgroups, from the top.
 func cgroupsBelow(mount string) ([]string, error) {
@@ -142,7 +146,7 @@ func (l *lookout) group(place probe.Place) string {
 	if place.Dead {
 		l.gone = append(l.gone, place.ID)
 	}
-	s := watch.Of(place.Path)
+	s := l.of(place.Path)
 	if !l.wanted(place.Path, &s) {
 		return ""
 	}
@@ -209,8 +213,9 @@ func (l *lookout) bounding(cgroup string) *caps.Set {
 // namer knows what engines call their containers. They are asked beside the work, and each
 // about all that came up meanwhile.
 type namer struct {
-	ctx    context.Context
-	stderr io.Writer
+	ctx     context.Context
+	stderr  io.Writer
+	cgroups *cgroupNames
 
 	mu      sync.Mutex
 	known   map[string]engine.Running
@@ -222,8 +227,10 @@ type namer struct {
 	warned  string
 }
 
+// newNamer does not end with ctx: what came up last is to have a name, too.
 func newNamer(ctx context.Context, stderr io.Writer) *namer {
-	return &namer{ctx: ctx, stderr: stderr, known: map[string]engine.Running{}, images: map[string]string{}, asked: map[string]bool{}, pending: map[string]bool{}}
+	ctx = context.WithoutCancel(ctx)
+	return &namer{ctx: ctx, stderr: stderr, cgroups: newCgroupNames(), known: map[string]engine.Running{}, images: map[string]string{}, asked: map[string]bool{}, pending: map[string]bool{}}
 }
 
 // complete fills in what is known, and says whether that is all that will be.
@@ -258,6 +265,18 @@ func (n *namer) ask(ids []string, wait bool) {
 		n.work()
 	default:
 		go n.work()
+	}
+}
+
+// await waits until a container that was asked about has been answered for.
+func (n *namer) await(id string) {
+	for end := time.Now().Add(3 * engineTimeout); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		n.mu.Lock()
+		done := n.asked[id] || !n.pending[id]
+		n.mu.Unlock()
+		if done {
+			return
+		}
 	}
 }
 
@@ -301,6 +320,61 @@ func (n *namer) work() {
 			say(n.stderr, "warning: %v: its containers are shown by their ids", err)
 		}
 	}
+}
+
+// cgroupNames says whose a cgroup is, also where its name does not tell that it is a
+// container's.
+type cgroupNames struct {
+	bundles engine.Bundles
+	named   map[string]string        // containers, by their cgroups
+	plain   map[string]watch.Subject // of those that were looked for
+	pause   time.Time                // until which nobody looks again
+}
+
+func newCgroupNames() *cgroupNames {
+	n := &cgroupNames{plain: make(map[string]watch.Subject)}
+	n.named = n.bundles.Cgroups()
+	return n
+}
+
+// mostPlain is how many cgroups are remembered.
+const mostPlain = 10000
+
+func (n *cgroupNames) of(cgroup string) watch.Subject {
+	if s, ok := n.plain[cgroup]; ok {
+		return s
+	}
+	s := watch.Of(cgroup)
+	if s.Kind == watch.Container || s.Kind == watch.Host {
+		return s
+	}
+	id, at := engine.CgroupIn(cgroup, n.named)
+	if id == "" {
+		now := time.Now()
+		if now.Before(n.pause) {
+			return s // it is looked for later
+		}
+		n.named = n.bundles.Cgroups()
+		n.pause = time.Now().Add(lookShare * time.Since(now))
+		id, at = engine.CgroupIn(cgroup, n.named)
+	}
+	if id != "" {
+		s = watch.Subject{Kind: watch.Container, ID: id, Engine: "containerd", Cgroup: at}
+	}
+	if len(n.plain) > mostPlain {
+		clear(n.plain)
+	}
+	n.plain[cgroup] = s
+	return s
+}
+
+// has says that a cgroup is a container's or has them below it.
+func (n *cgroupNames) has(cgroup string) bool {
+	if _, ok := n.named[cgroup]; ok {
+		return true
+	}
+	id, _ := engine.CgroupIn(cgroup, n.named)
+	return id != ""
 }
 
 // lastingFor gives a deadline's channel; none for zero.

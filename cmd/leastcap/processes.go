@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"maps"
 	"os/user"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,29 +28,41 @@ const iteratorFrom = 300
 // known of each is asked for, by the one that knows more.
 func listProcesses(all bool) (list []proc.Process, unreadable int, err error) {
 	if all || proc.Tasks() >= iteratorFrom {
-		if list, err := probe.Tasks(probe.TaskOptions{All: all}); err == nil {
-			return list, 0, nil
+		list, err = probe.Tasks(probe.TaskOptions{All: all})
+	}
+	if list == nil || err != nil {
+		if list, unreadable, err = proc.List("/proc", false); err != nil {
+			return nil, unreadable, err
 		}
 	}
-	return proc.List("/proc", false)
+	engine.Place("/", list)
+	return list, unreadable, nil
 }
 
 // readProcess reads one process; all that is known of it with securebits, if that can be.
 func readProcess(pid int, all bool) (*proc.Process, error) {
 	p, err := proc.Read("/proc", pid)
-	if err != nil || !all {
-		return p, err
-	}
-	list, err := probe.Tasks(probe.TaskOptions{Kernel: true, All: true})
 	if err != nil {
-		return p, nil
+		return nil, err
 	}
-	for i := range list {
-		if list[i].PID == pid {
-			return &list[i], nil
+	if all {
+		if list, err := probe.Tasks(probe.TaskOptions{Kernel: true, All: true}); err == nil {
+			if i := slices.IndexFunc(list, func(p proc.Process) bool { return p.PID == pid }); i >= 0 {
+				p = &list[i]
+			}
 		}
 	}
-	return p, nil
+	// Its container may be known by the processes above it.
+	above := []proc.Process{*p}
+	for parent := p.PPID; parent > 1; parent = above[len(above)-1].PPID {
+		next, err := proc.Read("/proc", parent)
+		if err != nil {
+			break // ended meanwhile
+		}
+		above = append(above, *next)
+	}
+	engine.Place("/", above)
+	return &above[0], nil
 }
 
 func processRow(p *proc.Process) report.Process {
@@ -173,11 +187,19 @@ func askEngines(ctx context.Context, ids []string) (map[string]engine.Running, e
 	}
 	var rest []string
 	for _, id := range ids {
-		if r := found[id]; r.Name == "" || r.Engine == "podman" {
+		if r := found[id]; (r.Name == "" || r.Engine == "podman") && !strings.Contains(id, "/") {
 			rest = append(rest, id)
 		}
 	}
+	images := make(chan struct{})
+	pictured := maps.Clone(found)
+	go func() {
+		defer close(images)
+		cli.NameImages(ctx, pictured)
+	}()
 	told, err := cli.Describe(ctx, rest)
+	<-images
+	maps.Copy(found, pictured)
 	for id, r := range told {
 		r.Spec = found[id].Spec
 		found[id] = r

@@ -2,21 +2,62 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/leastcap/leastcap/internal/debian"
 	"github.com/leastcap/leastcap/internal/testenv"
 )
 
-// TestAsPscap compares --format pscap with libcap-ng's own, line by line: processes that
-// come and go between the two are left out, those that the test starts are not.
+// newerPscap gives libcap-ng's pscap of the other layout, from a suite that has it, as it
+// is run with that suite's C library.
+func newerPscap(t *testing.T) []string {
+	suite, err := debian.Open(t.Context(), "forky")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer suite.Close()
+	about, err := suite.Show(t.Context(), "libcap-ng-utils")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := suite.Unpack(t.Context(), about.Field("Version"), "libcap-ng-utils", "libcap-ng0", "libc6")
+	if err != nil {
+		t.Fatal(err)
+	}
+	libs, err := filepath.Glob(filepath.Join(dir, "usr/lib/*-linux-gnu*"))
+	if err != nil || len(libs) != 1 {
+		t.Fatalf("%s has the libraries %q: %v", dir, libs, err)
+	}
+	loaders, err := filepath.Glob(filepath.Join(libs[0], "ld-linux*.so.*"))
+	if err != nil || len(loaders) != 1 {
+		t.Fatalf("%s has the loaders %q: %v", libs[0], loaders, err)
+	}
+	return []string{loaders[0], "--library-path", libs[0], filepath.Join(dir, "usr/bin/pscap")}
+}
+
+// TestAsPscap compares --format pscap and pscap-0.9 with libcap-ng's own programs of both
+// layouts, line by line: processes that come and go between the two are left out, those
+// that the test starts are not.
 func TestAsPscap(t *testing.T) {
 	testenv.Need(t, testenv.Root, testenv.Command("pscap"))
+	// Columns are padded to bytes.
+	other := filepath.Join(t.TempDir(), "sleep日本")
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(sleep, other); err != nil {
+		t.Fatal(err)
+	}
 	for _, argv := range [][]string{
 		{"sleep", "61"},
+		{other, "60"},
 		{"unshare", "--user", "--map-root-user", "sleep", "62"},
 		{"setpriv", "--reuid", "12345", "--clear-groups", "--inh-caps", "+chown", "--ambient-caps", "+chown", "sleep", "63"},
 		{"setpriv", "--bounding-set", "-net_raw", "sleep", "64"},
@@ -31,8 +72,16 @@ func TestAsPscap(t *testing.T) {
 			_ = cmd.Wait()
 		}()
 	}
+	for format, program := range map[string][]string{"pscap": {"pscap"}, "pscap-0.9": newerPscap(t)} {
+		t.Run(format, func(t *testing.T) {
+			asPscap(t, format, program)
+		})
+	}
+}
+
+func asPscap(t *testing.T, format string, program []string) {
 	pscap := func() (lines map[string]bool, list []string) {
-		out, err := exec.Command("pscap", "-a").Output()
+		out, err := exec.Command(program[0], append(slices.Clone(program[1:]), "-a")...).Output()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -51,7 +100,7 @@ func TestAsPscap(t *testing.T) {
 		}
 		return n
 	}
-	const started = 4 // the fifth has no capabilities
+	const started = 5 // the last has no capabilities
 	var first []string
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		if _, first = pscap(); sleeps(first) >= started {
@@ -62,7 +111,7 @@ func TestAsPscap(t *testing.T) {
 		}
 	}
 	var stdout, stderr bytes.Buffer
-	if err := (&psFlags{all: true, format: "pscap", output: "text", sort: "pid"}).run(t.Context(), &stdout, &stderr); err != nil {
+	if err := (&psFlags{all: true, format: format, output: "text", sort: "pid"}).run(t.Context(), &stdout, &stderr); err != nil {
 		t.Fatal(err)
 	}
 	second, _ := pscap()

@@ -16,8 +16,9 @@ import (
 
 // probeUsage is the probe as top sees it: a look at everything that runs.
 type probeUsage struct {
-	p    *probe.Probe
-	uses map[string]*topUsed // by container
+	p       *probe.Probe
+	cgroups *cgroupNames
+	uses    map[string]*topUsed // by container
 }
 
 // topUsed is what is remembered of a container.
@@ -27,7 +28,8 @@ type topUsed struct {
 }
 
 func openUsage(hook string) (topUsage, error) {
-	p, err := openProbe(probe.Options{Running: true, Hook: hook})
+	cgroups := newCgroupNames()
+	p, err := openProbe(probe.Options{Running: true, IsContainer: cgroups.has, Hook: hook})
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +37,7 @@ func openUsage(hook string) (topUsage, error) {
 		p.Close()
 		return nil, err
 	}
-	return &probeUsage{p, make(map[string]*topUsed)}, nil
+	return &probeUsage{p, cgroups, make(map[string]*topUsed)}, nil
 }
 
 func (u *probeUsage) Sees() string { return "seen from now on" }
@@ -52,7 +54,7 @@ func (u *probeUsage) Snapshot(ids []string) (map[string]topUse, error) {
 	var gone []uint64
 	groups, err := u.p.Survey(func(place probe.Place) string {
 		name := topGroupOf
-		if s := watch.Of(place.Path); s.Kind == watch.Container {
+		if s := u.cgroups.of(place.Path); s.Kind == watch.Container {
 			name += s.ID
 		}
 		if place.Dead {

@@ -8,12 +8,6 @@
 // processor (TCG): that works on every machine, also on a virtual one.
 package kerneltest
 
-import (
-	"fmt"
-	"os"
-	"path/filepath"
-)
-
 // Kernel is one of Debian's, for virtual machines.
 type Kernel struct {
 	Name  string // its version, as people say it
@@ -31,13 +25,3 @@ var Kernels = []Kernel{
 
 // metaPackage depends on the suite's newest kernel for virtual machines.
 const metaPackage = "linux-image-cloud-amd64"
-
-// CacheDir is where downloads stay: a kernel is fetched once for each build of it.
-func CacheDir() (string, error) {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("no directory for downloaded kernels: %w", err)
-	}
-	dir = filepath.Join(dir, "leastcap-test")
-	return dir, os.MkdirAll(dir, 0o755)
-}

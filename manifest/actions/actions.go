@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/leastcap/leastcap/manifest"
 	"github.com/leastcap/leastcap/manifest/flags"
@@ -24,18 +25,20 @@ var Format = manifest.Format{
 }
 
 var (
-	jobsKey  = regexp.MustCompile(`(?m)^(jobs|"jobs"|'jobs')[ \t]*:`)
-	onKey    = regexp.MustCompile(`(?m)^(on|"on"|'on'|true)[ \t]*:`)
-	stepsKey = regexp.MustCompile(`(?m)^[ \t]+(steps|uses|runs-on)[ \t]*:`)
-	runsKey  = regexp.MustCompile(`(?m)^runs[ \t]*:[^\n]*\n(?:[ \t]*(?:#[^\n]*)?\r?\n)*[ \t]+using[ \t]*:`)
+	jobsKey  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^(jobs|"jobs"|'jobs')[ \t]*:`) })
+	onKey    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^(on|"on"|'on'|true)[ \t]*:`) })
+	stepsKey = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^[ \t]+(steps|uses|runs-on)[ \t]*:`) })
+	runsKey  = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?m)^runs[ \t]*:[^\n]*\n(?:[ \t]*(?:#[^\n]*)?\r?\n)*[ \t]+using[ \t]*:`)
+	})
 )
 
 func recognise(name string, data []byte) manifest.Likelihood {
 	data = bytes.TrimPrefix(data[:min(len(data), 1<<20)], []byte("\ufeff"))
 	switch {
-	case jobsKey.Match(data) && onKey.Match(data) && stepsKey.Match(data), runsKey.Match(data):
+	case jobsKey().Match(data) && onKey().Match(data) && stepsKey().Match(data), runsKey().Match(data):
 		return manifest.Sure
-	case jobsKey.Match(data) && strings.Contains(name, ".github/workflows/"):
+	case jobsKey().Match(data) && strings.Contains(name, ".github/workflows/"):
 		return manifest.Likely
 	}
 	return manifest.No
@@ -152,7 +155,7 @@ func (w *workflow) container(in yaml.Node, key, kind string, base []string) {
 			list = commands[0].Words
 		}
 		for i := range list {
-			if list[i].Why != "" && expression.ReplaceAllString(list[i].Text, "") == "" {
+			if list[i].Why != "" && expression().ReplaceAllString(list[i].Text, "") == "" {
 				list[i].Many = true // an expression can be all of the options
 				list[i].Why = "an expression is GitHub's to fill in"
 			}

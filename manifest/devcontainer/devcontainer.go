@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/leastcap/leastcap/engine/line"
 	"github.com/leastcap/leastcap/manifest"
@@ -28,8 +29,10 @@ var Format = manifest.Format{
 }
 
 var (
-	source = regexp.MustCompile(`"(image|build|dockerFile|dockerComposeFile)"\s*:`)
-	others = regexp.MustCompile(`"(customizations|remoteUser|containerUser|forwardPorts|postCreateCommand|features|runArgs|workspaceFolder|onCreateCommand|updateRemoteUserUID)"\s*:`)
+	source = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"(image|build|dockerFile|dockerComposeFile)"\s*:`) })
+	others = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`"(customizations|remoteUser|containerUser|forwardPorts|postCreateCommand|features|runArgs|workspaceFolder|onCreateCommand|updateRemoteUserUID)"\s*:`)
+	})
 )
 
 func recognise(name string, data []byte) manifest.Likelihood {
@@ -40,7 +43,7 @@ func recognise(name string, data []byte) manifest.Likelihood {
 		return manifest.No
 	case named:
 		return manifest.Sure
-	case source.Match(text) && others.Match(text):
+	case source().Match(text) && others().Match(text):
 		return manifest.Likely
 	}
 	return manifest.No

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 
@@ -21,24 +22,28 @@ var Format = manifest.Format{
 }
 
 var (
-	fromLine   = regexp.MustCompile(`(?im)^[ \t]*from[ \t]+(--platform=\S+[ \t]+)?[\w$][^\s:]*(:[^\s:]*)*([ \t]+as[ \t]+\S+)?[ \t]*\r?$`)
-	otherLine  = regexp.MustCompile(`(?im)^[ \t]*(run|cmd|copy|add|entrypoint|workdir|expose|env|label|user|arg|volume|maintainer)[ \t]+\S`)
-	fileSuffix = regexp.MustCompile(`(?i)(^|[._-])(dockerfile|containerfile)($|[._-])`)
+	fromLine = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?im)^[ \t]*from[ \t]+(--platform=\S+[ \t]+)?[\w$][^\s:]*(:[^\s:]*)*([ \t]+as[ \t]+\S+)?[ \t]*\r?$`)
+	})
+	otherLine = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?im)^[ \t]*(run|cmd|copy|add|entrypoint|workdir|expose|env|label|user|arg|volume|maintainer)[ \t]+\S`)
+	})
+	fileSuffix = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)(^|[._-])(dockerfile|containerfile)($|[._-])`) })
 )
 
 func recognise(name string, data []byte) manifest.Likelihood {
 	head := data[:min(len(data), 64<<10)]
-	named := fileSuffix.MatchString(path.Base(name))
-	from := fromLine.FindIndex(head)
+	named := fileSuffix().MatchString(path.Base(name))
+	from := fromLine().FindIndex(head)
 	switch {
 	case from == nil:
-		if named && otherLine.Match(head) {
+		if named && otherLine().Match(head) {
 			return manifest.Maybe
 		}
 		return manifest.No
 	case named:
 		return manifest.Sure
-	case onlyBefore(head[:from[0]]) && (otherLine.Match(head[from[1]:]) || bytes.HasPrefix(bytes.ToLower(bytes.TrimPrefix(head, []byte("\ufeff"))), []byte("from"))):
+	case onlyBefore(head[:from[0]]) && (otherLine().Match(head[from[1]:]) || bytes.HasPrefix(bytes.ToLower(bytes.TrimPrefix(head, []byte("\ufeff"))), []byte("from"))):
 		return manifest.Likely
 	}
 	return manifest.No

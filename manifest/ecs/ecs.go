@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/manifest"
@@ -23,19 +24,23 @@ var Format = manifest.Format{
 }
 
 var (
-	definitions = regexp.MustCompile(`(?m)["']?[cC]ontainerDefinitions["']?\s*:`)
-	taskType    = regexp.MustCompile(`(?m)["']?Type["']?\s*:\s*["']?AWS::ECS::TaskDefinition\b`)
-	taskKey     = regexp.MustCompile(`(?m)["']?(family|taskDefinition|networkMode|requiresCompatibilities|executionRoleArn|cpu|memory|taskRoleArn|essential)["']?\s*:`)
+	definitions = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)["']?[cC]ontainerDefinitions["']?\s*:`) })
+	taskType    = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?m)["']?Type["']?\s*:\s*["']?AWS::ECS::TaskDefinition\b`)
+	})
+	taskKey = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?m)["']?(family|taskDefinition|networkMode|requiresCompatibilities|executionRoleArn|cpu|memory|taskRoleArn|essential)["']?\s*:`)
+	})
 )
 
 func recognise(_ string, data []byte) manifest.Likelihood {
 	data = data[:min(len(data), 1<<20)]
 	switch {
-	case taskType.Match(data):
+	case taskType().Match(data):
 		return manifest.Sure
-	case definitions.Match(data) && taskKey.Match(data):
+	case definitions().Match(data) && taskKey().Match(data):
 		return manifest.Sure
-	case definitions.Match(data):
+	case definitions().Match(data):
 		return manifest.Likely
 	}
 	return manifest.No

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/leastcap/leastcap/engine/line"
 	"github.com/leastcap/leastcap/manifest"
@@ -112,7 +113,7 @@ func (v *Invocation) engine() (name string, at int) {
 		if v.all[i].Why == "" {
 			continue
 		}
-		m := engineVariable.FindStringSubmatch(v.all[i].Text)
+		m := engineVariable().FindStringSubmatch(v.all[i].Text)
 		if m == nil {
 			return "", -1
 		}
@@ -131,10 +132,14 @@ func (v *Invocation) engine() (name string, at int) {
 
 // engineVariable is a variable that scripts and Makefiles keep the engine in:
 // $DOCKER, ${PODMAN_CMD}, $(CONTAINER_ENGINE).
-var engineVariable = regexp.MustCompile(`(?i)^\$[{(]?(?:(docker|podman|nerdctl)|container_(?:engine|tool|runtime|cli|cmd)|oci_(?:bin|engine))(?:_?(?:cmd|bin|cli|exe|command|tool))?[})]?$`)
+var engineVariable = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)^\$[{(]?(?:(docker|podman|nerdctl)|container_(?:engine|tool|runtime|cli|cmd)|oci_(?:bin|engine))(?:_?(?:cmd|bin|cli|exe|command|tool))?[})]?$`)
+})
 
 // imageVariable is one that holds an image and not flags.
-var imageVariable = regexp.MustCompile(`(?i)^\$[{(]?[a-z0-9_]*(image|img|tag|repo|registry|container_name)[a-z0-9_]*[})]?$`)
+var imageVariable = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)^\$[{(]?[a-z0-9_]*(image|img|tag|repo|registry|container_name)[a-z0-9_]*[})]?$`)
+})
 
 // isImage says of a word that is not known and not quoted that it is an image: there is
 // more to it than a variable, or the variable is called so.
@@ -142,14 +147,14 @@ func isImage(text string) bool {
 	if !strings.ContainsAny(text, "$`") {
 		return true
 	}
-	if imageVariable.MatchString(text) {
+	if imageVariable().MatchString(text) {
 		return true
 	}
-	rest := expansion.ReplaceAllString(text, "")
+	rest := expansion().ReplaceAllString(text, "")
 	return strings.ContainsAny(rest, "/:@") || rest != "" && !strings.ContainsAny(rest, "$`-= ")
 }
 
-var expansion = regexp.MustCompile(`\$(\{\{.*?\}\}|\w+|[@*#?!-]|\{[^}]*\}|\([^)]*\))`)
+var expansion = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$(\{\{.*?\}\}|\w+|[@*#?!-]|\{[^}]*\}|\([^)]*\))`) })
 
 // pos is where the words from one to another stand.
 func (v *Invocation) pos(from, to int) manifest.Pos {

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -38,14 +39,14 @@ var Allowed = caps.Of(caps.AuditWrite, caps.Chown, caps.DacOverride, caps.Fowner
 	caps.NetBindService, caps.Setfcap, caps.Setgid, caps.Setpcap, caps.Setuid, caps.SysChroot)
 
 var (
-	jobBlock  = regexp.MustCompile(`(?m)^[ \t]*job[ \t]+"[^"\n]+"[ \t]*\{`)
-	taskBlock = regexp.MustCompile(`(?m)^[ \t]*(task|group)[ \t]+"[^"\n]+"[ \t]*\{`)
+	jobBlock  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^[ \t]*job[ \t]+"[^"\n]+"[ \t]*\{`) })
+	taskBlock = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^[ \t]*(task|group)[ \t]+"[^"\n]+"[ \t]*\{`) })
 )
 
 func recognise(name string, data []byte) manifest.Likelihood {
 	data = data[:min(len(data), 256<<10)]
 	switch {
-	case jobBlock.Match(data) && taskBlock.Match(data):
+	case jobBlock().Match(data) && taskBlock().Match(data):
 		return manifest.Sure
 	case strings.HasSuffix(name, ".nomad") || strings.HasSuffix(name, ".nomad.hcl"):
 		return manifest.Likely

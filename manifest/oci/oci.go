@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/manifest"
@@ -23,12 +24,12 @@ var Format = manifest.Format{
 	Recognise: recognise, Parse: Parse, Edit: edit, Verify: verify,
 }
 
-var version = regexp.MustCompile(`"ociVersion"\s*:\s*"`)
+var version = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"ociVersion"\s*:\s*"`) })
 
 func recognise(name string, data []byte) manifest.Likelihood {
 	trimmed := bytes.TrimLeft(data, " \t\r\n\ufeff")
 	switch {
-	case len(trimmed) == 0 || trimmed[0] != '{' || !version.Match(data[:min(len(data), 1<<20)]):
+	case len(trimmed) == 0 || trimmed[0] != '{' || !version().Match(data[:min(len(data), 1<<20)]):
 		return manifest.No
 	case bytes.Contains(data, []byte(`"process"`)) && (bytes.Contains(data, []byte(`"root"`)) || path.Base(name) == "config.json"):
 		return manifest.Sure

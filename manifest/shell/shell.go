@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/leastcap/leastcap/manifest"
 	"github.com/leastcap/leastcap/manifest/flags"
@@ -214,22 +215,24 @@ func mentions(data []byte) bool {
 	return engine && (bytes.Contains(data, []byte("run")) || bytes.Contains(data, []byte("create")))
 }
 
-var shebang = regexp.MustCompile(`^(\x{feff})?#![^\n]*\b(sh|bash|dash|ash|ksh|zsh)\b`)
+var shebang = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(\x{feff})?#![^\n]*\b(sh|bash|dash|ash|ksh|zsh)\b`) })
 
 func recogniseScript(name string, data []byte) manifest.Likelihood {
 	switch ext := path.Ext(name); {
-	case shebang.Match(data[:min(len(data), 256)]):
+	case shebang().Match(data[:min(len(data), 256)]):
 		return manifest.Sure
 	case ext == ".sh" || ext == ".bash" || ext == ".ash" || ext == ".ksh" || ext == ".zsh":
 		return manifest.Likely
-	case runLine.Match(data[:min(len(data), 64<<10)]):
+	case runLine().Match(data[:min(len(data), 64<<10)]):
 		return manifest.Maybe
 	}
 	return manifest.No
 }
 
 // runLine is a line that begins with an engine's run or create.
-var runLine = regexp.MustCompile(`(?m)^[ \t]*(?:sudo +(?:-\S+ +)*)?(?:docker|podman|nerdctl)(?: +container)? +(?:run|create) `)
+var runLine = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^[ \t]*(?:sudo +(?:-\S+ +)*)?(?:docker|podman|nerdctl)(?: +container)? +(?:run|create) `)
+})
 
 // script is all of the file.
 func script(src manifest.Source) ([]snippet, words.Env) {
@@ -250,10 +253,12 @@ func recogniseMakefile(name string, data []byte) manifest.Likelihood {
 	switch {
 	case isMakefile(name):
 		return manifest.Likely
-	case rule.Match(data[:min(len(data), 64<<10)]):
+	case rule().Match(data[:min(len(data), 64<<10)]):
 		return manifest.Maybe
 	}
 	return manifest.No
 }
 
-var rule = regexp.MustCompile(`(?m)^[A-Za-z0-9_.%/-]+( [A-Za-z0-9_.%/-]+)*:[^=\n]*\n\t[^\n]*\S`)
+var rule = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^[A-Za-z0-9_.%/-]+( [A-Za-z0-9_.%/-]+)*:[^=\n]*\n\t[^\n]*\S`)
+})

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/manifest"
@@ -31,19 +32,23 @@ var (
 )
 
 var (
-	unitHeader    = regexp.MustCompile(`(?m)^[ \t]*\[(Unit|Service|Socket|Install|Mount|Swap|Timer|Path)\][ \t\r]*$`)
-	execHeader    = regexp.MustCompile(`(?m)^[ \t]*\[(Service|Socket|Mount|Swap)\][ \t\r]*$`)
-	quadletHeader = regexp.MustCompile(`(?m)^[ \t]*\[(Container|Pod|Kube)\][ \t\r]*$`)
+	unitHeader = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?m)^[ \t]*\[(Unit|Service|Socket|Install|Mount|Swap|Timer|Path)\][ \t\r]*$`)
+	})
+	execHeader = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?m)^[ \t]*\[(Service|Socket|Mount|Swap)\][ \t\r]*$`)
+	})
+	quadletHeader = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^[ \t]*\[(Container|Pod|Kube)\][ \t\r]*$`) })
 )
 
 func recogniseUnit(name string, data []byte) manifest.Likelihood {
 	head := head(data)
 	switch {
-	case quadletHeader.Match(head):
+	case quadletHeader().Match(head):
 		return manifest.No
-	case execHeader.Match(head) && (unitHeader.Match(head) || strings.HasSuffix(name, ".conf")):
+	case execHeader().Match(head) && (unitHeader().Match(head) || strings.HasSuffix(name, ".conf")):
 		return manifest.Sure
-	case unitHeader.Match(head):
+	case unitHeader().Match(head):
 		return manifest.Likely
 	case slices.Contains([]string{".service", ".socket", ".mount", ".swap"}, path.Ext(name)):
 		return manifest.Maybe

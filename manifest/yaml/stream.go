@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	v3 "go.yaml.in/yaml/v3"
 
@@ -207,13 +208,13 @@ func (d *Document) parse() (root *v3.Node, err error) {
 // TemplateHint is that of an error in what looks like a template.
 const TemplateHint = "this looks like a template: give what it renders to (helm template, for a chart)"
 
-var errorLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+var errorLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^yaml: (?:line (\d+): )?`) })
 
 // parserError puts the file's line into an error of the parser, which counts from the
 // document's first.
 func (d *Document) parserError(err error) error {
 	text := err.Error()
-	m := errorLine.FindStringSubmatch(text)
+	m := errorLine().FindStringSubmatch(text)
 	at := d.Start
 	if m != nil {
 		if n, _ := strconv.Atoi(m[1]); n > 0 {

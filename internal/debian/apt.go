@@ -1,6 +1,11 @@
-//go:build linux
+//go:build unix
 
-package kerneltest
+// Package debian fetches packages of any of Debian's suites, and unpacks them without
+// installing them.
+//
+// apt does it, with directories of its own: what the machine's apt knows and
+// has is not touched. The source is the machine's own with another suite's name.
+package debian
 
 import (
 	"context"
@@ -16,86 +21,76 @@ import (
 	"time"
 )
 
-// Image is a kernel that was fetched.
-type Image struct {
-	Kernel
-	Version string // of the package
-	Release string // as uname -r says
-	Vmlinuz string // path
-	modules string // directory
-}
-
 // stale is the age at which a suite's index is fetched again.
 const stale = 7 * 24 * time.Hour
 
-// Fetch downloads a kernel, or finds it in the cache. The index of its suite is
-// looked at anew once a week.
-//
-// apt does it, with directories of its own: what the machine's apt knows and
-// has is not touched. The source is the machine's own with another suite's name.
-func (k Kernel) Fetch(ctx context.Context) (*Image, error) {
+// CacheDir is where downloads stay: a package is fetched once for each build of it.
+func CacheDir() (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("no directory for downloaded packages: %w", err)
+	}
+	dir = filepath.Join(dir, "leastcap-test")
+	return dir, os.MkdirAll(dir, 0o755)
+}
+
+// Suite is one of Debian's, with an index that is looked at anew once a week.
+type Suite struct {
+	cache string
+	apt   *apt
+	close func()
+}
+
+// Open prepares a suite for this process alone, until it is closed.
+func Open(ctx context.Context, name string) (*Suite, error) {
 	cache, err := CacheDir()
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := lock(filepath.Join(cache, k.Suite+".lock"))
+	unlock, err := lock(filepath.Join(cache, name+".lock"))
 	if err != nil {
 		return nil, err
 	}
-	defer unlock()
-	a, err := newApt(filepath.Join(cache, "apt", k.Suite), k.Suite)
+	a, err := newApt(filepath.Join(cache, "apt", name), name)
+	if err == nil {
+		err = a.update(ctx)
+	}
 	if err != nil {
+		unlock()
 		return nil, err
 	}
-	if err := a.update(ctx); err != nil {
-		return nil, err
-	}
-	names, version, err := a.packages(ctx)
-	if err != nil {
-		return nil, err
-	}
-	dir := filepath.Join(cache, fmt.Sprintf("%s_%s", names[0], strings.ReplaceAll(version, ":", "%3a")))
-	if _, err := os.Stat(dir); err != nil {
-		if err := a.unpack(ctx, names, dir); err != nil {
-			return nil, err
-		}
-	}
-	return imageIn(k, dir, version)
+	return &Suite{cache, a, unlock}, nil
 }
 
-func imageIn(k Kernel, dir, version string) (*Image, error) {
-	img := &Image{Kernel: k, Version: version}
-	for _, pattern := range []string{"boot/vmlinuz-*", "usr/lib/modules/*/vmlinuz"} {
-		if found, _ := filepath.Glob(filepath.Join(dir, pattern)); len(found) == 1 {
-			img.Vmlinuz = found[0]
-		}
-	}
-	for _, pattern := range []string{"lib/modules/*", "usr/lib/modules/*"} {
-		if found, _ := filepath.Glob(filepath.Join(dir, pattern)); len(found) == 1 {
-			img.modules, img.Release = found[0], filepath.Base(found[0])
-		}
-	}
-	if img.Vmlinuz == "" || img.modules == "" {
-		return nil, fmt.Errorf("%s holds no kernel with its modules", dir)
-	}
-	return img, nil
+// Close lets other processes have it.
+func (s *Suite) Close() { s.close() }
+
+// Show is what the suite's index says of a package.
+func (s *Suite) Show(ctx context.Context, name string) (Description, error) {
+	text, err := s.apt.run(ctx, "apt-cache", "--no-all-versions", "show", name)
+	return Description(text), err
 }
 
-// module finds a module's file, by its name without the ending.
-func (i *Image) module(name string) (string, error) {
-	file := regexp.MustCompile(`^` + regexp.QuoteMeta(name) + `\.ko(\.[a-z]+)?$`)
-	var found string
-	err := filepath.WalkDir(i.modules, func(path string, d os.DirEntry, err error) error {
-		if err == nil && file.MatchString(d.Name()) {
-			found = path
-			return filepath.SkipAll
-		}
-		return err
-	})
-	if err == nil && found == "" {
-		err = fmt.Errorf("kernel %s has no module %s", i.Release, name)
+// Description is of one package: deb-control(5).
+type Description string
+
+// Field is what stands behind a name; "" if it is not there.
+func (d Description) Field(name string) string {
+	m := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + `: (.*)$`).FindStringSubmatch(string(d))
+	if m == nil {
+		return ""
 	}
-	return found, err
+	return m[1]
+}
+
+// Unpack fetches packages and gives the directory with the files of all of them. The
+// first one's version tells one build from the other.
+func (s *Suite) Unpack(ctx context.Context, version string, names ...string) (dir string, err error) {
+	dir = filepath.Join(s.cache, fmt.Sprintf("%s_%s", names[0], strings.ReplaceAll(version, ":", "%3a")))
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
+	}
+	return dir, s.apt.unpack(ctx, names, dir)
 }
 
 // apt is apt-get with one source and its own state, in dir.
@@ -146,7 +141,7 @@ func source() (uri, keyring string, err error) {
 	}
 	m := regexp.MustCompile(`(?m)^VERSION_CODENAME="?([a-z]+)`).FindSubmatch(release)
 	if m == nil || !regexp.MustCompile(`(?m)^ID=debian$`).Match(release) {
-		return "", "", errors.New("kernels come from Debian's archive by apt, and this is not Debian")
+		return "", "", errors.New("packages come from Debian's archive by apt, and this is not Debian")
 	}
 	out, err := output(exec.Command("apt-get", "indextargets", "--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)", "Created-By: Packages"))
 	if err != nil {
@@ -184,37 +179,6 @@ func (a *apt) update(ctx context.Context) error {
 		return err
 	}
 	return os.WriteFile(stamp, nil, 0o644)
-}
-
-var field = func(name string) *regexp.Regexp { return regexp.MustCompile(`(?m)^` + name + `: (.*)$`) }
-
-// packages are those that hold the suite's kernel: the image first, and since
-// Linux 7 those that it was divided into.
-func (a *apt) packages(ctx context.Context) (names []string, version string, err error) {
-	meta, err := a.run(ctx, "apt-cache", "--no-all-versions", "show", metaPackage)
-	if err != nil {
-		return nil, "", err
-	}
-	image := regexp.MustCompile(`linux-image-[0-9][^ ,(]*`).FindString(strings.Join(field("Depends").FindStringSubmatch(meta), " "))
-	if image == "" {
-		return nil, "", fmt.Errorf("%s depends on no kernel:\n%s", metaPackage, meta)
-	}
-	text, err := a.run(ctx, "apt-cache", "--no-all-versions", "show", image)
-	if err != nil {
-		return nil, "", err
-	}
-	v := field("Version").FindStringSubmatch(text)
-	if v == nil {
-		return nil, "", fmt.Errorf("%s has no version:\n%s", image, text)
-	}
-	names = []string{image}
-	release := strings.TrimPrefix(image, "linux-image-")
-	for _, d := range strings.Split(strings.Join(field("Depends").FindStringSubmatch(text)[1:], ""), ", ") {
-		if name, _, _ := strings.Cut(d, " "); strings.HasPrefix(name, "linux-") && strings.HasSuffix(name, "-"+release) {
-			names = append(names, name)
-		}
-	}
-	return names, v[1], nil
 }
 
 // unpack fetches packages and puts their files into dir, all or nothing.

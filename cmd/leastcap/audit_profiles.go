@@ -114,7 +114,7 @@ func (p *learnedProfile) starts(own *starting, c *manifest.Container) bool {
 	if err != nil {
 		return false
 	}
-	if c.Format == inspected.Format.Name && line.User() == "" && own.user == p.profile.Subject.User {
+	if line.User() == "" && inspected.ImageUser(c) {
 		same := *own
 		same.user = ""
 		own = &same

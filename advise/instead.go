@@ -1,6 +1,8 @@
 package advise
 
 import (
+	"slices"
+
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/caps/catalog"
 )
@@ -11,13 +13,26 @@ type Alternative struct {
 	How string `json:"how,omitempty"` // what to write: a flag, a line of a Dockerfile
 }
 
-// Instead gives the ways to do without a capability, the best first. That is the
-// catalog's knowledge; what [Explain] adds of its own are the facts of the case, such as
-// who owns the file.
-func Instead(c caps.Cap) []Alternative {
-	var list []Alternative
+// Instead gives the ways to do without a capability for a system call, the best first, in
+// a container or on a host. That is the catalog's knowledge; what [Explain] adds of its own
+// are the facts of the case, such as who owns the file.
+func Instead(c caps.Cap, call string, container bool) []Alternative {
+	var list, ofCall []Alternative
 	for _, a := range catalog.Get(c).Instead {
-		list = append(list, Alternative(a))
+		how := a.How
+		if !container && a.Unit != "" {
+			how = "a unit's " + a.Unit
+		}
+		switch {
+		case a.In == "container" && !container, a.In == "host" && container:
+		case slices.Contains(a.Calls, call):
+			ofCall = append(ofCall, Alternative{a.Do, how})
+		case a.Calls == nil:
+			list = append(list, Alternative{a.Do, how})
+		}
+	}
+	if ofCall != nil {
+		return ofCall
 	}
 	return list
 }

@@ -67,13 +67,13 @@ func Explain(r *usage.Refusal, c Context) Explanation {
 	e := Explanation{Missing: r.Denied | r.Beyond, Certain: true, Mattered: !opinion(r.Syscall)}
 	switch {
 	case r.Errno == "EROFS":
-		e.readOnly(r)
+		e.readOnly(r, c)
 	case r.Begun == usage.BegunNo:
 		e.seccomp(r, c)
 	case r.Syscall == "capset", r.Syscall == "prctl" && r.Denied.Empty() && r.Beyond.Empty():
 		e.notHeld(r)
 	case isExec(r.Syscall) && r.Errno == "EPERM" && r.File != nil && r.File.Caps != nil && r.File.Caps.Effective && !r.File.Caps.Permitted.Minus(r.State.Bounding).Empty():
-		e.fileCaps(r)
+		e.fileCaps(r, c)
 	case !r.Denied.Empty():
 		e.missing(r, c)
 	case !r.Beyond.Empty():
@@ -82,6 +82,7 @@ func Explain(r *usage.Refusal, c Context) Explanation {
 		e.withoutCheck(r, c)
 	}
 	if !e.Mattered {
+		e.Allow, e.Instead = "", nil
 		e.Why = append(e.Why, r.Syscall+"(2) only asks, with the real user's powers: the program may not need it")
 	}
 	if r.NoNewPrivs && e.Cause != ReadOnly && r.Program != nil && (r.Program.Mode&0o6000 != 0 || r.Program.Caps != nil) {
@@ -102,10 +103,12 @@ func (e *Explanation) why(format string, args ...any) {
 	e.Why = append(e.Why, fmt.Sprintf(format, args...))
 }
 
-func (e *Explanation) readOnly(r *usage.Refusal) {
+func (e *Explanation) readOnly(r *usage.Refusal, c Context) {
 	e.Cause = ReadOnly
 	e.why("the file system is mounted read-only there: no capability changes that")
 	switch {
+	case !c.Container && !made(r.Path):
+		e.Instead = []Alternative{{"let it be written to", "mount -o remount,rw; for a unit: ReadWritePaths=, or less of ProtectSystem="}}
 	case strings.HasPrefix(r.Path, "/proc/sys/"):
 		name := strings.ReplaceAll(strings.TrimPrefix(r.Path, "/proc/sys/"), "/", ".")
 		e.Instead = []Alternative{{"let the engine set the sysctl when it starts the container", "--sysctl " + name + "=VALUE"}}
@@ -129,12 +132,27 @@ func (e *Explanation) seccomp(r *usage.Refusal, c Context) {
 	if with, ok := c.Opens(r.Syscall); ok && !with.Empty() {
 		e.Missing, e.Grant = with, weakest(with)
 		e.why("Docker's default profile lets %s(2) through together with %s only", r.Syscall, words(with, "or"))
-		e.Allow = fmt.Sprintf("a seccomp profile with %s(2) in it; or %s, which opens more than this call", r.Syscall, words(e.Grant, "or"))
-		e.Instead = append(e.Instead, Instead(e.Grant.Caps()[0])...)
+		if needs(r.Syscall, e.Grant) {
+			e.Allow = fmt.Sprintf("%s, which the call itself needs, too: a seccomp profile alone would not do", words(e.Grant, "or"))
+		} else {
+			e.Allow = fmt.Sprintf("a seccomp profile with %s(2) in it; or %s, which opens more than this call", r.Syscall, words(e.Grant, "or"))
+		}
+		e.Instead = append(e.Instead, Instead(e.Grant.Caps()[0], r.Syscall, c.Container)...)
 		return
 	}
 	e.why("Docker's default profile knows no capability that would let it through")
 	e.Allow = fmt.Sprintf("a seccomp profile of one's own with %s(2) in it", r.Syscall)
+}
+
+// sometimes are calls that need a capability for some of what they do only: a new user
+// namespace, one's own children, a filter without privileges.
+var sometimes = []string{"unshare", "clone", "clone3", "setns", "bpf", "perf_event_open", "ptrace", "keyctl", "process_vm_readv", "process_vm_writev", "kcmp"}
+
+// needs: whatever the call does, the kernel asks for the capability, as far as the catalog
+// knows.
+func needs(call string, grant caps.Set) bool {
+	return !slices.Contains(sometimes, call) &&
+		slices.ContainsFunc(catalog.Find(call, "EPERM"), func(a catalog.Asked) bool { return grant.Has(a.Cap) })
 }
 
 func (e *Explanation) notHeld(r *usage.Refusal) {
@@ -150,13 +168,13 @@ func (e *Explanation) notHeld(r *usage.Refusal) {
 	e.Allow = words(lacks, "and") + " in the container's set; it may be that the program only wants to keep them, and works without"
 }
 
-func (e *Explanation) fileCaps(r *usage.Refusal) {
+func (e *Explanation) fileCaps(r *usage.Refusal, c Context) {
 	e.Cause = FileCaps
 	lacks := r.File.Caps.Permitted.Minus(r.State.Bounding)
 	e.Missing, e.Grant = lacks, lacks
 	e.why("the file has the capabilities %s, of which %s is not in the bounding set: execve(2) fails then, though the program may never use it", r.File.Caps, words(lacks, "and"))
 	e.Allow = words(lacks, "and") + " in the bounding set"
-	e.Instead = []Alternative{{"take the file capabilities away in the image, if root or nobody runs it", "RUN setcap -r " + r.Path}}
+	e.Instead = []Alternative{{"take the file capabilities away, if root or nobody runs it", c.run("setcap -r " + r.Path)}}
 }
 
 func (e *Explanation) missing(r *usage.Refusal, c Context) {
@@ -165,7 +183,7 @@ func (e *Explanation) missing(r *usage.Refusal, c Context) {
 	files := caps.Of(caps.DacOverride, caps.DacReadSearch)
 	ofFile := !r.Denied.Intersect(files).Empty()
 	if ofFile && r.File != nil {
-		e.mode(r)
+		e.mode(r, c)
 	}
 	switch {
 	case ofFile && r.Process.EUID != 0 && r.State.Permitted.Empty():
@@ -173,6 +191,8 @@ func (e *Explanation) missing(r *usage.Refusal, c Context) {
 		if r.File == nil {
 			e.why("the mode of the file, or of a directory on the way, does not let user %d in; root could, with %s", r.Process.EUID, words(e.Grant, "or"))
 		}
+	case r.Reply:
+		e.why("%s was asked for, and the process does not have it; netlink says so in its answer, and the call itself succeeds", words(e.Grant, "or"))
 	case r.State.Bounding.Has(e.Grant.Caps()[0]):
 		e.why("%s was asked for; the process is user %d and does not have it in effect, though it is in the bounding set", words(e.Grant, "or"), r.Process.EUID)
 	default:
@@ -190,27 +210,55 @@ func (e *Explanation) missing(r *usage.Refusal, c Context) {
 	if e.Cause == FileMode {
 		e.Allow += ", held by a process that is not root: ambient, or as file capabilities"
 	}
+	if ofFile && made(r.Path) {
+		return // nobody sets owners and modes there
+	}
 	for _, cap := range e.Grant.Caps() {
-		e.Instead = append(e.Instead, Instead(cap)...)
+		e.Instead = append(e.Instead, Instead(cap, r.Syscall, c.Container)...)
 	}
 }
 
+// made says that a path is of a file system whose files the kernel makes.
+func made(path string) bool {
+	return strings.HasPrefix(path, "/proc/") || strings.HasPrefix(path, "/sys/")
+}
+
+// run is a command as one writes it where the image is made.
+func (c *Context) run(command string) string {
+	if c.Container {
+		return "RUN " + command
+	}
+	return command
+}
+
 // mode says what the file's owner and mode mean for the process, and what would help.
-func (e *Explanation) mode(r *usage.Refusal) {
+func (e *Explanation) mode(r *usage.Refusal, c Context) {
 	f := r.File
 	where := r.Path
 	if f.Blocker != "" {
 		where = f.Blocker
 	}
 	e.why("%s belongs to %d:%d and has the mode %04o; the process acts as %d:%d", where, f.UID, f.GID, f.Mode&0o7777, r.FSUID, r.FSGID)
-	if f.UID != r.FSUID {
-		e.Instead = append(e.Instead,
-			Alternative{fmt.Sprintf("let %s belong to user %d", where, r.FSUID), fmt.Sprintf("COPY --chown=%d, or RUN chown %d %s", r.FSUID, r.FSUID, where)})
-		if f.UID != 0 {
-			e.Instead = append(e.Instead, Alternative{fmt.Sprintf("or run as user %d, who owns it", f.UID), fmt.Sprintf("--user %d", f.UID)})
-		}
-	} else {
-		e.Instead = append(e.Instead, Alternative{"let its owner in by the mode", fmt.Sprintf("RUN chmod u+rwX %s", where)})
+	switch {
+	case made(r.Path):
+		return
+	case f.Blocker != "" && f.UID != r.FSUID && !f.May(r.FSUID, r.FSGID, 1):
+		e.Instead = append(e.Instead, Alternative{"put the file where the user may look, or let the user search that directory", c.run("chmod o+x " + where)})
+		return
+	}
+	if f.UID == r.FSUID {
+		e.Instead = append(e.Instead, Alternative{"let its owner in by the mode", c.run("chmod u+rwX " + where)})
+		return
+	}
+	own := c.run(fmt.Sprintf("chown %d %s", r.FSUID, where))
+	as := fmt.Sprintf("a unit's User=%d", f.UID)
+	if c.Container {
+		own = fmt.Sprintf("COPY --chown=%d, or %s", r.FSUID, own)
+		as = fmt.Sprintf("--user %d", f.UID)
+	}
+	e.Instead = append(e.Instead, Alternative{fmt.Sprintf("let %s belong to user %d", where, r.FSUID), own})
+	if f.UID != 0 {
+		e.Instead = append(e.Instead, Alternative{fmt.Sprintf("or run as user %d, who owns it", f.UID), as})
 	}
 }
 
@@ -225,6 +273,17 @@ func (e *Explanation) withoutCheck(r *usage.Refusal, c Context) {
 	e.Certain = false
 	f := r.File
 	switch {
+	case strings.HasPrefix(r.Path, "/proc/sys/") && r.Errno == "EACCES" && r.Process.EUID != 0:
+		// fs/proc/proc_sysctl.c:sysctl_perm
+		e.Cause, e.Certain = FileMode, true
+		e.why("sysctls go by owner and mode alone: no capability lets user %d write there", r.Process.EUID)
+		name := strings.ReplaceAll(strings.TrimPrefix(r.Path, "/proc/sys/"), "/", ".")
+		if c.Container {
+			e.Instead = []Alternative{{"let the engine set the sysctl when it starts the container", "--sysctl " + name + "=VALUE"}}
+		} else {
+			e.Instead = []Alternative{{"have root set it at boot", "a line " + name + "=VALUE in /etc/sysctl.d"}}
+		}
+		return
 	case f != nil && isExec(r.Syscall) && r.Errno == "EACCES" && f.NoExec:
 		e.Cause, e.Certain = NoExecute, true
 		e.why("%s is on a file system that is mounted noexec", r.Path)
@@ -233,7 +292,7 @@ func (e *Explanation) withoutCheck(r *usage.Refusal, c Context) {
 	case f != nil && isExec(r.Syscall) && r.Errno == "EACCES" && f.Exists && fs.FileMode(f.Mode)&0o111 == 0:
 		e.Cause, e.Certain = NoExecute, true
 		e.why("%s has no execute bit (mode %04o); without one not even dac_override helps", r.Path, f.Mode&0o7777)
-		e.Instead = []Alternative{{"make it executable", "RUN chmod +x " + r.Path}}
+		e.Instead = []Alternative{{"make it executable", c.run("chmod +x " + r.Path)}}
 		return
 	case f != nil && f.Immutable && r.Errno == "EPERM":
 		e.Cause = Immutable
@@ -333,4 +392,17 @@ func words(set caps.Set, and string) string {
 		return names[0]
 	}
 	return strings.Join(names[:len(names)-1], ", ") + " " + and + " " + names[len(names)-1]
+}
+
+// answering are the functions of the kernel that refuse a netlink request in its answer, so
+// that the system call itself succeeds: net/core/rtnetlink.c, net/netfilter/nfnetlink.c,
+// net/netlink/genetlink.c, net/xfrm/xfrm_user.c, kernel/audit.c:audit_netlink_ok.
+var answering = []string{
+	"rtnetlink_rcv_msg", "nfnetlink_rcv", "genl_rcv_msg", "genl_family_rcv_msg", "xfrm_user_rcv_msg",
+	"audit_netlink_ok", "audit_receive_msg", "audit_receive",
+}
+
+// InReply says that a check refused a netlink request in its answer.
+func InReply(c *usage.Check) bool {
+	return c.Verdict == usage.Denied && c.Errno == "" && slices.Contains(answering, c.Function)
 }

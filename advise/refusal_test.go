@@ -89,8 +89,38 @@ func TestExplain(t *testing.T) {
 		},
 		{
 			name:  "read-only, although a capability was denied on the way",
+			c:     advise.Context{Container: true},
 			r:     usage.Refusal{Syscall: "openat", Path: "/data/db/x", Errno: "EROFS", Denied: caps.Of(caps.NetAdmin), Begun: usage.BegunYes},
 			cause: advise.ReadOnly, certain: true, missing: caps.Of(caps.NetAdmin), say: []string{"no capability changes that", "--tmpfs /data/db"},
+		},
+		{
+			name:  "read-only on a host",
+			r:     usage.Refusal{Syscall: "openat", Path: "/srv/x", Errno: "EROFS", Begun: usage.BegunYes},
+			cause: advise.ReadOnly, certain: true, say: []string{"remount,rw", "ReadWritePaths="}, not: []string{"--tmpfs"},
+		},
+		{
+			name:  "a sysctl, by a user",
+			r:     usage.Refusal{Syscall: "openat", Path: "/proc/sys/kernel/hostname", Errno: "EACCES", Begun: usage.BegunYes, Process: usage.Process{EUID: 33}},
+			cause: advise.FileMode, certain: true, say: []string{"by owner and mode alone", "/etc/sysctl.d"},
+		},
+		{
+			name: "a directory on the way, on a host",
+			r: usage.Refusal{Syscall: "openat", Path: "/root/x", Errno: "EACCES", Denied: caps.Of(caps.DacReadSearch), Begun: usage.BegunYes, FSUID: 33,
+				Process: usage.Process{EUID: 33}, File: &usage.File{Blocker: "/root", Mode: 0o40700}},
+			cause: advise.FileMode, certain: true, missing: caps.Of(caps.DacReadSearch), grant: caps.Of(caps.DacReadSearch),
+			say: []string{"chmod o+x /root"}, not: []string{"RUN", "chown"},
+		},
+		{
+			name: "a file that the kernel makes",
+			r: usage.Refusal{Syscall: "openat", Path: "/proc/1/environ", Errno: "EACCES", Denied: caps.Of(caps.DacReadSearch), Begun: usage.BegunYes, FSUID: 33,
+				Process: usage.Process{EUID: 33}, File: &usage.File{Exists: true, Mode: 0o100400}},
+			cause: advise.FileMode, certain: true, missing: caps.Of(caps.DacReadSearch), grant: caps.Of(caps.DacReadSearch), not: []string{"chown", "setfacl"},
+		},
+		{
+			name:  "netlink says so in its answer",
+			r:     usage.Refusal{Syscall: "sendto", Errno: "EPERM", Denied: caps.Of(caps.NetAdmin), Begun: usage.BegunYes, Reply: true},
+			cause: advise.Missing, certain: true, missing: caps.Of(caps.NetAdmin), grant: caps.Of(caps.NetAdmin),
+			say: []string{"in its answer", "systemd-networkd"}, not: []string{"bounding", "init container"},
 		},
 		{
 			name:  "a sysctl that is read-only",
@@ -222,8 +252,27 @@ func TestInstead(t *testing.T) {
 	if want := "sethostname(2) needs sys_admin to set the host or domain name"; !slices.Contains(e.Why, want) {
 		t.Errorf("why %q, want %q among it", e.Why, want)
 	}
-	if len(e.Instead) == 0 || len(e.Instead) != len(catalog.Get(caps.SysAdmin).Instead) {
+	if len(e.Instead) != 1 || !strings.Contains(e.Instead[0].How, "--hostname") {
 		t.Errorf("instead: %q", e.Instead)
+	}
+	// Not all advice is for a host, or for a container.
+	for _, c := range catalog.All() {
+		on, in := advise.Instead(c.Cap, "", false), advise.Instead(c.Cap, "", true)
+		both := 0
+		for _, a := range on {
+			if slices.ContainsFunc(in, func(b advise.Alternative) bool { return a.Do == b.Do }) {
+				both++
+			}
+		}
+		ofCalls := 0
+		for _, a := range c.Instead {
+			if a.Calls != nil {
+				ofCalls++
+			}
+		}
+		if len(on) == 0 && len(in) == 0 && len(c.Instead) > 0 || len(on)+len(in)-both+ofCalls != len(c.Instead) {
+			t.Errorf("%v: on a host %q, in a container %q", c.Cap, on, in)
+		}
 	}
 	// bind(2) needs it for more than one thing.
 	r = usage.Refusal{Syscall: "bind", Errno: "EACCES", Denied: caps.Of(caps.NetBindService), Begun: usage.BegunYes}

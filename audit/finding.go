@@ -83,6 +83,9 @@ type Finding struct {
 	Proven bool
 	// Edits make the want, if somebody worked them out.
 	Edits []manifest.Edit
+	// Origin is where the place comes from, if the file was rendered from a chart that is
+	// known.
+	Origin *manifest.Origin
 	// Exception is the one that covers it, nil if none does.
 	Exception *Exception
 	// Within is the finding that explains this one, too, and Folds are those that this one

@@ -13,7 +13,9 @@ import (
 
 // One cause is shown once, by the finding that explains it; every id keeps its exception.
 func TestFold(t *testing.T) {
-	trace := func() []audit.Subject { return []audit.Subject{{Container: container("-ALL", "SYS_PTRACE", "pid=host")}} }
+	trace := func() []audit.Subject {
+		return []audit.Subject{{Container: container("-ALL", "SYS_PTRACE", "pid=host")}}
+	}
 	except := func(rule string) *audit.Exception {
 		return &audit.Exception{Rule: rule, Caps: caps.Of(caps.SysPtrace), Reason: "a test", Expires: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
 	}

@@ -211,3 +211,22 @@ func Shares(list []Namespace, kind string) bool {
 	}
 	return false
 }
+
+// An Origin says where something in a rendered manifest comes from.
+type Origin struct {
+	// Template is the place in the template, as near as can be told.
+	Template Pos
+	// Keys are those of values.yaml that the template puts there: several where it chooses.
+	Keys []ValuesKey
+	// Why says why no key can be named, "" if one is.
+	Why string
+}
+
+// A ValuesKey is a key of a chart's values, as helm's --set takes it.
+type ValuesKey struct {
+	Key string
+	// Written says that values.yaml has it; At is then where, else the nearest above it that
+	// is there.
+	Written bool
+	At      Pos
+}

@@ -22,6 +22,7 @@ var (
 	fd1     = argSpec{fd: 1}
 	memory  = argSpec{special: bpfSpecialSPECIAL_MEMORY}
 	maybe   = argSpec{special: bpfSpecialSPECIAL_MEMORY_MAYBE}
+	forks   = argSpec{special: bpfSpecialSPECIAL_FORK}
 	fdMaybe = argSpec{fd: 1, special: bpfSpecialSPECIAL_MEMORY_MAYBE} // of a tmpfs, it may be
 	access1 = argSpec{path: 1, special: bpfSpecialSPECIAL_ACCESS}
 	access2 = argSpec{dirfd: 1, path: 2, special: bpfSpecialSPECIAL_ACCESS}
@@ -49,7 +50,7 @@ var calls = map[string]argSpec{
 	"pwritev2": fdMaybe, "connect": {sockaddr: 2},
 	"access": access1, "faccessat": access2, "faccessat2": access2,
 	"mmap": memory, "munmap": memory, "mremap": memory, "brk": memory, "mprotect": memory, "pkey_mprotect": memory,
-	"fork": maybe, "vfork": maybe, "clone": maybe, "clone3": maybe, "shmget": maybe, "shmat": maybe, "memfd_create": maybe,
+	"fork": forks, "vfork": forks, "clone": forks, "clone3": maybe, "shmget": maybe, "shmat": maybe, "memfd_create": maybe,
 	"madvise": maybe, "splice": maybe, "copy_file_range": maybe,
 	"execve":   {path: 1, special: bpfSpecialSPECIAL_EXEC},
 	"execveat": {dirfd: 1, path: 2, special: bpfSpecialSPECIAL_EXEC},

@@ -15,12 +15,17 @@ import (
 // first directory on the way that the user may not search, or the directory that it is
 // in, if inDir says that this is what the call changes or nothing is there, or the file.
 func Look(pid int, file string, uid, gid uint32, inDir bool) (*usage.File, error) {
+	return LookIn(fmt.Sprintf("/proc/%d/root", pid), file, uid, gid, inDir)
+}
+
+// LookIn is Look with a directory that is the root directory.
+func LookIn(dir, file string, uid, gid uint32, inDir bool) (*usage.File, error) {
 	if !strings.HasPrefix(file, "/") {
 		return nil, fmt.Errorf("%q is no absolute path", file)
 	}
-	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("the root directory of process %d: %w", pid, err)
+		return nil, fmt.Errorf("the root directory %s: %w", dir, err)
 	}
 	defer unix.Close(root)
 	file = path.Clean(file)
@@ -33,7 +38,7 @@ func Look(pid int, file string, uid, gid uint32, inDir bool) (*usage.File, error
 		if err != nil {
 			return nil, err
 		}
-		if !may(f, uid, gid, 1) {
+		if !f.May(uid, gid, 1) {
 			f.Blocker = dir
 			return f, nil
 		}
@@ -48,18 +53,6 @@ func Look(pid int, file string, uid, gid uint32, inDir bool) (*usage.File, error
 		return dir, nil
 	}
 	return f, err
-}
-
-// may says whether the mode lets a user do something (4 read, 2 write, 1 execute).
-// Supplementary groups and ACLs are not looked at.
-func may(f *usage.File, uid, gid, what uint32) bool {
-	switch {
-	case f.UID == uid:
-		return f.Mode>>6&what == what
-	case f.GID == gid:
-		return f.Mode>>3&what == what
-	}
-	return f.Mode&what == what
 }
 
 func lookAt(root int, file string) (*usage.File, error) {

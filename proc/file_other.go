@@ -10,3 +10,8 @@ import (
 
 // Look needs Linux.
 func Look(int, string, uint32, uint32, bool) (*usage.File, error) { return nil, errors.ErrUnsupported }
+
+// LookIn needs Linux.
+func LookIn(string, string, uint32, uint32, bool) (*usage.File, error) {
+	return nil, errors.ErrUnsupported
+}

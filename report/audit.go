@@ -141,9 +141,34 @@ func auditFinding(p *page, f *audit.Finding) {
 	if f.Mend != "" {
 		p.para(text("    mend"), findingColumn, text(f.Mend))
 	}
+	if f.Origin != nil {
+		p.para(text("    chart"), findingColumn, text(sentenceOf(f.Origin)))
+	}
 	if e := f.Exception; e != nil {
 		p.para(text("    except"), findingColumn, text(fmt.Sprintf("until %s: %s (%s)", e.Expires.Format(time.DateOnly), e.Reason, e.At)))
 	}
+}
+
+// sentenceOf says where something that a chart renders is set.
+func sentenceOf(o *manifest.Origin) string {
+	var keys []string
+	for _, k := range o.Keys {
+		switch {
+		case k.Written:
+			keys = append(keys, fmt.Sprintf("%s (%s)", k.Key, k.At))
+		case k.At.IsZero():
+			keys = append(keys, k.Key+" (not in values.yaml yet)")
+		default:
+			keys = append(keys, fmt.Sprintf("%s (not written yet; near it is %s)", k.Key, k.At))
+		}
+	}
+	if len(keys) > 0 {
+		return "Set in the chart's values: " + strings.Join(keys, ", or ") + "."
+	}
+	if o.Template.File == "" {
+		return "No value of the chart can be named for it: " + o.Why + "."
+	}
+	return fmt.Sprintf("No value of the chart can be named for it: %s (%s).", o.Why, o.Template)
 }
 
 // auditSummary is one sentence.
@@ -211,9 +236,21 @@ type (
 		Fixable      bool           `json:"fixable"`
 		Proven       bool           `json:"proven,omitempty"`
 		Exception    *exceptionJSON `json:"exception"`
+		Origin       *originJSON    `json:"origin,omitempty"`
 		Fingerprint  string         `json:"fingerprint"`
 		Within       string         `json:"within,omitempty"` // the fingerprint of the one that explains it
 		Page         string         `json:"page"`
+	}
+	// originJSON is where in a chart it comes from.
+	originJSON struct {
+		Template placeJSON   `json:"template"`
+		Values   []valueJSON `json:"values"`
+		Why      string      `json:"why,omitempty"` // why no value is named
+	}
+	valueJSON struct {
+		placeJSON
+		Key     string `json:"key"`
+		Written bool   `json:"written"`
 	}
 	exceptionJSON struct {
 		Reason  string `json:"reason"`
@@ -280,6 +317,12 @@ func newFindingJSON(f *audit.Finding) findingJSON {
 	}
 	if f.Container != nil {
 		j.Container = f.Container.Path
+	}
+	if o := f.Origin; o != nil {
+		j.Origin = &originJSON{Template: place(o.Template), Values: []valueJSON{}, Why: o.Why}
+		for _, k := range o.Keys {
+			j.Origin.Values = append(j.Origin.Values, valueJSON{place(k.At), k.Key, k.Written})
+		}
 	}
 	if e := f.Exception; e != nil {
 		j.Exception = &exceptionJSON{e.Reason, e.Expires.Format(time.DateOnly), e.At.String()}

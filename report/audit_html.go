@@ -148,6 +148,9 @@ func pageOfFinding(f *audit.Finding) pageFinding {
 		Severity: f.Severity.String(), Rule: f.Rules(), Page: home + "/blob/main/" + f.Rule.Page(),
 		Message: Clean(f.Message, longest), Where: Clean(f.At.String(), longest), Gain: Clean(f.Gain, longest), Mend: Clean(f.Mend, longest),
 	}
+	if f.Origin != nil {
+		out.Mend = Clean(f.Mend+" "+sentenceOf(f.Origin), longest)
+	}
 	if e := f.Exception; e != nil {
 		out.Exception = Clean(fmt.Sprintf("until %s: %s", e.Expires.Format(time.DateOnly), e.Reason), longest)
 	}

@@ -93,6 +93,20 @@ func newSarifResult(f *audit.Finding, rule int) sarifResult {
 	if len(f.Folds) > 0 {
 		res.Properties["rules"] = f.Rules()
 	}
+	if o := f.Origin; o != nil {
+		var keys []string
+		for _, k := range o.Keys {
+			keys = append(keys, k.Key)
+			if k.At.File != "" {
+				related := newSarifLocation(k.At)
+				related.ID = len(res.Related) + 1
+				res.Related = append(res.Related, related)
+			}
+		}
+		if len(keys) > 0 {
+			res.Properties["values"] = keys
+		}
+	}
 	if e := f.Exception; e != nil {
 		kind := "external"
 		if e.At.File == f.At.File {

@@ -161,10 +161,14 @@ func outcome(c catalog.Check) string {
 }
 
 func alternative(a catalog.Alternative) []span {
-	if a.How == "" {
-		return []span{text(a.Do)}
+	do := a.Do
+	if a.In == "host" {
+		do += " (on a host)"
 	}
-	return []span{text(a.Do + ": "), {a.How, strong}}
+	if a.How == "" {
+		return []span{text(do)}
+	}
+	return []span{text(do + ": "), {a.How, strong}}
 }
 
 // givenBy says which engines give a capability by default, and which do not.

@@ -152,6 +152,9 @@ type Finding struct {
 	Checks  []Check  `json:"checks,omitempty"`
 	Execs   []Exec   `json:"execs,omitempty"`
 	Capsets []Capset `json:"capsets,omitempty"`
+	// Suggested is what made a need of it likely, where no check could be seen: what the
+	// workload's files hold, or what its processes are. It is no evidence.
+	Suggested string `json:"suggested,omitempty"`
 	// Without is the trial that ran without it.
 	Without *Proof `json:"without,omitempty"`
 }

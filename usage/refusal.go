@@ -32,6 +32,7 @@ type Refusal struct {
 	Asked                   caps.Set // capset(2): all that is in its sets
 	Function                string   // the kernel function that was denied first
 	Begun                   Begun
+	Reply                   bool // netlink's answer says so; the call itself succeeded
 
 	Process       Process
 	FSUID, FSGID  uint32
@@ -60,4 +61,16 @@ type File struct {
 	Caps      *caps.FileCaps `json:"file_capabilities,omitempty"`
 	// Blocker is the first directory on the way that the process may not search.
 	Blocker string `json:"blocker,omitempty"`
+}
+
+// May says whether the mode lets a user do something (4 read, 2 write, 1 execute or
+// search). Supplementary groups and ACLs are not looked at.
+func (f *File) May(uid, gid, what uint32) bool {
+	switch {
+	case f.UID == uid:
+		return f.Mode>>6&what == what
+	case f.GID == gid:
+		return f.Mode>>3&what == what
+	}
+	return f.Mode&what == what
 }

@@ -211,7 +211,7 @@ func Used(r *usage.Record) caps.Set { return advise.Predict(r, ^caps.Set(0)) }
 
 // Mattered says whether a denied check made its system call fail.
 func Mattered(c usage.Check) bool {
-	return c.Failed > 0 && (c.Errno == "EPERM" || c.Errno == "EACCES")
+	return c.Failed > 0 && (c.Errno == "EPERM" || c.Errno == "EACCES") || advise.InReply(&c)
 }
 
 // how is the first evidence of a use.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/leastcap/leastcap/advise"
 	"github.com/leastcap/leastcap/usage"
 )
 
@@ -77,6 +78,8 @@ func outcome(c *usage.Check) string {
 	switch {
 	case c.Errno != "":
 		return "it gave " + c.Errno
+	case advise.InReply(c):
+		return "netlink answered EPERM"
 	case c.Syscall == "":
 		return "what came of it is not known"
 	}

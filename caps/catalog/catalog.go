@@ -115,6 +115,12 @@ type Alternative struct {
 	// How is what to write: a flag of docker run, a line of a Dockerfile, a
 	// field of Kubernetes. Empty if there is nothing to quote.
 	How string `yaml:"how" json:"how,omitempty"`
+	// Unit is what to write in a unit of systemd instead.
+	Unit string `yaml:"unit" json:"unit,omitempty"`
+	// In is "container" or "host" where it is advice for one of them alone.
+	In string `yaml:"in" json:"in,omitempty"`
+	// Calls are the system calls that it is advice for, if not for all.
+	Calls []string `yaml:"calls" json:"calls,omitempty"`
 }
 
 // Narrower is a capability that does instead of another one in some

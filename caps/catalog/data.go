@@ -18,10 +18,11 @@ var entries = []Entry{
 		{Programs: []string{"nginx", "mariadb", "postgresql", "redis"}, Why: "give directories to the user they then run as, mostly when they start for the first time"},
 		{Programs: []string{"dpkg", "tar", "rsync", "useradd"}, Why: "make files that belong to others"},
 	}, Instead: []Alternative{
-		{Do: "set owners when the image is built", How: "COPY --chown=UID:GID …, or RUN chown"},
-		{Do: "start as the owner of the files", How: "USER UID:GID; --user UID:GID; runAsUser"},
-		{Do: "let the engine give a volume to the user", How: "Kubernetes fsGroup; Podman --volume SRC:DST:U"},
-		{Do: "use a tmpfs that has the owner", How: "--tmpfs DIR:uid=UID,gid=GID,mode=0750"},
+		{Do: "set owners when the image is built", How: "COPY --chown=UID:GID …, or RUN chown", In: "container"},
+		{Do: "start as the owner of the files", How: "USER UID:GID; --user UID:GID; runAsUser", Unit: "User="},
+		{Do: "let the engine give a volume to the user", How: "Kubernetes fsGroup; Podman --volume SRC:DST:U", In: "container"},
+		{Do: "use a tmpfs that has the owner", How: "--tmpfs DIR:uid=UID,gid=GID,mode=0750", In: "container"},
+		{Do: "let the unit make its directories", How: "StateDirectory=, CacheDirectory=, LogsDirectory=, with User=", In: "host"},
 	}, Verdict: "Drop it. Ownership belongs in the image and the volume; nothing should need it in production.", Sources: []string{"capabilities(7)", "chown(2)", "fs/attr.c:chown_ok", "fs/attr.c:chgrp_ok"}},
 	{Cap: 1 /* dac_override */, Number: 1, Since: "2.2", Grants: "read, write and search any file and directory, whatever its mode says", Manual: "Skips the permission checks for reading, writing and executing files. (DAC is discretionary access control, modes and ACLs.)", Danger: 4, Rank: 10, Root: Root{Class: "equal", How: "writes into a program, or a configuration, that root uses"}, Container: Container{Confined: "ignores modes in the container's own mounts only; read-only mounts, masked paths and LSMs still hold", Reaches: []Reach{
 		{Shared: 4, Level: 5, What: "write any file of a bind mount of the host, whoever owns it"},
@@ -36,9 +37,9 @@ var entries = []Entry{
 		{Programs: []string{"entry points that start as root"}, Why: "work in directories of the user whom the service runs as (nginx and its logs)"},
 		{Programs: []string{"dpkg", "apt"}, Why: "replace files that are not writable"},
 	}, Instead: []Alternative{
-		{Do: "make files and directories accessible to whom the service starts as", How: "RUN chown or chmod; a setgid directory"},
-		{Do: "start as the owner of the files", How: "USER UID:GID; --user UID:GID; runAsUser"},
-		{Do: "let the engine give a volume to the group", How: "Kubernetes fsGroup"},
+		{Do: "make files and directories accessible to whom the service starts as", How: "chown or chmod, in an image by RUN; a setgid directory"},
+		{Do: "start as the owner of the files", How: "USER UID:GID; --user UID:GID; runAsUser", Unit: "User="},
+		{Do: "let the engine give a volume to the group", How: "Kubernetes fsGroup", In: "container"},
 	}, Narrower: []Narrower{
 		{Cap: 2 /* dac_read_search */, For: "reading files, listing and searching directories; not for writing or executing", Source: "fs/namei.c:generic_permission"},
 	}, Verdict: "Drop it. Almost nothing needs it; what fails without it has files of the wrong owner, so mend those.", Sources: []string{"capabilities(7)", "path_resolution(7)", "fs/namei.c:generic_permission"}},
@@ -55,7 +56,7 @@ var entries = []Entry{
 		{Programs: []string{"backup tools", "rsync", "tar of all users' files"}, Why: "read what belongs to others"},
 		{Programs: []string{"NFS servers in user space (ganesha)"}, Why: "open files by handle"},
 	}, Instead: []Alternative{
-		{Do: "run it as the owner or in the group of what it reads", How: "--user, --group-add, supplementalGroups"},
+		{Do: "run it as the owner or in the group of what it reads", How: "--user, --group-add, supplementalGroups", Unit: "User=, SupplementaryGroups="},
 		{Do: "give access by an ACL", How: "setfacl -m u:UID:rX"},
 	}, Sources: []string{"capabilities(7)", "open_by_handle_at(2)", "fs/namei.c:generic_permission", "fs/fhandle.c:may_decode_fh"}},
 	{Cap: 3 /* fowner */, Number: 3, Since: "2.2", Grants: "do what only a file's owner may, such as changing its mode, times and ACL", Manual: "Skips the checks that the process's user must own the file - chmod, utime, inode flags, ACLs, O_NOATIME, and removing others' files from a sticky directory.", Danger: 4, Rank: 12, Root: Root{Class: "equal", How: "makes /etc/shadow writable for all"}, Container: Container{Confined: "changes modes, ACLs and times in the container's own mounts only", Reaches: []Reach{
@@ -72,8 +73,8 @@ var entries = []Entry{
 		{Programs: []string{"tar", "rsync", "cp -p", "dpkg"}, Why: "restore modes and times of files they gave to others"},
 		{Programs: []string{"entry points"}, Why: "change the modes of directories after giving them away; chmod before chown does without"},
 	}, Instead: []Alternative{
-		{Do: "set modes when the image is built", How: "COPY --chmod=0750 --chown=UID …"},
-		{Do: "start as the owner of the files", How: "USER UID:GID; --user UID:GID"},
+		{Do: "set modes when the image is built", How: "COPY --chmod=0750 --chown=UID …", In: "container"},
+		{Do: "start as the owner of the files", How: "USER UID:GID; --user UID:GID", Unit: "User="},
 		{Do: "unpack without modes and owners", How: "tar --no-same-owner --no-same-permissions; rsync without -pt"},
 	}, Verdict: "Drop it unless the entry point changes modes of files that belong to others; better, have it not do so.", Sources: []string{"capabilities(7)", "chmod(2)", "fs/inode.c:inode_owner_or_capable", "fs/namei.c:__check_sticky"}},
 	{Cap: 4 /* fsetid */, Number: 4, Since: "2.2", Grants: "keep set-user-id and set-group-id bits when a file is written or its mode changed", Manual: "Keeps the set-id bits of a file that is modified, and allows the set-group-id bit on a file whose group is none of the process's.", Danger: 4, Rank: 16, Root: Root{Class: "situation", How: "writes into a set-id program that is writable for it, and the bit stays"}, Container: Container{Confined: "keeps bits of files in the container's own mounts only", Reaches: []Reach{
@@ -85,8 +86,8 @@ var entries = []Entry{
 	}, Needed: []Need{
 		{Programs: []string{"dpkg", "rpm", "tar"}, Why: "install set-group-id programs whose group is not theirs"},
 	}, Instead: []Alternative{
-		{Do: "set such bits when the image is built", How: "RUN chown … && chmod g+s …"},
-		{Do: "have the group among its own before chmod", How: "--group-add GID"},
+		{Do: "set such bits when the image is built", How: "RUN chown … && chmod g+s …", In: "container"},
+		{Do: "have the group among its own before chmod", How: "--group-add GID", Unit: "SupplementaryGroups="},
 	}, Verdict: "Drop it. It never makes anything fail; at most a set-id bit is missing.", Sources: []string{"capabilities(7)", "chmod(2)", "fs/attr.c:setattr_prepare", "fs/attr.c:setattr_should_drop_suidgid"}},
 	{Cap: 5 /* kill */, Number: 5, Since: "2.2", Grants: "send signals to processes of other users", Manual: "Skips the permission checks for signals; also for ioctl KDSIGACCEPT of a console.", Danger: 4, Rank: 18, Root: Root{Class: "near", How: "ends a service and takes its port"}, Container: Container{Confined: "signals processes of its own pid namespace only, since it sees no others", Reaches: []Reach{
 		{Shared: 1, Level: 5, What: "stop any service of the host, and on its network take the port of one"},
@@ -98,9 +99,9 @@ var entries = []Entry{
 	}, Needed: []Need{
 		{Programs: []string{"supervisors as root whose services are other users (supervisord, runit, postfix master, apache)"}, Why: "stop or reload them; often only at shutdown"},
 	}, Instead: []Alternative{
-		{Do: "run the supervisor and its services as one user", How: "USER UID:GID; --user"},
+		{Do: "run the supervisor and its services as one user", How: "USER UID:GID; --user", Unit: "User="},
 		{Do: "stop workers by a pipe or socket that they read"},
-		{Do: "leave the stopping to the engine, which signals the first process and then kills all"},
+		{Do: "leave the stopping to the engine, or to systemd, which signals the first process and then kills all"},
 	}, Verdict: "Drop it unless a root process has to stop workers of other users. It is at the low end of danger.", Sources: []string{"capabilities(7)", "kill(2)", "kernel/signal.c:kill_ok_by_cred"}},
 	{Cap: 6 /* setgid */, Number: 6, Since: "2.2", Grants: "take on any group id and any list of groups", Manual: "Sets any group ids and supplementary groups, sends any group id over a Unix socket, and maps group ids into a user namespace.", Danger: 1, Rank: 36, Root: Root{Class: "situation", How: "joins a group that may write what root runs (staff, disk, docker)"}, Container: Container{Confined: "takes on groups, whose rights end at the container's own mounts", Reaches: []Reach{
 		{Shared: 4, Level: 3, What: "read and change the files of a bind mount as any group of the host"},
@@ -115,8 +116,8 @@ var entries = []Entry{
 	}, Needed: []Need{
 		{Programs: []string{"nginx", "apache", "sshd", "su", "sudo", "gosu", "cron"}, Why: "become the group of an unprivileged user"},
 	}, Instead: []Alternative{
-		{Do: "start as the group that the service ends up with", How: "USER UID:GID; --user UID:GID; runAsGroup"},
-		{Do: "have the engine set supplementary groups", How: "--group-add; supplementalGroups"},
+		{Do: "start as the group that the service ends up with", How: "USER UID:GID; --user UID:GID; runAsGroup", Unit: "Group="},
+		{Do: "have the engine set supplementary groups", How: "--group-add; supplementalGroups", Unit: "SupplementaryGroups="},
 	}, Verdict: "Drop it unless the program changes its own user at the start; then it needs setuid and setgid, or it stays root.", Sources: []string{"capabilities(7)", "setgid(2)", "setgroups(2)", "kernel/sys.c:__sys_setgid", "kernel/groups.c:may_setgroups"}},
 	{Cap: 7 /* setuid */, Number: 7, Since: "2.2", Grants: "take on any user id, that of root included", Manual: "Sets any user ids, sends any user id over a Unix socket, and maps user ids into a user namespace.", Danger: 1, Rank: 35, Root: Root{Class: "equal", How: "becomes user 0, and executes anything"}, Container: Container{Confined: "becomes root of the container at most, with no more than its bounding set", Reaches: []Reach{
 		{Shared: 4, Level: 3, What: "read and change the files of a bind mount as any user of the host"},
@@ -131,7 +132,7 @@ var entries = []Entry{
 	}, Needed: []Need{
 		{Programs: []string{"nginx", "apache", "sshd", "su", "sudo", "gosu", "cron"}, Why: "become an unprivileged user"},
 	}, Instead: []Alternative{
-		{Do: "start as the user that the service ends up with", How: "USER UID:GID; --user UID:GID; runAsUser"},
+		{Do: "start as the user that the service ends up with", How: "USER UID:GID; --user UID:GID; runAsUser", Unit: "User="},
 		{Do: "leave su, gosu and the like out of the entry point"},
 	}, Verdict: "Drop it unless the program changes its own user at the start; then it needs setuid and setgid, or it stays root.", Sources: []string{"capabilities(7)", "setuid(2)", "kernel/sys.c:__sys_setuid"}},
 	{Cap: 8 /* setpcap */, Number: 8, Since: "2.2", History: "until Linux 2.6.24 brought file capabilities it gave capabilities to other processes", Grants: "change its own inheritable set, bounding set and securebits", Manual: "Adds capabilities of the bounding set to the inheritable set, drops them from the bounding set, and changes the securebits.", Danger: 1, Rank: 37, Root: Root{Class: "equal", How: "lets programs with inheritable file capabilities gain what is still in the bounding set"}, Container: Container{Confined: "moves capabilities within the bounding set, to which it adds none", Reaches: []Reach{}}, AskedIn: []Namespace{"own", "initial"}, UserNamespace: UserNamespace{Effect: "limited", Why: "changes the sets of its own processes"}, Checks: []Check{
@@ -143,8 +144,8 @@ var entries = []Entry{
 		{Programs: []string{"systemd", "setpriv", "capsh", "bubblewrap"}, Why: "take capabilities away from what they start"},
 		{Programs: []string{"container engines in a container"}, Why: "set the sets of their containers"},
 	}, Instead: []Alternative{
-		{Do: "let the engine drop what is not needed", How: "--cap-drop=ALL --cap-add=…"},
-		{Do: "set no_new_privs", How: "--security-opt no-new-privileges; allowPrivilegeEscalation: false"},
+		{Do: "let the engine drop what is not needed", How: "--cap-drop=ALL --cap-add=…", Unit: "CapabilityBoundingSet="},
+		{Do: "set no_new_privs", How: "--security-opt no-new-privileges; allowPrivilegeEscalation: false", Unit: "NoNewPrivileges="},
 	}, Verdict: "Drop it unless the container starts containers or sandboxes of its own.", Sources: []string{"capabilities(7)", "capset(2)", "prctl(2)", "security/commoncap.c:cap_capset", "security/commoncap.c:cap_task_prctl"}},
 	{Cap: 9 /* linux_immutable */, Number: 9, Since: "2.2", Grants: "set and clear the immutable and append-only flags of files", Manual: "Sets and clears the inode flags FS_IMMUTABLE_FL and FS_APPEND_FL (chattr +i, +a).", Danger: 4, Rank: 20, Root: Root{Class: "no-way", Newer: "miners and other malware make their files immutable to survive a clean-up"}, Container: Container{Confined: "changes flags in the container's own mounts only", Reaches: []Reach{
 		{Shared: 4, Level: 5, What: "clear the flag that protects a file of a bind mount of the host, or keep the host from removing one"},
@@ -155,7 +156,7 @@ var entries = []Entry{
 	}, Needed: []Need{
 		{Programs: []string{"chattr", "systemd-tmpfiles"}, Why: "protect single files"},
 	}, Instead: []Alternative{
-		{Do: "mount what must not change read-only", How: "--read-only; --volume SRC:DST:ro"},
+		{Do: "mount what must not change read-only", How: "--read-only; --volume SRC:DST:ro", Unit: "ReadOnlyPaths="},
 	}, Sources: []string{"capabilities(7)", "ioctl_iflags(2)", "fs/file_attr.c:fileattr_set_prepare"}},
 	{Cap: 10 /* net_bind_service */, Number: 10, Since: "2.2", History: "Linux 4.11 made the limit a sysctl of the network namespace, net.ipv4.ip_unprivileged_port_start", Grants: "bind to ports below ip_unprivileged_port_start (1024)", Manual: "Binds Internet sockets to privileged ports, those below 1024.", Danger: 1, Rank: 40, Root: Root{Class: "no-way"}, Container: Container{Confined: "binds ports of its own network namespace only", Reaches: []Reach{
 		{Shared: 2, Level: 3, What: "take a free port below 1024 of the host and stand in for the service that should be there"},
@@ -166,8 +167,8 @@ var entries = []Entry{
 		{Programs: []string{"nginx", "apache", "bind9", "sshd", "dnsmasq", "postfix"}, Why: "listen on 80, 443, 53, 22, 25 where the sysctl does not let everybody"},
 		{Programs: []string{"chronyd", "named"}, Why: "keep it by capset, and fail when it is not there to keep"},
 	}, Instead: []Alternative{
-		{Do: "let everybody bind there, as Docker does since 20.10 and containerd since 2.0", How: "--sysctl net.ipv4.ip_unprivileged_port_start=0"},
-		{Do: "listen on a high port and publish the low one", How: "--publish 80:8080"},
+		{Do: "let everybody bind there, as Docker does since 20.10 and containerd since 2.0", How: "--sysctl net.ipv4.ip_unprivileged_port_start=0, or sysctl -w on the host"},
+		{Do: "listen on a high port and publish the low one", How: "--publish 80:8080", In: "container"},
 		{Do: "take the socket from whoever starts it", How: "systemd socket activation"},
 	}, Verdict: "Drop it unless it listens below 1024 where the sysctl does not allow it - Podman, CRI-O, containerd before 2.0, the host's network.", Sources: []string{"capabilities(7)", "ip(7)", "Documentation/networking/ip-sysctl.rst", "net/ipv4/af_inet.c:__inet_bind", "net/ipv6/af_inet6.c:__inet6_bind"}},
 	{Cap: 11 /* net_broadcast */, Number: 11, Since: "2.2", Grants: "listen to netlink messages of all network namespaces that have an id here; otherwise unused", Manual: "Called unused; meant for broadcasts and for listening to multicasts, which have not needed it for long.", Danger: 1, Rank: 41, Root: Root{Class: "no-way"}, Container: Container{Confined: "hears of network namespaces that have an id in its own, which are its own", Reaches: []Reach{}}, AskedIn: []Namespace{"network"}, UserNamespace: UserNamespace{Effect: "limited", Why: "works in network namespaces that the user namespace owns"}, Checks: []Check{
@@ -199,8 +200,9 @@ var entries = []Entry{
 		{Programs: []string{"dnsmasq and DHCP servers"}, Why: "set up ARP entries and bind to interfaces"},
 		{Programs: []string{"iptables", "nft", "ip", "tc", "CNI plugins", "service mesh init containers"}, Why: "change the firewall and routes"},
 	}, Instead: []Alternative{
-		{Do: "let the engine configure the network", How: "--network, --ip, --sysctl net.…; a CNI plugin"},
-		{Do: "do it once in an init container that has it, and not in the service"},
+		{Do: "let the engine configure the network", How: "--network, --ip, --sysctl net.…; a CNI plugin", In: "container"},
+		{Do: "do it once in an init container that has it, and not in the service", In: "container"},
+		{Do: "let the host's own network management do it", How: "systemd-networkd, NetworkManager, nftables.service", In: "host"},
 		{Do: "prepare a tun device for the user", How: "ip tuntap add mode tun user UID; --device /dev/net/tun"},
 		{Do: "speak WireGuard or tunnel in user space", How: "tailscaled --tun=userspace-networking; wireguard-go behind a SOCKS proxy"},
 	}, Narrower: []Narrower{
@@ -223,7 +225,7 @@ var entries = []Entry{
 		{Programs: []string{"tcpdump", "wireshark", "arping", "dhclient", "nmap", "traceroute -I"}, Why: "capture or make packets"},
 		{Programs: []string{"keepalived", "MetalLB", "DHCP servers"}, Why: "speak ARP, VRRP or DHCP"},
 	}, Instead: []Alternative{
-		{Do: "let ping use ICMP sockets, as Docker does, and take the file capability from it", How: "--sysctl net.ipv4.ping_group_range='0 2147483647'"},
+		{Do: "let ping use ICMP sockets, as Docker does, and take the file capability from it", How: "--sysctl net.ipv4.ping_group_range='0 2147483647', or sysctl -w on the host"},
 		{Do: "capture from the host or a debug container", How: "nsenter --net; kubectl debug"},
 	}, Verdict: "Drop it. Only what captures or forges packets needs it; under Docker ping does not, once its file capability is off.", Sources: []string{"capabilities(7)", "raw(7)", "packet(7)", "icmp(7)", "net/ipv4/af_inet.c:inet_create", "net/packet/af_packet.c:packet_create"}},
 	{Cap: 14 /* ipc_lock */, Number: 14, Since: "2.2", Grants: "lock memory beyond RLIMIT_MEMLOCK and use huge pages", Manual: "Locks memory (mlock, mlockall, mmap, shmctl), and allocates huge pages.", Danger: 3, Rank: 27, Root: Root{Class: "no-way"}, Container: Container{Confined: "locks no more than the container's memory limit, if it has one", Reaches: []Reach{
@@ -239,7 +241,7 @@ var entries = []Entry{
 		{Programs: []string{"Vault", "gpg-agent"}, Why: "keep secrets out of the swap"},
 		{Programs: []string{"Elasticsearch", "Oracle", "DPDK", "QEMU with VFIO"}, Why: "lock their memory, or use huge pages"},
 	}, Instead: []Alternative{
-		{Do: "raise the limit", How: "--ulimit memlock=-1"},
+		{Do: "raise the limit", How: "--ulimit memlock=-1", Unit: "LimitMEMLOCK="},
 		{Do: "allow huge pages to a group", How: "sysctl vm.hugetlb_shm_group=GID on the host; mmap(MAP_HUGETLB) is free"},
 		{Do: "switch locking off in the program", How: "Vault: disable_mlock = true, without swap"},
 	}, Sources: []string{"capabilities(7)", "mlock(2)", "mm/mlock.c:can_do_mlock"}},
@@ -298,7 +300,8 @@ var entries = []Entry{
 		{Programs: []string{"sshd", "vsftpd", "postfix", "dovecot", "haproxy", "chronyd"}, Why: "lock parts of themselves into an empty directory"},
 		{Programs: []string{"debootstrap", "schroot"}, Why: "work in another system's root"},
 	}, Instead: []Alternative{
-		{Do: "switch the program's chroot off - the container is one", How: "unbound: chroot: ''; haproxy: no chroot line; postfix: n in the column chroot of master.cf"},
+		{Do: "switch the program's chroot off - the container is one", How: "unbound: chroot: ''; haproxy: no chroot line; postfix: n in the column chroot of master.cf", In: "container"},
+		{Do: "let the unit change the root", How: "RootDirectory=", In: "host"},
 	}, Verdict: "Drop it unless the daemon locks itself into a chroot and cannot be told not to (sshd).", Sources: []string{"capabilities(7)", "chroot(2)", "fs/open.c:chroot", "fs/namespace.c:mntns_install"}},
 	{Cap: 19 /* sys_ptrace */, Number: 19, Since: "2.2", Grants: "trace, inspect and change processes of other users", Manual: "Traces any process, reads and writes the memory of any, and inspects them (kcmp, get_robust_list).", Danger: 4, Rank: 9, Root: Root{Class: "equal", How: "takes over a process that is root"}, Container: Container{Confined: "sees the processes of its own pid namespace only", Reaches: []Reach{
 		{Shared: 1, Level: 5, What: "take over any process of the host"},
@@ -364,10 +367,12 @@ var entries = []Entry{
 		{Programs: []string{"FUSE file systems", "CSI drivers"}, Why: "mount for others"},
 		{Programs: []string{"Chromium's and other sandboxes where user namespaces are not allowed"}, Why: "make namespaces"},
 	}, Instead: []Alternative{
-		{Do: "have the engine mount, name and set", How: "--mount, --tmpfs, --hostname, --sysctl, --security-opt"},
-		{Do: "set no_new_privs before seccomp or Landlock", How: "prctl(PR_SET_NO_NEW_PRIVS, 1)"},
-		{Do: "work in a user namespace", How: "rootless builders (buildkit, buildah); unshare --user"},
-		{Do: "give bpf, perfmon, syslog, checkpoint_restore or sys_nice, whichever does"},
+		{Do: "have the engine mount, name and set", How: "--mount, --tmpfs, --hostname, --sysctl, --security-opt", In: "container"},
+		{Do: "have the engine or the unit mount", How: "--mount, --tmpfs", Unit: "TemporaryFileSystem=, BindPaths=", Calls: []string{"mount", "umount2", "move_mount", "fsopen", "fsmount", "mount_setattr", "open_tree", "pivot_root"}},
+		{Do: "have it named from outside", How: "--hostname; hostnamectl on the host", Calls: []string{"sethostname", "setdomainname"}},
+		{Do: "set no_new_privs before seccomp or Landlock", How: "prctl(PR_SET_NO_NEW_PRIVS, 1)", Calls: []string{"seccomp", "prctl", "landlock_restrict_self"}},
+		{Do: "work in a user namespace", How: "rootless builders (buildkit, buildah); unshare --user", Calls: []string{"mount", "umount2", "move_mount", "pivot_root", "unshare", "clone", "clone3", "setns"}},
+		{Do: "give bpf, perfmon, syslog, checkpoint_restore or sys_nice, whichever does", Calls: []string{"bpf", "perf_event_open", "syslog"}},
 	}, Narrower: []Narrower{
 		{Cap: 40 /* checkpoint_restore */, For: "choosing the ids of new processes, following /proc/PID/map_files, restoring the executable link (since Linux 5.9)", Source: "include/linux/capability.h:checkpoint_restore_ns_capable", Container: true},
 		{Cap: 34 /* syslog */, For: "reading the kernel log under dmesg_restrict (Linux before 6.12; since then only syslog will do)", Source: "kernel/printk/printk.c:check_syslog_permissions", Container: true},
@@ -406,8 +411,8 @@ var entries = []Entry{
 		{Programs: []string{"chronyd", "ntpd", "keepalived", "pulseaudio", "jackd"}, Why: "run with real-time or higher priority; most go on without"},
 		{Programs: []string{"MySQL and others with NUMA options"}, Why: "call mbind and set_mempolicy, which Docker's seccomp profile ties to it"},
 	}, Instead: []Alternative{
-		{Do: "raise the limits", How: "--ulimit rtprio=99; --ulimit nice=40"},
-		{Do: "let the engine place and weigh it", How: "--cpuset-cpus, --cpuset-mems, --cpu-shares"},
+		{Do: "raise the limits", How: "--ulimit rtprio=99; --ulimit nice=40", Unit: "LimitRTPRIO=, LimitNICE="},
+		{Do: "let the engine place and weigh it", How: "--cpuset-cpus, --cpuset-mems, --cpu-shares", Unit: "Nice=, AllowedCPUs=, CPUWeight="},
 	}, Sources: []string{"capabilities(7)", "sched(7)", "kernel/sched/syscalls.c:user_check_sched_setscheduler", "kernel/sys.c:set_one_prio"}},
 	{Cap: 24 /* sys_resource */, Number: 24, Since: "2.2", Grants: "go beyond limits and quotas - rlimits, reserved disk blocks, oom_score_adj", Manual: "Raises hard limits, uses reserved disk space, overrides quotas, RLIMIT_NPROC and the limits of pipes, message queues and consoles, and lowers oom_score_adj.", Danger: 3, Rank: 23, Root: Root{Class: "no-way"}, Container: Container{Confined: "stays within the container's cgroup limits, if it has them", Reaches: []Reach{
 		{Level: 3, What: "use up disk reserves, quotas, processes and memory of pipes, and let others be killed first when memory is short"},
@@ -428,8 +433,8 @@ var entries = []Entry{
 		{Programs: []string{"named", "memcached", "databases and proxies"}, Why: "raise the number of open files"},
 		{Programs: []string{"systemd", "udevd"}, Why: "protect themselves from the out-of-memory killer"},
 	}, Instead: []Alternative{
-		{Do: "raise the limits from outside", How: "--ulimit nofile=65536:65536"},
-		{Do: "set the out-of-memory score from outside", How: "--oom-score-adj"},
+		{Do: "raise the limits from outside", How: "--ulimit nofile=65536:65536", Unit: "LimitNOFILE="},
+		{Do: "set the out-of-memory score from outside", How: "--oom-score-adj", Unit: "OOMScoreAdjust="},
 	}, Sources: []string{"capabilities(7)", "getrlimit(2)", "kernel/sys.c:do_prlimit", "fs/proc/base.c:__set_oom_adj"}},
 	{Cap: 25 /* sys_time */, Number: 25, Since: "2.2", Grants: "set the host's clock", Manual: "Sets and adjusts the system clock and the hardware clock.", Danger: 3, Rank: 22, Root: Root{Class: "no-way", Newer: "a wrong clock revives expired certificates and tickets, and breaks logs (Malhotra 2015)"}, Container: Container{Confined: "is not confined, as no namespace holds the real-time clock", Reaches: []Reach{
 		{Level: 3, What: "set the clock of the host and all its containers"},
@@ -467,7 +472,8 @@ var entries = []Entry{
 		{Programs: []string{"debootstrap", "tar", "cpio of systems", "MAKEDEV"}, Why: "unpack a system with its /dev"},
 		{Programs: []string{"container engines in a container"}, Why: "make /dev of their containers"},
 	}, Instead: []Alternative{
-		{Do: "let the engine make the device", How: "--device /dev/NAME"},
+		{Do: "let the engine make the device", How: "--device /dev/NAME", In: "container"},
+		{Do: "let udev make the device", How: "a rule in /etc/udev/rules.d", In: "host"},
 		{Do: "build images without device files, and as another user", How: "fakeroot; mmdebstrap --mode=unshare"},
 	}, Verdict: "Drop it. Only builds of systems make device files, never a service; --device is the way to have one.", Sources: []string{"capabilities(7)", "mknod(2)", "fs/namei.c:vfs_mknod"}},
 	{Cap: 28 /* lease */, Number: 28, Since: "2.4", Grants: "take leases on files of other users, which delays whoever opens them", Manual: "Takes leases on any file (fcntl F_SETLEASE).", Danger: 3, Rank: 30, Root: Root{Class: "no-way"}, Container: Container{Confined: "takes leases on files of the container's mounts only", Reaches: []Reach{
@@ -488,7 +494,7 @@ var entries = []Entry{
 	}, Needed: []Need{
 		{Programs: []string{"sshd", "login", "su", "sudo", "cron with PAM", "useradd", "passwd"}, Why: "record logins; some take the refusal for an error and refuse the login (moby#6345)"},
 	}, Instead: []Alternative{
-		{Do: "leave logins out of the container", How: "docker exec instead of sshd"},
+		{Do: "leave logins out of the container", How: "docker exec instead of sshd", In: "container"},
 		{Do: "use a build without audit, or an engine whose seccomp profile hides it", How: "Podman's profile answers EINVAL, and libaudit goes on"},
 	}, Verdict: "Drop it unless people log in to the container (sshd, login); sudo works without.", Sources: []string{"capabilities(7)", "kernel/audit.c:audit_netlink_ok", "moby/moby 29ecc95c31"}},
 	{Cap: 30 /* audit_control */, Number: 30, Since: "2.6.11", Grants: "switch auditing, change its rules, and change a login uid (most of it in the initial pid namespace only)", Manual: "Switches kernel auditing on and off, and reads and changes its rules.", Danger: 3, Rank: 24, Root: Root{Class: "equal", How: "has the keys that root types audited (TTY auditing) and reads the password"}, Container: Container{Confined: "cannot touch the audit rules from a pid namespace of its own", Reaches: []Reach{
@@ -516,7 +522,7 @@ var entries = []Entry{
 		{Programs: []string{"setcap", "dpkg", "rpm", "tar --xattrs", "rsync -X"}, Why: "install programs with file capabilities (ping)"},
 		{Programs: []string{"container builders and engines in a container"}, Why: "unpack layers, map root"},
 	}, Instead: []Alternative{
-		{Do: "set them when the image is built", How: "RUN setcap …; the attribute is part of the layer"},
+		{Do: "set them when the image is built", How: "RUN setcap …; the attribute is part of the layer", In: "container"},
 	}, Verdict: "Drop it. It is for building images and installing packages, not for running anything.", Sources: []string{"capabilities(7)", "user_namespaces(7)", "security/commoncap.c:cap_convert_nscap", "kernel/user_namespace.c:verify_root_map"}},
 	{Cap: 32 /* mac_override */, Number: 32, Since: "2.6.25", Grants: "override Smack's mandatory access control", Manual: "Overrides mandatory access control; implemented for Smack.", Danger: 1, Rank: 38, Root: Root{Class: "no-way", Newer: "with Smack it overrides every label"}, Container: Container{Confined: "does nothing unless the host runs Smack (Tizen, some cars)", Reaches: []Reach{}}, AskedIn: []Namespace{"initial"}, UserNamespace: UserNamespace{Effect: "useless", Why: "asked in the initial user namespace"}, Checks: []Check{
 		{Operation: "access what a Smack rule forbids", Calls: []string{"open", "kill", "connect"}, Errno: "EACCES", In: "initial", Site: "security/smack/smack_access.c:smk_tskacc"},
@@ -548,7 +554,7 @@ var entries = []Entry{
 		{Programs: []string{"dmesg", "rsyslogd with imklog", "node-problem-detector"}, Why: "read the kernel's messages"},
 		{Programs: []string{"perf", "bpftrace", "profilers"}, Why: "resolve kernel symbols"},
 	}, Instead: []Alternative{
-		{Do: "have the host's journal forwarded", How: "--volume /var/log/journal:/var/log/journal:ro"},
+		{Do: "have the host's journal forwarded", How: "--volume /var/log/journal:/var/log/journal:ro", In: "container"},
 		{Do: "let everybody read the log", How: "sysctl kernel.dmesg_restrict=0 on the host, and Docker's seccomp profile changed"},
 	}, Sources: []string{"capabilities(7)", "syslog(2)", "kernel/printk/printk.c:check_syslog_permissions"}},
 	{Cap: 35 /* wake_alarm */, Number: 35, Since: "3.0", Grants: "set timers that wake the machine", Manual: "Sets CLOCK_REALTIME_ALARM and CLOCK_BOOTTIME_ALARM timers, which wake a suspended system.", Danger: 3, Rank: 32, Root: Root{Class: "younger"}, Container: Container{Confined: "is not confined, as suspending is the machine's", Reaches: []Reach{

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -55,8 +56,9 @@ a proven profile that it is required.
 Only the bytes of an edit change: comments, quotes, line ends, the order of keys and all
 else stay. The result is read by a second parser, and is not written if it means anything
 else than was wanted. Where a change would reach other containers too (an anchor, a
-template, an extended service), it is not made, and the reason is said. Exceptions (see
-leastcap audit) hold.
+template, an extended service), it is not made, and the reason is said. What is rendered from
+a Helm chart that is known (--chart, or it lies beside) is not changed: the key of the chart's
+values is named instead. Exceptions (see leastcap audit) hold.
 
 Files are replaced in one step, and keep their mode, owner and extended attributes.
 
@@ -123,6 +125,7 @@ func (f *fixFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io.W
 	for _, name := range in.unused {
 		say(stderr, "warning: %s is of no container that was found: --profile CONTAINER=FILE says whose it is", name)
 	}
+	in.sayUnusedCharts(stderr)
 	r := in.audit(time.Now())
 	plan := f.plan(in, r)
 	sayErrors(stderr, in.errs)
@@ -179,9 +182,17 @@ type fixPlan struct {
 // plan turns findings into changed files.
 func (f *fixFlags) plan(in *definitions, r *audit.Report) *fixPlan {
 	p := &fixPlan{}
+	rendered := map[*manifest.Container]bool{}
 	var open []*audit.Finding
 	for _, finding := range r.Findings {
-		if finding.Want == nil || finding.Exception != nil {
+		if finding.Exception != nil {
+			continue
+		}
+		if finding.Want == nil {
+			f.notKnown(in, r, finding, rendered, p)
+			continue
+		}
+		if f.ofChart(in, finding, rendered, p) {
 			continue
 		}
 		if reason := f.mayNot(r, finding); reason != nil {
@@ -225,6 +236,69 @@ func (f *fixFlags) plan(in *definitions, r *audit.Report) *fixPlan {
 		}
 	}
 	return p
+}
+
+// ofChart refuses to change what is rendered from a chart that is known: it would be as it
+// was with the next rendering. It says what to change instead.
+func (f *fixFlags) ofChart(in *definitions, finding *audit.Finding, refused map[*manifest.Container]bool, p *fixPlan) bool {
+	c := finding.Container
+	chart := in.charts.of(chartSource(c))
+	if chart == nil {
+		return false
+	}
+	if refused[c] && finding.Want.Exactly == nil {
+		return true
+	}
+	refused[c] = true
+	_, template, _ := strings.Cut(chartSource(c), "/")
+	refusal := &manifest.Refusal{Container: c, At: c.At, Reason: "it is rendered from " + filepath.Join(chart.Dir, template)}
+	if c.At.File == filepath.Join(chart.Dir, template) {
+		refusal.Reason = "it is a chart's template, whose text is not what it renders to"
+	}
+	o := finding.Origin
+	switch {
+	case o == nil:
+	case len(o.Keys) == 1:
+		k := o.Keys[0]
+		where := "values.yaml"
+		if k.At.File != "" {
+			where = k.At.String()
+		}
+		refusal.Hint = fmt.Sprintf("set %s of the chart's values (%s)", k.Key, where)
+		if exactly := finding.Want.Exactly; exactly != nil && strings.HasSuffix(k.Key, "capabilities") {
+			refusal.Hint += fmt.Sprintf(" to {drop: [ALL], add: [%s]}", strings.Join(exactly.Docker(), ", "))
+		}
+		refusal.Hint += ", and render it anew"
+	case len(o.Keys) > 1:
+		var keys []string
+		for _, k := range o.Keys {
+			keys = append(keys, k.Key)
+		}
+		refusal.Hint = "set one of " + strings.Join(keys, ", ") + " of the chart's values, and render it anew"
+	default:
+		refusal.Hint = "no value of the chart can be named for it: " + o.Why
+		if o.Template.Line > 0 {
+			refusal.Hint += " (" + o.Template.String() + ")"
+		}
+	}
+	p.refusals = append(p.refusals, refusal)
+	return true
+}
+
+// notKnown refuses what a proven profile would change, had the file said what is there.
+func (f *fixFlags) notKnown(in *definitions, r *audit.Report, finding *audit.Finding, rendered map[*manifest.Container]bool, p *fixPlan) {
+	if finding.Rule.ID != "not-known" {
+		return
+	}
+	i := slices.IndexFunc(r.Subjects, func(s audit.Subject) bool { return s.Container == finding.Container })
+	if i < 0 || r.Subjects[i].Profile == nil || !r.Subjects[i].Profile.Proven || !r.Subjects[i].Profile.Complete {
+		return
+	}
+	would := *finding
+	would.Want = &manifest.Want{Exactly: &r.Subjects[i].Profile.Recommended}
+	if !f.ofChart(in, &would, rendered, p) {
+		p.refusals = append(p.refusals, &manifest.Refusal{Container: finding.Container, At: finding.At, Reason: finding.Message, Hint: finding.Mend})
+	}
 }
 
 // mayNot says why a want would give what is not there today.

@@ -27,6 +27,7 @@ import (
 type whyFlags struct {
 	last         time.Duration
 	output, hook string
+	engine       string
 	quiet        bool
 }
 
@@ -61,6 +62,7 @@ Exit status:
   2  wrong usage, or the command could not be run as written
   3  could not look, or something was lost`,
 		Example: `  leastcap why -- docker run --rm --cap-drop all nginx
+  leastcap why --engine embedded -- docker run --cap-drop all nginx
   leastcap why -- mount -t tmpfs none /mnt
   leastcap why web --for 1m
   leastcap why -o json | jq 'select(.explanation.mattered)'`,
@@ -73,6 +75,10 @@ Exit status:
 			}
 			dash := cmd.ArgsLenAtDash()
 			switch {
+			case f.engine != "" && f.engine != engineEmbedded:
+				return &usageError{fmt.Errorf("--engine %q is not known", f.engine), "use embedded, or leave it out: the line names its engine"}
+			case f.engine != "" && dash < 0:
+				return &usageError{errors.New("--engine goes with a command"), "leastcap why --engine " + f.engine + " -- docker run IMAGE"}
 			case dash > 0:
 				return &usageError{errors.New("targets and a command contradict each other"), "leave what stands before -- out"}
 			case dash == 0 && len(args) == 0:
@@ -85,6 +91,7 @@ Exit status:
 	fl.SortFlags = false
 	fl.DurationVar(&f.last, "for", 0, "end after this long; a command is stopped then")
 	fl.StringVarP(&f.output, "output", "o", "text", "text or json (a stream, a document a line)")
+	fl.StringVar(&f.engine, "engine", "", "run a docker line on another engine: embedded, leastcap's own runtime")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "do not show what the command writes")
 	addHook(fl, &f.hook, "")
 	return cmd
@@ -107,6 +114,8 @@ type whyLook struct {
 type told struct {
 	usage.Refusal
 	advise.Explanation
+	key    string
+	others map[string]uint64 // the counts of those for the same reason, by their keys
 }
 
 func (f *whyFlags) run(ctx context.Context, stdout, stderr io.Writer, args []string, isCommand bool) error {
@@ -184,10 +193,18 @@ func (w *whyLook) look(now time.Time, last bool) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range refusals {
+	answers, err := w.answers()
+	if err != nil {
+		return err
+	}
+	for _, r := range append(refusals, answers...) {
 		key := fmt.Sprint(r.Group, r.Process.Exe, r.Process.EUID, r.Call, r.Errno, r.Denied, r.Beyond, r.Begun, r.Since)
 		if i, ok := w.told[key]; ok {
-			w.list[i].Count = r.Count
+			if t := &w.list[i]; t.key == key {
+				t.Count = r.Count
+			} else {
+				t.others[key] = r.Count
+			}
 			continue
 		}
 		if r.Launch && r.Denied.Empty() && r.Beyond.Empty() && !strings.HasPrefix(r.Syscall, "exec") {
@@ -209,15 +226,52 @@ func (w *whyLook) look(now time.Time, last bool) error {
 			w.describe(&s)
 		}
 		delete(w.held, key)
+		// One directory in the way is told once, however many files are looked for in it.
+		if f := r.File; f != nil && f.Blocker != "" && f.Blocker != r.Path {
+			blocked := fmt.Sprint(r.Group, r.Process.Exe, r.Process.EUID, r.Syscall, r.Errno, r.Denied, "\x00", f.Blocker)
+			if i, ok := w.told[blocked]; ok {
+				w.told[key] = i
+				w.list[i].others[key] = r.Count
+				continue
+			}
+			w.told[blocked] = len(w.list)
+		}
 		e := advise.Explain(&r, w.context(&s))
 		w.told[key] = len(w.list)
-		w.list = append(w.list, told{r, e})
+		w.list = append(w.list, told{r, e, key, map[string]uint64{}})
 		w.tell(now, &s, &r, &e)
 		if w.failed != nil {
 			return nil
 		}
 	}
 	return nil
+}
+
+// answers are refusals that netlink gives in its answers.
+func (w *whyLook) answers() ([]usage.Refusal, error) {
+	groups, err := w.probe.Survey(w.chosen)
+	if err != nil {
+		return nil, err
+	}
+	var list []usage.Refusal
+	for _, path := range slices.Sorted(maps.Keys(groups)) {
+		for _, c := range groups[path].Record.Checks {
+			if !advise.InReply(&c) {
+				continue
+			}
+			r := usage.Refusal{
+				Group: path, Count: c.Count, Syscall: c.Syscall, Call: c.Call, Errno: "EPERM", Function: c.Function,
+				Begun: usage.BegunYes, Reply: true, Process: c.Process,
+			}
+			if set := caps.Of(c.Cap); c.Beyond {
+				r.Beyond = set
+			} else {
+				r.Denied = set
+			}
+			list = append(list, r)
+		}
+	}
+	return list, nil
 }
 
 func (w *whyLook) context(s *watch.Subject) advise.Context {
@@ -248,7 +302,7 @@ func (w *whyLook) lookUp(r *usage.Refusal, s *watch.Subject) {
 			}
 		}
 		if r.File == nil && w.trial != nil {
-			r.File = w.trial.look(r.Path, r.FSUID, inDir)
+			r.File = w.trial.look(r.Path, r.FSUID, r.FSGID, inDir)
 		}
 	}
 	if r.NoNewPrivs && strings.HasPrefix(r.Process.Exe, "/") {
@@ -257,6 +311,9 @@ func (w *whyLook) lookUp(r *usage.Refusal, s *watch.Subject) {
 				r.Program = f
 				break
 			}
+		}
+		if r.Program == nil && w.trial != nil {
+			r.Program = w.trial.look(r.Process.Exe, 0, 0, false)
 		}
 	}
 	if len(w.modules) > 0 {
@@ -297,6 +354,7 @@ type whyDocument struct {
 	Call        string              `json:"call,omitempty"`
 	Path        string              `json:"path,omitempty"`
 	Errno       string              `json:"errno"`
+	Reply       bool                `json:"reply,omitempty"` // netlink's answer says so, and not the call
 	Denied      caps.Set            `json:"denied"`
 	Beyond      caps.Set            `json:"beyond"`
 	Function    string              `json:"function,omitempty"`
@@ -343,7 +401,7 @@ func (w *whyLook) subjectOf(s *watch.Subject) *watch.Subject {
 func (w *whyLook) tell(now time.Time, s *watch.Subject, r *usage.Refusal, e *advise.Explanation) {
 	if w.output == "json" {
 		w.failed = jsonLine(w.stdout, whyDocument{
-			Time: now, Event: "refusal", Subject: w.subjectOf(s), Process: &r.Process, Syscall: r.Syscall, Call: r.Call, Path: r.Path, Errno: r.Errno,
+			Time: now, Event: "refusal", Subject: w.subjectOf(s), Process: &r.Process, Syscall: r.Syscall, Call: r.Call, Path: r.Path, Errno: r.Errno, Reply: r.Reply,
 			Denied: r.Denied, Beyond: r.Beyond, Function: r.Function, NoNewPrivs: r.NoNewPrivs, Seccomp: r.Seccomp,
 			State: whyState(r.State), File: r.File, LSM: r.LSM, Explanation: e,
 		})
@@ -355,6 +413,9 @@ func (w *whyLook) tell(now time.Time, s *watch.Subject, r *usage.Refusal, e *adv
 	}
 	if row.Call == "" {
 		row.Call = r.Syscall
+	}
+	if r.Reply {
+		row.Errno += " in its answer"
 	}
 	if sub := w.subjectOf(s); sub != nil {
 		row.Who = sub.Label()
@@ -389,6 +450,9 @@ func (w *whyLook) conclude() error {
 	sum := whySummary{Time: now, Event: "summary", Kinds: len(w.list), Lost: lost, Harmless: []whyHarmless{}}
 	for _, t := range w.list {
 		sum.Refusals += t.Count
+		for _, n := range t.others {
+			sum.Refusals += n
+		}
 		if t.Mattered {
 			sum.Mattered++
 		}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/leastcap/leastcap/advise"
+	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/engine"
 	"github.com/leastcap/leastcap/engine/cli"
 	"github.com/leastcap/leastcap/engine/host"
@@ -25,6 +27,7 @@ type trial struct {
 	ref  proc.ScopeRef
 	base []string // an engine's command, before the verb; none for a host's command
 	id   string   // the container's
+	root string   // the container's root directory, if this program runs it
 }
 
 func (t *trial) has(p probe.Place) bool {
@@ -45,7 +48,22 @@ func (w *whyLook) command(ctx context.Context, args []string) (err error) {
 	if w.quiet {
 		out = io.Discard
 	}
-	if _, isContainer := cli.Recognise(args); isContainer {
+	_, isContainer := cli.Recognise(args)
+	switch {
+	case w.engine != "" && !isContainer:
+		return &usageError{fmt.Errorf("--engine %s needs a docker run line", w.engine), "give one behind --: leastcap why --engine " + w.engine + " -- docker run IMAGE"}
+	case w.engine != "":
+		line, err := cli.Understand(args, []cli.FlagSpec{rootfsFlag})
+		if err != nil {
+			return err
+		}
+		own, done, err := embeddedWorkload(ctx, line, false)
+		if err != nil {
+			return err
+		}
+		defer done() // a lock on what is unpacked
+		workload = own
+	case isContainer:
 		c, err := cli.New(ctx, args)
 		if err != nil {
 			return err
@@ -87,6 +105,9 @@ func (w *whyLook) command(ctx context.Context, args []string) (err error) {
 	}()
 	t.ref = inst.Scope()
 	t.id = t.ref.Name
+	if rooted, ok := inst.(interface{ Root() string }); ok {
+		t.root = rooted.Root()
+	}
 	w.trial = t
 	if err := inst.Start(ctx); err != nil {
 		return err
@@ -106,6 +127,12 @@ func (w *whyLook) command(ctx context.Context, args []string) (err error) {
 		}
 	}
 	logs()
+	if w.engine != "" {
+		fmt.Fprintln(out, strings.TrimSuffix(inst.Logs(ctx, mostLines), "\n"))
+	}
+	if !isContainer {
+		w.hintAt()
+	}
 	select {
 	case <-inst.Exited():
 		exit := inst.Exit()
@@ -118,6 +145,29 @@ func (w *whyLook) command(ctx context.Context, args []string) (err error) {
 	default:
 	}
 	return w.conclude()
+}
+
+// mostLines is how much of an embedded container's output is shown.
+const mostLines = 1000
+
+// hintAt says that a command had others do its work, where this looks at nothing.
+func (w *whyLook) hintAt() {
+	groups, err := w.probe.Survey(w.chosen)
+	if err != nil {
+		return // which the summary says
+	}
+	for _, g := range groups {
+		client := advise.Client(g.Record)
+		if client == "" && slices.ContainsFunc(g.Record.Execs, func(e usage.Exec) bool { return path.Base(e.Path) == "leastcap" }) {
+			client = "leastcap"
+		}
+		if client == "" {
+			continue
+		}
+		say(w.stderr, "warning: the command ran %s: what that had run elsewhere was not looked at", client)
+		say(w.stderr, "hint: leastcap why without a command looks at all that runs; leastcap why -- docker run …, with --engine embedded too, at a container")
+		return
+	}
 }
 
 // follow copies a container's output as it comes; the function that it returns waits for
@@ -149,7 +199,14 @@ func (t *trial) follow(ctx context.Context, out io.Writer) func() {
 
 // look reads what is known of a file of a container that may have ended: nil if that
 // cannot be said. Directories on the way come first, as [proc.Look] has it.
-func (t *trial) look(file string, uid uint32, inDir bool) *usage.File {
+func (t *trial) look(file string, uid, gid uint32, inDir bool) *usage.File {
+	if t.root != "" {
+		f, err := proc.LookIn(t.root, file, uid, gid, inDir)
+		if err != nil {
+			return nil
+		}
+		return f
+	}
 	if t.base == nil {
 		return nil
 	}
@@ -187,6 +244,9 @@ func (t *trial) copied(ctx context.Context, file string) (*usage.File, error) {
 		return nil, err
 	}
 	f := &usage.File{Exists: true, UID: uint32(h.Uid), GID: uint32(h.Gid), Mode: uint32(h.Mode) & 0o7777}
+	if c, err := caps.ParseFileCaps([]byte(h.PAXRecords["SCHILY.xattr.security.capability"])); err == nil {
+		f.Caps = &c
+	}
 	switch h.Typeflag {
 	case tar.TypeReg:
 		f.Mode |= 0o100000

@@ -136,7 +136,7 @@ func (n *network) configure(veth *netlink.Veth, pid int) error {
 		return err
 	}
 	defer ns.Close()
-	inside, err := netlink.NewHandleAt(ns)
+	inside, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE) // a kernel may lack the library's other families
 	if err != nil {
 		return err
 	}

@@ -24,8 +24,10 @@ type Invocation struct {
 	all   []words.Word // as they stand there
 	index []int        // which of all each word of the line is
 	lines *manifest.Lines
-	bare  bool     // made by [Options]: the engine, the verb and the image are not there
-	from  []source // where each of Container.Caps stands
+	// Settings: words can be changed where the variables are set that they come from.
+	Settings bool
+	bare     bool     // made by [Options]: the engine, the verb and the image are not there
+	from     []source // where each of Container.Caps stands
 }
 
 // maxSkipped is how many variables without a value may stand where flags do: each is
@@ -169,12 +171,18 @@ func (v *Invocation) value(f *line.Flag, from, to int) manifest.Text {
 	shift := 0
 	if f.Words == 1 {
 		if !strings.HasSuffix(w.Text, f.Value) || f.Value == "true" && !strings.Contains(w.Text, "=") {
+			if w.Set != nil {
+				return manifest.Of(text, text, v.lines.Pos(w.Set.Start, w.Set.End))
+			}
 			return manifest.Of(text, text, v.lines.Pos(w.Start, w.End))
 		}
 		shift = len(w.Text) - len(f.Value)
 	}
 	start, end := w.Range(shift+from, shift+to)
-	if from == 0 && to == len(f.Value) && f.Words == 2 {
+	switch {
+	case w.Set != nil:
+		start, end = w.Set.Range(shift+from, shift+to)
+	case from == 0 && to == len(f.Value) && f.Words == 2:
 		start, end = w.Start, w.End // with its quotes
 	}
 	at := v.lines.Pos(start, end)

@@ -205,6 +205,9 @@ func (d *Document) parse() (root *v3.Node, err error) {
 	return root, nil
 }
 
+// TemplateHint is that of an error in what looks like a template.
+const TemplateHint = "this looks like a template: give what it renders to (helm template, for a chart)"
+
 var errorLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^yaml: (?:line (\d+): )?`) })
 
 // parserError puts the file's line into an error of the parser, which counts from the
@@ -221,7 +224,7 @@ func (d *Document) parserError(err error) error {
 	}
 	e := d.errorAt(at, text)
 	if bytes.Contains(d.Bytes(), []byte("{{")) {
-		e.Hint = "this looks like a template: give what it renders to (helm template, for a chart)"
+		e.Hint = TemplateHint
 	} else if strings.Contains(text, "tab") || strings.Contains(text, "cannot start any token") {
 		e.Hint = "YAML allows no tabs in indentation"
 	}

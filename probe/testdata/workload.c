@@ -28,6 +28,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -482,6 +483,17 @@ static int step(int n, char **a)
 	if (IS("nnp", 0)) return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	if (IS("seccomp", 0)) return seccomp_filter();
 	if (IS("capset", 4)) return capset_raw(num(a[1]), num(a[2]), num(a[3]), num(a[4]));
+	if (IS("keepcaps", 0)) return prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
+	if (IS("processes", 1)) {
+		struct rlimit limit = { num(a[1]), num(a[1]) };
+		return setrlimit(RLIMIT_NPROC, &limit);
+	}
+	if (IS("clone", 1)) {
+		long pid = syscall(SYS_clone, num(a[1]) | SIGCHLD, 0, 0, 0, 0);
+		if (!pid)
+			_exit(0);
+		return pid < 0 || waitpid(pid, NULL, 0) < 0 ? -1 : 0;
+	}
 	if (IS("ambient", 1)) return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, num(a[1]), 0, 0);
 	if (IS("dropbound", 1)) return prctl(PR_CAPBSET_DROP, num(a[1]), 0, 0, 0);
 	if (IS("unshare", 1)) return unshare(num(a[1]));

@@ -251,7 +251,15 @@ func (p *printer) entry(e *catalog.Entry) {
 	fmt.Fprintln(p.w)
 	p.line("**Instead of granting it:**")
 	for _, a := range e.Instead {
-		fmt.Fprintf(p.w, "- %s%s\n", text(a.Do), how(a.How))
+		where := ""
+		if a.In == "host" {
+			where = " (on a host)"
+		}
+		unit := ""
+		if a.Unit != "" {
+			unit = "; a unit's " + codes([]string{a.Unit})
+		}
+		fmt.Fprintf(p.w, "- %s%s%s%s\n", text(a.Do), where, how(a.How), unit)
 	}
 	for _, n := range e.Narrower {
 		what := ""

@@ -136,6 +136,11 @@ func newSubject(in *Subject) *subject {
 	}
 	if names := s.c.Target.Engines; len(names) > 0 {
 		s.engine, _ = rules.For(names[0])
+		if own := s.c.Target.Default; own != nil && s.engine != nil {
+			changed := *s.engine
+			changed.Default = *own
+			s.engine = &changed
+		}
 	}
 	s.given, s.err = s.givenBy("")
 	s.sharing = sharing(s.c)
@@ -165,7 +170,7 @@ func (s *subject) givenBy(engine string) (rules.Result, error) {
 		if r, err = rules.For(engine); err != nil {
 			return rules.Result{}, err
 		}
-		req.Version = ""
+		req.Version, req.Default = "", nil
 	}
 	return r.Apply(req)
 }

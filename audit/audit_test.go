@@ -100,6 +100,9 @@ func container(words ...string) *manifest.Container {
 		case key == "sysctl":
 			k, v, _ := strings.Cut(value, "=")
 			c.Sysctls = append(c.Sysctls, manifest.Pair{Key: k, Value: text(v)})
+		case w == "nomad":
+			d := caps.Of(caps.Chown, caps.Kill)
+			c.Format, c.Target = "nomad", manifest.Target{Engines: []string{"docker"}, Default: &d}
 		case key == "engine":
 			c.Target.Engines = []string{value}
 		case strings.HasPrefix(w, "-"):
@@ -211,6 +214,9 @@ func TestRules(t *testing.T) {
 		{"set-id programs, nnp", audit.Subject{Container: container("-ALL", "nnp"), Image: suid}, nil},
 		{"host pid", audit.Subject{Container: container("-ALL", "sys_ptrace", "pid=host")},
 			[]string{"critical adds-capability sys_ptrace", "critical dangerous-combination pid"}},
+		{"Nomad's own default", audit.Subject{Container: container("nomad")}, []string{"low keeps-default"}},
+		{"more than Nomad's clients allow", audit.Subject{Container: container("nomad", "-ALL", "CHOWN", "SYS_ADMIN")},
+			[]string{"critical adds-capability SYS_ADMIN", "note engines-disagree allow_caps SYS_ADMIN"}},
 		{"host network and the default", audit.Subject{Container: container("net=host")}, []string{"high dangerous-combination network", "medium keeps-default"}},
 		{"Docker's socket", audit.Subject{Container: container("-ALL", "mount=/var/run/docker.sock")}, []string{"critical engine-socket /var/run/docker.sock"}},
 		{"learned, not proven, too little", audit.Subject{Container: container("-ALL"), Profile: &usage.Profile{Complete: true, Required: caps.Of(caps.Chown)}},

@@ -6,6 +6,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/leastcap/leastcap/caps"
@@ -123,9 +124,11 @@ func (e *Exception) check() error {
 
 // comment is "leastcap: allow RULE [CAPABILITY...] until DATE: REASON" behind a comment
 // sign. What does not look like that is no exception; what looks nearly so is an error.
-var comment = regexp.MustCompile(`(?:#|//|<!--|;)\s*leastcap:\s*(.*?)\s*(?:-->)?$`)
+var comment = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?:#|//|<!--|;)\s*leastcap:\s*(.*?)\s*(?:-->)?$`) })
 
-var allow = regexp.MustCompile(`^allow\s+([a-z-]+)((?:\s+[A-Za-z_]+)*?)\s+until\s+(\S+?):?\s+(\S.*)$`)
+var allow = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^allow\s+([a-z-]+)((?:\s+[A-Za-z_]+)*?)\s+until\s+(\S+?):?\s+(\S.*)$`)
+})
 
 // Comments finds the exceptions in a file's comments. One that stands on a line of its own
 // is about the next line that is no comment.
@@ -143,7 +146,7 @@ func Comments(name string, data []byte) ([]*Exception, error) {
 		offset += len(line)
 		bare := strings.TrimSpace(line)
 		alone := strings.HasPrefix(bare, "#") || strings.HasPrefix(bare, "//") || strings.HasPrefix(bare, "<!--") || strings.HasPrefix(bare, ";")
-		if m := comment.FindStringSubmatchIndex(strings.TrimRight(line, "\r\n")); m != nil {
+		if m := comment().FindStringSubmatchIndex(strings.TrimRight(line, "\r\n")); m != nil {
 			at := manifest.Pos{File: name, Start: start + m[0], End: start + m[1], Line: i + 1, Column: len([]rune(line[:m[0]])) + 1}
 			e, err := parseAllow(line[m[2]:m[3]])
 			if err != nil {
@@ -167,7 +170,7 @@ func Comments(name string, data []byte) ([]*Exception, error) {
 }
 
 func parseAllow(text string) (*Exception, error) {
-	m := allow.FindStringSubmatch(text)
+	m := allow().FindStringSubmatch(text)
 	if m == nil {
 		return nil, fmt.Errorf("%q is no exception", text)
 	}

@@ -83,8 +83,15 @@ type Finding struct {
 	Proven bool
 	// Edits make the want, if somebody worked them out.
 	Edits []manifest.Edit
+	// Origin is where the place comes from, if the file was rendered from a chart that is
+	// known.
+	Origin *manifest.Origin
 	// Exception is the one that covers it, nil if none does.
 	Exception *Exception
+	// Within is the finding that explains this one, too, and Folds are those that this one
+	// explains: see [Fold]. Programs get all, people each cause once.
+	Within *Finding
+	Folds  []*Finding
 }
 
 // Fingerprint stays the same while a file is edited elsewhere: it has no line numbers.

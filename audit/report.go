@@ -31,21 +31,26 @@ type File struct {
 	Containers int
 }
 
-// Open are the findings that no exception covers and that are at least as severe.
+// Open are the findings that no exception covers and that are at least as severe, without
+// those that another one explains.
 func (r *Report) Open(least Severity) []*Finding {
 	var list []*Finding
 	for _, f := range r.Findings {
-		if f.Exception == nil && f.Severity >= least {
+		if f.Exception == nil && f.Within == nil && f.Severity >= least {
 			list = append(list, f)
 		}
 	}
 	return list
 }
 
-// ByContainer are the findings of each container; those that are about none are nil's.
+// ByContainer are the findings of each container, without those that another one explains;
+// those that are about none are nil's.
 func (r *Report) ByContainer() map[*manifest.Container][]*Finding {
 	m := make(map[*manifest.Container][]*Finding, len(r.Subjects))
 	for _, f := range r.Findings {
+		if f.Within != nil {
+			continue
+		}
 		m[f.Container] = append(m[f.Container], f)
 	}
 	return m

@@ -75,7 +75,7 @@ var ruleTable = []Rule{
 	},
 	{
 		ID: "dangerous-combination", Title: "Capabilities and what the container shares",
-		What:     "What the container shares with the host (a namespace, a sensitive directory, a device) turns capabilities that it holds, engines' defaults included, into ways out.",
+		What:     "What the container shares with the host (a namespace, a sensitive directory, a device) turns capabilities that it holds, engines' defaults included, into ways out. For people it stands for what adds-capability says of the same capability; an exception for one leaves the other.",
 		Mend:     "Do not share it, or drop these capabilities.",
 		Severity: "high if they are the engine's default, critical if one was added", Sources: []string{sourceCatalog},
 		check: checkCombination,
@@ -124,9 +124,9 @@ var ruleTable = []Rule{
 	},
 	{
 		ID: "engines-disagree", Title: "Engines that read it differently",
-		What:     "The engines that may run this give the container different capabilities for the same lists (their defaults aside), or one refuses what another takes.",
+		What:     "The engines that may run this give the container different capabilities for the same lists (their defaults aside), or one refuses what another takes. Nomad does not start a task of its docker driver that adds more than the client's allow_caps has: that is a note.",
 		Mend:     "Drop ALL and add names, each in one list only: all engines agree on that.",
-		Severity: "medium", Sources: []string{sourceDocker, sourceCRI, sourcePodman},
+		Severity: "medium", Sources: []string{sourceDocker, sourceCRI, sourcePodman, "hashicorp/nomad drivers/shared/capabilities"},
 		check: checkEngines,
 	},
 	{

@@ -240,8 +240,20 @@ func checkCombination(s *subject) {
 		}
 		f.Message = fmt.Sprintf("%s %s and holds %s", s.c.Name, s.sharedText(shared), names(set))
 		f.Mend = fmt.Sprintf("Do not share it, or drop %s.", names(set))
+		if c, ok := onlyOne(set.Intersect(added)); ok { // also what the finding of the added one says
+			if instead := knowledge(c).Instead; len(instead) > 0 {
+				f.Mend += " Instead of " + c.String() + ": " + alternative(instead[0])
+			}
+		}
 		s.report(f)
 	}
+}
+
+func onlyOne(set caps.Set) (caps.Cap, bool) {
+	if set.Len() != 1 {
+		return 0, false
+	}
+	return set.Caps()[0], true
 }
 
 // sharedAt is where it is written that a container shares something.
@@ -310,9 +322,9 @@ func checkDefault(s *subject) {
 	if level > catalog.Inside || level == catalog.Unknown {
 		f.Severity = Medium
 	}
-	f.Message = fmt.Sprintf("%s does not drop ALL, and keeps %d of %s default capabilities", s.c.Name, kept.Len(), possessive(s.engine.Name))
+	f.Message = fmt.Sprintf("%s does not drop ALL, and keeps %d of %s default capabilities", s.c.Name, kept.Len(), s.whoseDefault())
 	if kept == s.engine.Default {
-		f.Message = fmt.Sprintf("%s does not drop ALL, and keeps %s %d default capabilities", s.c.Name, possessive(s.engine.Name), kept.Len())
+		f.Message = fmt.Sprintf("%s does not drop ALL, and keeps %s %d default capabilities", s.c.Name, s.whoseDefault(), kept.Len())
 	}
 	if f.Severity == Medium {
 		f.Gain = gain(s.sharing, worst)
@@ -337,6 +349,14 @@ func engineTitle(name string) string {
 		return t
 	}
 	return name
+}
+
+// whoseDefault is who decides what a container gets that asks for nothing.
+func (s *subject) whoseDefault() string {
+	if s.c.Format == "nomad" && s.c.Target.Default != nil {
+		return "Nomad's"
+	}
+	return possessive(s.engine.Name)
 }
 
 func possessive(engine string) string { return engineTitle(engine) + "'s" }

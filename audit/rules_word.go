@@ -251,6 +251,7 @@ func (s *subject) find(list []entry, c caps.Cap) (manifest.Pos, bool) {
 // checkEngines compares the engines of the target with one default for all, so that only
 // what was written makes a difference.
 func checkEngines(s *subject) {
+	s.clientRefuses()
 	if s.privileged || s.c.Stated != nil || s.c.Target.Chosen || len(s.c.Target.Engines) < 2 || len(s.c.Caps) == 0 {
 		return
 	}
@@ -293,6 +294,26 @@ func checkEngines(s *subject) {
 			}
 			f.Message = fmt.Sprintf("%s: %s gives it %s, which %s does not", s.c.Name, engineTitle(more.engine), names(more.set.Minus(less.set)), engineTitle(less.engine))
 		}
+		s.report(f)
+	}
+}
+
+// clientRefuses is about Nomad, whose clients let a task add what their allow_caps has; the
+// default of that is also what a task gets.
+func (s *subject) clientRefuses() {
+	if s.c.Format != "nomad" || s.c.Target.Default == nil || s.privileged {
+		return
+	}
+	for _, e := range s.adds {
+		if e.err != nil || !e.all && s.c.Target.Default.Has(e.cap) {
+			continue
+		}
+		f := Finding{Severity: Note, At: e.Word.At, Word: "allow_caps " + e.Word.Raw, Mend: "Add it to allow_caps of the docker plugin on the clients that run this, if it is needed."}
+		what := "ALL"
+		if !e.all {
+			what, f.Caps = e.cap.String(), caps.Of(e.cap)
+		}
+		f.Message = fmt.Sprintf("%s adds %s, and Nomad does not start it where a client's allow_caps is the default", s.c.Name, what)
 		s.report(f)
 	}
 }

@@ -125,6 +125,8 @@ type Error struct {
 	Problem string
 	Reason  string // what the engine said, shortened
 	Hint    string
+	// Absent: no engine could be asked, whatever the line says.
+	Absent bool
 }
 
 func (e *Error) Error() string {

@@ -153,9 +153,16 @@ type learner struct {
 	sure       []caps.Set  // what failed more than once, or for a reason that was seen
 	unconfined bool
 	planned    int
+	pauses     pauses
 
 	mu       sync.Mutex // progress, and fileCaps
 	fileCaps map[string]*caps.FileCaps
+
+	// clues are what its files suggest, and what its processes keep, where nothing else
+	// is seen.
+	clues  *advise.Clues
+	partly bool // not all of the files were read
+	kept   caps.Set
 
 	// decided is the trial that showed that a capability is needed, where it was not
 	// the only one that was taken away.
@@ -197,12 +204,14 @@ func Run(ctx context.Context, w engine.Workload, o Observer, opts Options, progr
 			err = errors.Join(err, fmt.Errorf("%w (the next start tries again): %w", ErrLeftBehind, cerr))
 		}
 	}()
-	limited := ctx
+	limited, ended := context.WithCancel(ctx)
+	defer ended()
 	if l.opts.Timeout > 0 {
 		var cancel context.CancelFunc
-		limited, cancel = context.WithTimeoutCause(ctx, l.opts.Timeout, ErrTimeLimit)
+		limited, cancel = context.WithTimeoutCause(limited, l.opts.Timeout, ErrTimeLimit)
 		defer cancel()
 	}
+	go l.pauses.notice(limited)
 	err = l.run(limited)
 	if err != nil && context.Cause(limited) == ErrTimeLimit {
 		if !l.ready {
@@ -289,6 +298,7 @@ func (l *learner) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		l.why()
 		if !proven {
 			l.shaken, final = true, p.Baseline
 		}

@@ -62,6 +62,9 @@ func (s *start) do(ctx context.Context, describe bool) error {
 	defer s.watch.End()
 	if describe {
 		s.inst.Describe(ctx, &s.subject)
+		if s.unaided() {
+			defer s.gather(ctx, s.inst)()
+		}
 	}
 	if err := s.play(ctx); err != nil {
 		return err
@@ -109,6 +112,9 @@ func (s *start) play(ctx context.Context) error {
 			var err error
 			if s.settled, err = s.watch.Identities(); err != nil {
 				return err
+			}
+			if w, ok := s.watch.(*unaidedWatch); ok && s.baseline {
+				s.kept |= w.Kept()
 			}
 		}
 	} else if s.failure == "" && len(s.opts.Exec) > 0 {

@@ -51,6 +51,7 @@ type result struct {
 	trial  usage.Trial
 	record *usage.Record // of all starts
 	starts []*start
+	paused bool // it failed before, while leastcap was stopped
 }
 
 // last is the start that decided.
@@ -183,10 +184,28 @@ func (l *learner) sideBySide(ctx context.Context, trials []usage.Trial) ([]*resu
 	return results, nil
 }
 
-// execute does one run from creation to removal, and changes nothing of the
-// learner. An error means that the run could not be made; that it failed is a
-// result.
-func (l *learner) execute(ctx context.Context, index int, t usage.Trial, g engine.Grant) (_ *result, err error) {
+// interrupted is how often one run is made again that failed while leastcap itself was
+// stopped.
+const interrupted = 3
+
+// execute does one run, and changes nothing of the learner. An error means that the run
+// could not be made; that it failed is a result. One that failed while this process was
+// stopped tells nothing: its times were not the workload's.
+func (l *learner) execute(ctx context.Context, index int, t usage.Trial, g engine.Grant) (*result, error) {
+	for n := 0; ; n++ {
+		before := l.pauses.count()
+		r, err := l.executeOnce(ctx, index, t, g)
+		if err != nil {
+			return nil, err
+		}
+		if r.paused = n > 0; r.trial.Passed || n == interrupted || l.pauses.count() == before {
+			return r, nil
+		}
+	}
+}
+
+// executeOnce is from creation to removal.
+func (l *learner) executeOnce(ctx context.Context, index int, t usage.Trial, g engine.Grant) (_ *result, err error) {
 	began := time.Now()
 	r := &result{index: index, trial: t}
 	tell := func(step Step) {
@@ -251,6 +270,9 @@ func (l *learner) execute(ctx context.Context, index int, t usage.Trial, g engin
 
 // admit takes a finished run into the profile.
 func (l *learner) admit(r *result) {
+	if r.paused {
+		l.note("leastcap itself was stopped during run %d, which failed then and was made again", r.index+1)
+	}
 	if kinds := mattering(r.record); kinds != "" && r.trial.Kind != usage.Baseline && r.trial.Passed {
 		l.incomplete("run %d passed, and not all of it was seen: lost %s", r.index+1, kinds)
 	}

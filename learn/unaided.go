@@ -3,11 +3,14 @@ package learn
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/leastcap/leastcap/advise"
 	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/engine"
 	"github.com/leastcap/leastcap/proc"
 	"github.com/leastcap/leastcap/usage"
 )
@@ -48,6 +51,7 @@ type unaidedWatch struct {
 	mu     sync.Mutex
 	dir    string
 	launch *caps.State
+	kept   caps.Set // permitted to processes of other users than root
 }
 
 func (w *unaidedWatch) SetPhase(usage.Phase) error { return nil }
@@ -71,17 +75,32 @@ func (w *unaidedWatch) Identities() ([]usage.Identity, error) {
 		return nil, nil // not this user's to see
 	}
 	var ids []usage.Identity
+	w.kept = 0
 	for _, pid := range pids {
 		id, err := proc.Identity(pid)
 		if err != nil {
 			continue // ended meanwhile
 		}
 		ids = append(ids, id)
-		if bounding, err := proc.Bounding(pid); err == nil && w.launch == nil {
-			w.launch = &caps.State{Bounding: bounding}
+		state, err := proc.Sets(pid)
+		if err != nil {
+			continue
+		}
+		if w.launch == nil {
+			w.launch = &caps.State{Bounding: state.Bounding}
+		}
+		if id.UIDs[1] != 0 {
+			w.kept |= state.Permitted
 		}
 	}
 	return ids, nil
+}
+
+// Kept is what processes of other users than root had permitted when last looked at.
+func (w *unaidedWatch) Kept() caps.Set {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.kept
 }
 
 func (w *unaidedWatch) Record() (*usage.Record, error) {
@@ -111,7 +130,8 @@ func (l *learner) assume(r *usage.Record) error {
 }
 
 // alone finds the set by trials alone: from all that the workload has, groups are
-// taken away that are likely not to be missed, and where one is missed it is halved.
+// taken away that are likely not to be missed, and where one is missed a part of it is
+// tried.
 func (l *learner) alone(ctx context.Context) (caps.Set, error) {
 	seen := len(l.expect) > 0 && l.expect[0].settled != nil && len(l.expect[0].settled.Missing(nil)) > 0
 	l.incomplete("the kernel's checks could not be watched: the set was found by trials alone, and there is no evidence of what was used or refused")
@@ -120,73 +140,122 @@ func (l *learner) alone(ctx context.Context) (caps.Set, error) {
 	} else {
 		l.note("the users and groups that processes become were not compared: none was seen")
 	}
-	root := l.subject.User == "" || l.subject.User == "0" || l.subject.User == "root"
-	l.enough, l.isEnough = l.profile.Baseline, true
-	a := &alone{learner: l, root: root, set: l.profile.Baseline}
-	for rest := advise.Unlikely(a.set, root); len(rest) > 0; {
-		group := advise.Group(rest, root)
-		rest = rest[len(group):]
-		l.planned = len(l.profile.Trials) + 2 + len(rest)/2 + l.opts.Runs
-		if err := a.without(ctx, group); err != nil {
+	l.behaved()
+	set := l.profile.Baseline
+	l.enough, l.isEnough = set, true
+	search := advise.NewSearch(set, l.clues)
+	l.decided = search.Decided
+	for {
+		group := search.Group()
+		if group.Empty() {
+			break
+		}
+		l.planned = len(l.profile.Trials) + search.Left() + l.opts.Runs - 1
+		r, err := l.attempt(ctx, set, group)
+		if err != nil {
 			return 0, err
 		}
+		if !r.trial.Passed {
+			search.Failed(r.index, l.words[r.index]+" "+r.trial.Reason)
+			continue
+		}
+		set &^= group
+		l.enough = set
+		search.Passed()
 	}
-	return a.set, nil
+	return set, nil
 }
 
-// alone is the state of that search.
-type alone struct {
-	*learner
-	root bool
-	set  caps.Set // passes
-}
-
-// try runs the set without a group, and takes it away if it is not missed.
-func (a *alone) attempt(ctx context.Context, group []caps.Cap) (trial int, passed bool, err error) {
-	removed := caps.Of(group...)
-	t := usage.Trial{Kind: usage.Remove, Set: a.set &^ removed, Removed: removed}
+// attempt runs a set without a group.
+func (l *learner) attempt(ctx context.Context, set, group caps.Set) (*result, error) {
+	t := usage.Trial{Kind: usage.Remove, Set: set &^ group, Removed: group}
 	// Every failure is without a reason that was seen: to repeat them all would cost
 	// as many runs again. The final set is run more than once.
-	var r *result
-	if a.flaky {
-		r, err = a.reduced(ctx, t)
-	} else {
-		r, err = a.learner.try(ctx, t, a.grant(t.Set))
+	if l.flaky {
+		return l.reduced(ctx, t)
 	}
-	if err != nil {
-		return 0, false, err
-	}
-	if r.trial.Passed {
-		a.set = t.Set
-		a.enough = a.set
-	}
-	return r.index, r.trial.Passed, nil
+	return l.try(ctx, t, l.grant(t.Set))
 }
 
-func (a *alone) without(ctx context.Context, group []caps.Cap) error {
-	n, passed, err := a.attempt(ctx, group)
-	if err != nil || passed {
-		return err
+// gather begins to read what the files of the first instance suggest. What it gives
+// waits for that, but not long.
+func (l *learner) gather(ctx context.Context, inst engine.Instance) (wait func()) {
+	root := l.subject.User == "" || l.subject.User == "0" || l.subject.User == "root"
+	l.clues = &advise.Clues{Root: root, Mute: true}
+	files, ok := inst.(engine.Files)
+	if !ok {
+		return func() {}
 	}
-	return a.halve(ctx, group, n)
+	var helpers []string
+	for _, h := range l.opts.Exec {
+		helpers = append(helpers, h.Command)
+	}
+	began := time.Now()
+	ctx, cancel := context.WithCancel(ctx)
+	var found *advise.Clues
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		found, err = Clues(ctx, files, helpers)
+	}()
+	return func() {
+		defer cancel()
+		limit := time.AfterFunc(clueTime-time.Since(began), cancel)
+		defer limit.Stop()
+		<-done
+		if l.partly = errors.Is(err, context.Canceled); err != nil && !l.partly {
+			l.note("not all of what its files suggest could be read: %v", err)
+		}
+		if found != nil {
+			l.clues = found
+		}
+	}
 }
 
-// halve finds what is needed of a group that is missed as a whole, as trial n showed.
-func (a *alone) halve(ctx context.Context, group []caps.Cap, n int) error {
-	if len(group) == 1 {
-		a.decided[group[0]] = n
-		return nil
+// behaved takes what the baseline's processes show for clues: who is another user than
+// the one that it starts as has become it.
+func (l *learner) behaved() {
+	for _, e := range l.expect {
+		if e.settled == nil {
+			continue
+		}
+		for _, i := range e.settled.Missing(nil) {
+			if l.clues.Root && i.UIDs != (usage.IDs{}) {
+				l.clues.Add(caps.Of(caps.Setuid), advise.Called, fmt.Sprintf("a process became user %v", i.UIDs))
+			}
+			if l.clues.Root && i.GIDs != (usage.IDs{}) {
+				l.clues.Add(caps.Of(caps.Setgid), advise.Called, fmt.Sprintf("a process became group %v", i.GIDs))
+			}
+		}
 	}
-	unlikely, likely := group[:(len(group)+1)/2], group[(len(group)+1)/2:]
-	m, passed, err := a.attempt(ctx, unlikely)
-	if err != nil {
-		return err
+	// What it keeps when it gives up root is what it wants.
+	l.clues.Add(l.kept&l.profile.Baseline, advise.Granted, "a process that is not root keeps it")
+}
+
+// why says what the runs were for.
+func (l *learner) why() {
+	var baseline, without, failed, result int
+	for _, t := range l.profile.Trials {
+		switch {
+		case t.Kind == usage.Baseline:
+			baseline++
+		case t.Kind == usage.Confirm:
+			result++
+		default:
+			without++
+			if !t.Passed {
+				failed++
+			}
+		}
 	}
-	if passed {
-		return a.halve(ctx, likely, n) // trial n was without these, too
+	order := "what its files suggest decided which were tried first"
+	switch {
+	case l.partly:
+		order = "what its files suggest, of those that were read in time, decided which were tried first"
+	case l.clues.Mute:
+		order = "its files suggest nothing, so what other workloads need decided which were tried first"
 	}
-	if err := a.halve(ctx, unlikely, m); err != nil {
-		return err
-	}
-	return a.without(ctx, likely)
+	l.note("%d runs: %d as it is today; %d without some of the capabilities, of which %d failed; %d more with the result, which has passed %d times then; %s",
+		len(l.profile.Trials), baseline, without, failed, result, l.passes[l.enough], order)
 }

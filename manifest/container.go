@@ -25,6 +25,16 @@ type Container struct {
 	Image Text
 	Build Text // where the image is built from, "." of a Compose file
 
+	// Entrypoint and Command are what is started, each in the place of the image's own: the
+	// program with its first arguments, and the arguments behind them. One that is known
+	// and has no words takes the image's away. Who sets the first gets nothing of the image's
+	// second: Docker, Podman, Compose and Kubernetes agree on that.
+	Entrypoint, Command Args
+	// Env are the variables that the container has beside its image's. One without a name
+	// stands for those of a source that is not there, and is not known.
+	Env     []Pair
+	WorkDir Text
+
 	// Caps are the requests in the order of the file: lists to add and drop, or the five
 	// sets of formats that state those.
 	Caps []Request
@@ -165,6 +175,9 @@ type Target struct {
 	// Engines are names of package engine/rules, or "systemd", the likeliest first.
 	Engines []string
 	Version string // the first one's, "" for the newest
+	// Default is what a container gets that asks for nothing, where what starts the engine
+	// changes that; nil for the engine's own.
+	Default *caps.Set
 	// Chosen says that the user named it; else Why says what it was inferred from.
 	Chosen bool
 	Why    string
@@ -197,4 +210,23 @@ func Shares(list []Namespace, kind string) bool {
 		}
 	}
 	return false
+}
+
+// An Origin says where something in a rendered manifest comes from.
+type Origin struct {
+	// Template is the place in the template, as near as can be told.
+	Template Pos
+	// Keys are those of values.yaml that the template puts there: several where it chooses.
+	Keys []ValuesKey
+	// Why says why no key can be named, "" if one is.
+	Why string
+}
+
+// A ValuesKey is a key of a chart's values, as helm's --set takes it.
+type ValuesKey struct {
+	Key string
+	// Written says that values.yaml has it; At is then where, else the nearest above it that
+	// is there.
+	Written bool
+	At      Pos
 }

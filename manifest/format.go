@@ -14,6 +14,9 @@ type Source struct {
 	// that [Pos.File] will have: relative ones are relative to this file's directory and
 	// already joined to it. Nil means that there are no others: what is in them is unknown.
 	Open func(name string) ([]byte, error)
+	// List are the names in a directory, for files that are found by where they lie
+	// (drop-ins of a unit). Nil means that there are none.
+	List func(dir string) ([]string, error)
 	// Over are the names of files that are put over this one, the strongest last, as with
 	// several --file of docker compose. Nil means those that lie beside it by custom
 	// (compose.override.yaml); an empty list means none. Formats without such a notion

@@ -42,7 +42,7 @@ func (c *Container) Request() (req rules.Request, unknown []*Error) {
 		req.User = c.User.V
 	}
 	if len(c.Target.Engines) > 0 {
-		req.Version = c.Target.Version
+		req.Version, req.Default = c.Target.Version, c.Target.Default
 	}
 	return req, unknown
 }
@@ -70,7 +70,7 @@ func (c *Container) Given(engine string) (rules.Result, error) {
 		return rules.Result{}, unknown[0]
 	}
 	if len(c.Target.Engines) == 0 || c.Target.Engines[0] != engine {
-		req.Version = ""
+		req.Version, req.Default = "", nil
 	}
 	return r.Apply(req)
 }

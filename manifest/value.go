@@ -64,6 +64,31 @@ type (
 	Bool = Value[bool]
 )
 
+// Args are the words of a command line, each with its own place; not known if even their
+// number is not.
+type Args = Value[[]Text]
+
+// Line returns the words, if all of them are known.
+func Line(a Args) ([]string, bool) {
+	list, ok := a.Get()
+	if !ok {
+		return nil, false
+	}
+	words := make([]string, len(list))
+	for i, w := range list {
+		if words[i], ok = w.Get(); !ok {
+			return nil, false
+		}
+	}
+	return words, true
+}
+
+// Shell is a line that a shell runs, as Args: /bin/sh -c LINE.
+func Shell(line Text) Args {
+	word := func(s string) Text { return Of(s, s, line.At) }
+	return Of([]Text{word("/bin/sh"), word("-c"), line}, line.Raw, line.At)
+}
+
 // Get returns the value, and whether it is known. What is not written is not known.
 func (v Value[T]) Get() (T, bool) { return v.V, v.State == Known }
 

@@ -111,6 +111,9 @@ func load(spec *ebpf.CollectionSpec, allowed []way, o Options) (_ *ebpf.Collecti
 		if errors.As(err, &ve) {
 			return nil, nil, v.way, false, refused(v.name, ve)
 		}
+		if errors.Is(err, unix.ENOMEM) { // there is none for another way in either
+			return nil, nil, v.way, false, noMemory(spec, err)
+		}
 		reasons = append(reasons, fmt.Sprintf("%s: %v", v.name, err))
 	}
 	if errors.Is(last, unix.EPERM) {
@@ -126,6 +129,21 @@ func load(spec *ebpf.CollectionSpec, allowed []way, o Options) (_ *ebpf.Collecti
 		Detail:  strings.Join(reasons, "; "),
 		Hint:    "Linux 6.14 and later have the tracepoint; older kernels need BPF trampolines (CONFIG_BPF_JIT, CONFIG_FUNCTION_TRACER) or kprobes (CONFIG_KPROBES); leastcap doctor tells what there is",
 		Err:     last,
+	}
+}
+
+// noMemory: the maps are charged to leastcap's memory cgroup (since 5.11; kernel/bpf/syscall.c
+// bpf_map_save_memcg()).
+func noMemory(spec *ebpf.CollectionSpec, err error) error {
+	var bytes uint64
+	for _, m := range spec.Maps {
+		bytes += uint64(m.MaxEntries) * uint64(m.KeySize+m.ValueSize)
+	}
+	return &FeatureError{
+		Missing: fmt.Sprintf("memory for the maps, which take about %d MiB", bytes>>20+1),
+		Detail:  err.Error(),
+		Hint:    "raise the memory limit that leastcap runs under (its cgroup's, systemd's MemoryMax=, docker's --memory), or end something else",
+		Err:     err,
 	}
 }
 

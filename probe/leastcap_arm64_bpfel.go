@@ -140,6 +140,7 @@ const (
 	bpfKindKIND_PLAIN_OWN      bpfKind = 9
 	bpfKindKINDS               bpfKind = 10
 	bpfKindKIND_EXEC_FAILED    bpfKind = 10
+	bpfKindKIND_ADVICE         bpfKind = 11
 )
 
 type bpfLoss uint32
@@ -166,7 +167,10 @@ type bpfMemo struct {
 	Tid     uint32
 	Epoch   uint32
 	Nr      int32
-	Compat  uint32
+	Ret     int32
+	Compat  uint8
+	Advice  uint8
+	_       [6]byte
 }
 
 type bpfPort struct {
@@ -275,12 +279,13 @@ const (
 	bpfSpecialSPECIAL_NONE         bpfSpecial = 0
 	bpfSpecialSPECIAL_MEMORY       bpfSpecial = 1
 	bpfSpecialSPECIAL_MEMORY_MAYBE bpfSpecial = 2
-	bpfSpecialSPECIAL_ACCESS       bpfSpecial = 3
-	bpfSpecialSPECIAL_CAPSET       bpfSpecial = 4
-	bpfSpecialSPECIAL_PRCTL        bpfSpecial = 5
-	bpfSpecialSPECIAL_BIND         bpfSpecial = 6
-	bpfSpecialSPECIAL_SOCKET       bpfSpecial = 7
-	bpfSpecialSPECIAL_EXEC         bpfSpecial = 8
+	bpfSpecialSPECIAL_FORK         bpfSpecial = 3
+	bpfSpecialSPECIAL_ACCESS       bpfSpecial = 4
+	bpfSpecialSPECIAL_CAPSET       bpfSpecial = 5
+	bpfSpecialSPECIAL_PRCTL        bpfSpecial = 6
+	bpfSpecialSPECIAL_BIND         bpfSpecial = 7
+	bpfSpecialSPECIAL_SOCKET       bpfSpecial = 8
+	bpfSpecialSPECIAL_EXEC         bpfSpecial = 9
 )
 
 type bpfSysinfo struct {

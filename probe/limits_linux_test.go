@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/internal/testenv"
 	"github.com/leastcap/leastcap/probe"
@@ -413,4 +415,63 @@ func BenchmarkFlood(b *testing.B) {
 	b.ReportMetric(n/median(without)*1e9, "checks/s-without")
 	b.ReportMetric(n/median(with)*1e9, "checks/s-with")
 	b.ReportMetric(median(with)/median(without), "x-time")
+}
+
+// TestMemory: what the maps take is known before they are made, and does not grow.
+func TestMemory(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.BPF)
+	for _, o := range []probe.Options{{}, {Running: true}, {Running: true, Refusals: true}, {Limits: map[string]uint32{"evidences": 1}}} {
+		want, err := probe.Memory(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := probe.Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := p.Memory()
+		p.Close()
+		// What the loader adds for the programs is some pages.
+		if diff := int64(got) - int64(want); err != nil || max(diff, -diff) > 1<<16 {
+			t.Errorf("%+v: %d bytes, %v; %d were said", o, got, err, want)
+		}
+	}
+	if _, err := probe.Memory(probe.Options{Limits: map[string]uint32{"nonesuch": 1}}); err == nil {
+		t.Error("an unknown map's limit was taken")
+	}
+}
+
+// TestPhasesFull: a phase that cannot be said to have begun is an error, and no record of a
+// phase that it was not.
+func TestPhasesFull(t *testing.T) {
+	p := ownProbe(t, map[string]uint32{"phases": 1})
+	a, b := newScope(t, p), newScope(t, p)
+	if err := a.SetPhase(usage.Steady); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.SetPhase(usage.Steady); !errors.Is(err, probe.ErrUnavailable) {
+		t.Errorf("%v; want an error that wraps ErrUnavailable", err)
+	}
+}
+
+// TestNoMemory: maps that the kernel has no memory for are called that, and not a kernel
+// that lacks something.
+func TestNoMemory(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.BPF)
+	var machine unix.Sysinfo_t
+	if err := unix.Sysinfo(&machine); err != nil {
+		t.Fatal(err)
+	}
+	// An entry takes more than a kilobyte, so that this is more than the machine has: mm/vmalloc.c
+	// __vmalloc_node_range() refuses at once.
+	entries := machine.Totalram * uint64(machine.Unit) >> 10
+	p, err := probe.Open(probe.Options{Limits: map[string]uint32{"evidences": uint32(min(entries, 1<<27))}})
+	if err == nil {
+		p.Close()
+		t.Fatal("a map was made that is larger than the machine's memory")
+	}
+	var f *probe.FeatureError
+	if !errors.Is(err, probe.ErrUnavailable) || !errors.As(err, &f) || !strings.Contains(f.Missing, "memory") || !strings.Contains(f.Detail, "evidences") || !strings.Contains(f.Hint, "memory limit") {
+		t.Errorf("%v, %+v", err, f)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -35,6 +36,36 @@ func TestMemoryAccounting(t *testing.T) {
 					t.Errorf("only %d checks were seen", r.ChecksSeen)
 				}
 			}
+			if t.Failed() {
+				t.Log(asJSON(t, r.Checks))
+			}
+		})
+	}
+}
+
+// TestForkNeeds: what a fork asks of sys_admin beside memory accounting is a need, also in
+// a thread whose forks were plain before: a new namespace, and more processes than
+// RLIMIT_NPROC allows, after sys_resource was denied (kernel/fork.c copy_process()).
+func TestForkNeeds(t *testing.T) {
+	const newNamespace = "0x20000" // CLONE_NEWNS
+	admin := "0x200000"
+	plain := []string{"clone", "0", ",", "clone", "0", ","}
+	user := []string{"keepcaps", ",", "setuid", "54322", ",", "capset", "3", admin, admin, "0", ","}
+	for _, c := range []struct {
+		name    string
+		steps   []string
+		granted caps.Set
+		denied  caps.Set
+	}{
+		{"plain", append(slices.Clone(plain), "clone", "0"), 0, 0},
+		{"a namespace", append(slices.Clone(plain), "clone", newNamespace), caps.Of(caps.SysAdmin), 0},
+		{"plain, as another user", slices.Concat(user, plain, []string{"getpid"}), caps.Of(caps.Setuid), 0},
+		{"too many", slices.Concat(user, plain, []string{"processes", "1", ",", "clone", "0"}), caps.Of(caps.Setuid, caps.SysAdmin), caps.Of(caps.SysResource)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := once(t, bounding(t), nil, c.steps...)
+			wantSet(t, "granted", r.All().Granted, c.granted)
+			wantSet(t, "denied", r.All().Denied, c.denied)
 			if t.Failed() {
 				t.Log(asJSON(t, r.Checks))
 			}

@@ -52,6 +52,10 @@ func Open(Options) (*Probe, error) {
 // Tasks fails as Open does.
 func Tasks(TaskOptions) ([]proc.Process, error) { return nil, errors.ErrUnsupported }
 
+// Memory fails as Open does.
+func Memory(Options) (uint64, error) { return 0, errors.ErrUnsupported }
+
+func (*Probe) Memory() (uint64, error)               { return 0, errors.ErrUnsupported }
 func (*Probe) Hook() string                          { return "" }
 func (*Probe) Sees() string                          { return "" }
 func (*Probe) Hierarchy() proc.Hierarchy             { return proc.Hierarchy{} }

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -68,9 +69,9 @@ func preemptible() bool {
 }
 
 var (
-	modeInUse  = regexp.MustCompile(`\((\w+)\)`)
-	modeOfBoot = regexp.MustCompile(`(?:^|\s)preempt=(\w+)`)
-	modeBuilt  = regexp.MustCompile(`(?m)^CONFIG_PREEMPT_(NONE|VOLUNTARY)=y$`)
+	modeInUse  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\((\w+)\)`) })
+	modeOfBoot = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?:^|\s)preempt=(\w+)`) })
+	modeBuilt  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^CONFIG_PREEMPT_(NONE|VOLUNTARY)=y$`) })
 )
 
 // preempts reads what uname -v says, and of a kernel whose mode is dynamic
@@ -80,12 +81,12 @@ func preempts(version, modes, cmdline, config string) bool {
 	if !strings.Contains(version, "PREEMPT") {
 		return false
 	}
-	for _, m := range [][]string{modeInUse.FindStringSubmatch(modes), modeOfBoot.FindStringSubmatch(cmdline)} {
+	for _, m := range [][]string{modeInUse().FindStringSubmatch(modes), modeOfBoot().FindStringSubmatch(cmdline)} {
 		if m != nil {
 			return m[1] != "none" && m[1] != "voluntary"
 		}
 	}
-	return !strings.Contains(version, "PREEMPT_DYNAMIC") || !modeBuilt.MatchString(config)
+	return !strings.Contains(version, "PREEMPT_DYNAMIC") || !modeBuilt().MatchString(config)
 }
 
 // config is how the kernel was built, empty where it does not say.

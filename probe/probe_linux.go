@@ -12,7 +12,6 @@ import (
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
-	"github.com/elastic/go-seccomp-bpf/arch"
 	"golang.org/x/sys/unix"
 
 	"github.com/leastcap/leastcap/proc"
@@ -45,7 +44,7 @@ type Probe struct {
 	hierarchy   proc.Hierarchy
 	isContainer func(path string) bool // may be nil
 	symbols     *symbols
-	syscalls    *arch.Info
+	syscalls    []string // by number
 	events      *ringbuf.Reader
 	done        chan struct{}
 
@@ -83,7 +82,7 @@ func open(o Options) (_ *Probe, err error) {
 	if p.symbols, err = loadSymbols(); err != nil {
 		return nil, err
 	}
-	if p.syscalls, err = table(); err != nil {
+	if p.syscalls, err = callTable(); err != nil {
 		return nil, err
 	}
 	raiseMemlock()
@@ -138,7 +137,8 @@ func (p *Probe) Close() {
 // a seccomp or socket filter gets there).
 var advisers = []string{"security_vm_enough_memory_mm", "cap_vm_enough_memory", "__vm_enough_memory", "bpf_int_jit_compile"}
 
-func (p *Probe) configure(spec *ebpf.CollectionSpec, o Options) error {
+// resize gives the maps the room that is asked for.
+func resize(spec *ebpf.CollectionSpec, o Options) error {
 	if !o.Refusals { // they would take their memory all the same
 		for _, name := range []string{bpfMapRefusals, bpfMapEntered} {
 			spec.Maps[name].MaxEntries = 1
@@ -155,6 +155,13 @@ func (p *Probe) configure(spec *ebpf.CollectionSpec, o Options) error {
 			return fmt.Errorf("no map is named %q", name)
 		}
 		m.MaxEntries = n
+	}
+	return nil
+}
+
+func (p *Probe) configure(spec *ebpf.CollectionSpec, o Options) error {
+	if err := resize(spec, o); err != nil {
+		return err
 	}
 	subsys, err := subsystem(p.hierarchy.Controller)
 	if err != nil {
@@ -246,10 +253,10 @@ func subsystem(controller string) (int32, error) {
 
 func (p *Probe) describeCalls() error {
 	m := p.coll.Maps[bpfMapSysinfos]
-	for name, a := range calls {
-		nr, ok := p.syscalls.SyscallNames[name]
-		if !ok || nr >= int(m.MaxEntries()) {
-			continue // this architecture has no such call
+	for nr, name := range p.syscalls[:min(len(p.syscalls), int(m.MaxEntries()))] {
+		a, ok := calls[name]
+		if !ok {
+			continue
 		}
 		info := bpfSysinfo{Path: a.path, Dirfd: a.dirfd, Fd: a.fd, Sockaddr: a.sockaddr, Special: uint8(a.special)}
 		if err := m.Put(uint32(nr), info); err != nil {

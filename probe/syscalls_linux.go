@@ -2,9 +2,10 @@ package probe
 
 import (
 	"fmt"
+	"runtime"
+	"slices"
 	"strings"
 
-	"github.com/elastic/go-seccomp-bpf/arch"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,6 +22,7 @@ var (
 	fd1     = argSpec{fd: 1}
 	memory  = argSpec{special: bpfSpecialSPECIAL_MEMORY}
 	maybe   = argSpec{special: bpfSpecialSPECIAL_MEMORY_MAYBE}
+	forks   = argSpec{special: bpfSpecialSPECIAL_FORK}
 	fdMaybe = argSpec{fd: 1, special: bpfSpecialSPECIAL_MEMORY_MAYBE} // of a tmpfs, it may be
 	access1 = argSpec{path: 1, special: bpfSpecialSPECIAL_ACCESS}
 	access2 = argSpec{dirfd: 1, path: 2, special: bpfSpecialSPECIAL_ACCESS}
@@ -48,7 +50,7 @@ var calls = map[string]argSpec{
 	"pwritev2": fdMaybe, "connect": {sockaddr: 2},
 	"access": access1, "faccessat": access2, "faccessat2": access2,
 	"mmap": memory, "munmap": memory, "mremap": memory, "brk": memory, "mprotect": memory, "pkey_mprotect": memory,
-	"fork": maybe, "vfork": maybe, "clone": maybe, "clone3": maybe, "shmget": maybe, "shmat": maybe, "memfd_create": maybe,
+	"fork": forks, "vfork": forks, "clone": forks, "clone3": maybe, "shmget": maybe, "shmat": maybe, "memfd_create": maybe,
 	"madvise": maybe, "splice": maybe, "copy_file_range": maybe,
 	"execve":   {path: 1, special: bpfSpecialSPECIAL_EXEC},
 	"execveat": {dirfd: 1, path: 2, special: bpfSpecialSPECIAL_EXEC},
@@ -58,21 +60,21 @@ var calls = map[string]argSpec{
 	"socket":   {special: bpfSpecialSPECIAL_SOCKET},
 }
 
-// table is the running architecture's system calls by number and name.
-func table() (*arch.Info, error) {
-	info, err := arch.GetInfo("")
-	if err != nil {
-		return nil, fmt.Errorf("system call table: %w", err)
+// callTable is the running architecture's system calls by number.
+func callTable() ([]string, error) {
+	i := slices.IndexFunc(allCalls, func(c systemCalls) bool { return c.arch == runtime.GOARCH })
+	if i < 0 {
+		return nil, fmt.Errorf("the system calls of %s are not known", runtime.GOARCH)
 	}
-	return info, nil
+	return allCalls[i].names, nil
 }
 
-func syscallName(info *arch.Info, nr int32) string {
-	if nr < 0 {
+func syscallName(table []string, nr int32) string {
+	switch {
+	case nr < 0:
 		return ""
-	}
-	if name, ok := info.SyscallNumbers[int(nr)]; ok {
-		return name
+	case int(nr) < len(table) && table[nr] != "":
+		return table[nr]
 	}
 	return fmt.Sprintf("syscall_%d", nr)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -218,21 +219,21 @@ func TestFormatCall(t *testing.T) {
 }
 
 func TestSyscallNames(t *testing.T) {
-	info, err := table()
+	table, err := callTable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := syscallName(info, int32(info.SyscallNames["fchownat"])); got != "fchownat" {
+	if got := syscallName(table, int32(slices.Index(table, "fchownat"))); got != "fchownat" {
 		t.Errorf("got %q", got)
 	}
-	if a, b := syscallName(info, -1), syscallName(info, 99999); a != "" || b != "syscall_99999" {
+	if a, b := syscallName(table, -1), syscallName(table, 99999); a != "" || b != "syscall_99999" {
 		t.Errorf("got %q and %q", a, b)
 	}
 	// A misspelled name would be skipped in silence: every one has to be known to
 	// one of the tables at least. These are younger than the table.
 	young := []string{"setxattrat", "removexattrat", "fchmodat2"}
 	for name := range calls {
-		if _, ok := info.SyscallNames[name]; !ok && info.Name == "x86_64" && !slices.Contains(young, name) {
+		if runtime.GOARCH == "amd64" && !slices.Contains(table, name) && !slices.Contains(young, name) {
 			t.Errorf("no system call is named %q", name)
 		}
 	}

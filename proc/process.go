@@ -5,12 +5,14 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/leastcap/leastcap/caps"
 )
 
 // StartTime gives field 22 of /proc/PID/stat, in clock ticks since boot. With
-// the pid it names a process for good: pids are used again.
+// the pid it names a process for good: pids are used again. It is the first time
+// namespace's, whatever this process is in, so that others understand it.
 func StartTime(pid int) (uint64, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -26,8 +28,33 @@ func startTime(stat string) (uint64, error) {
 	if !ok || len(fields) < 20 {
 		return 0, fmt.Errorf("/proc/PID/stat: unexpected form %q", stat)
 	}
-	return strconv.ParseUint(fields[19], 10, 64)
+	t, err := strconv.ParseInt(fields[19], 10, 64)
+	return uint64(t - bootOffset()), err
 }
+
+// bootOffset is what this process's time namespace adds to the time since boot, in clock
+// ticks: time_namespaces(7).
+var bootOffset = sync.OnceValue(func() int64 {
+	data, err := os.ReadFile("/proc/self/timens_offsets")
+	if err != nil {
+		return 0 // a kernel without them, before 5.5
+	}
+	for line := range strings.Lines(string(data)) {
+		f := strings.Fields(line)
+		if len(f) != 3 || f[0] != "boottime" && f[0] != "7" { // CLOCK_BOOTTIME, until 5.6
+			continue
+		}
+		sec, serr := strconv.ParseInt(f[1], 10, 64)
+		nsec, nerr := strconv.ParseInt(f[2], 10, 64)
+		if serr == nil && nerr == nil {
+			return sec*ticks + nsec/(1e9/ticks)
+		}
+	}
+	return 0
+})
+
+// ticks are a second's, to user space: USER_HZ (include/asm-generic/param.h).
+const ticks = 100
 
 // Session lists the processes of a session: field 6 of /proc/PID/stat. A
 // process keeps it wherever its cgroup is, unless it makes one of its own.
@@ -100,15 +127,20 @@ func ended(stat string) bool {
 
 // Bounding gives a process's bounding set: CapBnd of /proc/PID/status.
 func Bounding(pid int) (caps.Set, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	s, err := Sets(pid)
+	return s.Bounding, err
+}
+
+// Sets reads all of a process's sets.
+func Sets(pid int) (caps.State, error) {
+	name := fmt.Sprintf("/proc/%d/status", pid)
+	data, err := os.ReadFile(name)
 	if err != nil {
-		return 0, err
+		return caps.State{}, err
 	}
-	for line := range strings.Lines(string(data)) {
-		if mask, ok := strings.CutPrefix(line, "CapBnd:"); ok {
-			n, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
-			return caps.Set(n), err
-		}
+	s, err := parseStatus(data)
+	if err != nil {
+		return caps.State{}, fmt.Errorf("%s: %w", name, err)
 	}
-	return 0, fmt.Errorf("/proc/%d/status has no line CapBnd", pid)
+	return s.State, nil
 }

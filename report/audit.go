@@ -1,7 +1,6 @@
 package report
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -58,6 +57,9 @@ func AuditText(w io.Writer, r *audit.Report, o AuditOptions) error {
 			auditFinding(p, f)
 		}
 		p.blank()
+		if err := p.drain(w); err != nil {
+			return err
+		}
 	}
 	if others := show(of[nil]); len(others) > 0 {
 		for _, f := range others {
@@ -125,7 +127,7 @@ func setInWords(set caps.Set) string {
 
 func auditFinding(p *page, f *audit.Finding) {
 	p.para(span{"  " + f.Severity.String(), severityInk[f.Severity]}, findingColumn,
-		text(f.Message), text(" "), span{fmt.Sprintf("[%s]", f.Rule.ID), faint})
+		text(f.Message), text(" "), span{fmt.Sprintf("[%s]", f.Rules()), faint})
 	where := ""
 	if f.Container == nil || f.At != f.Container.At {
 		where = f.At.String()
@@ -139,9 +141,34 @@ func auditFinding(p *page, f *audit.Finding) {
 	if f.Mend != "" {
 		p.para(text("    mend"), findingColumn, text(f.Mend))
 	}
+	if f.Origin != nil {
+		p.para(text("    chart"), findingColumn, text(sentenceOf(f.Origin)))
+	}
 	if e := f.Exception; e != nil {
 		p.para(text("    except"), findingColumn, text(fmt.Sprintf("until %s: %s (%s)", e.Expires.Format(time.DateOnly), e.Reason, e.At)))
 	}
+}
+
+// sentenceOf says where something that a chart renders is set.
+func sentenceOf(o *manifest.Origin) string {
+	var keys []string
+	for _, k := range o.Keys {
+		switch {
+		case k.Written:
+			keys = append(keys, fmt.Sprintf("%s (%s)", k.Key, k.At))
+		case k.At.IsZero():
+			keys = append(keys, k.Key+" (not in values.yaml yet)")
+		default:
+			keys = append(keys, fmt.Sprintf("%s (not written yet; near it is %s)", k.Key, k.At))
+		}
+	}
+	if len(keys) > 0 {
+		return "Set in the chart's values: " + strings.Join(keys, ", or ") + "."
+	}
+	if o.Template.File == "" {
+		return "No value of the chart can be named for it: " + o.Why + "."
+	}
+	return fmt.Sprintf("No value of the chart can be named for it: %s (%s).", o.Why, o.Template)
 }
 
 // auditSummary is one sentence.
@@ -171,15 +198,6 @@ func auditSummary(r *audit.Report) string {
 
 // The JSON of a report. Lists are never null, capabilities are CAP_* names.
 type (
-	auditJSON struct {
-		Version    string           `json:"version"`
-		Files      []auditFileJSON  `json:"files"`
-		Containers []containerJSON  `json:"containers"`
-		Findings   []findingJSON    `json:"findings"`
-		Errors     []auditErrorJSON `json:"errors"`
-		Summary    map[string]int   `json:"summary"`
-		Known      int              `json:"known"`
-	}
 	auditFileJSON struct {
 		File       string `json:"file"`
 		Format     string `json:"format"`
@@ -218,8 +236,21 @@ type (
 		Fixable      bool           `json:"fixable"`
 		Proven       bool           `json:"proven,omitempty"`
 		Exception    *exceptionJSON `json:"exception"`
+		Origin       *originJSON    `json:"origin,omitempty"`
 		Fingerprint  string         `json:"fingerprint"`
+		Within       string         `json:"within,omitempty"` // the fingerprint of the one that explains it
 		Page         string         `json:"page"`
+	}
+	// originJSON is where in a chart it comes from.
+	originJSON struct {
+		Template placeJSON   `json:"template"`
+		Values   []valueJSON `json:"values"`
+		Why      string      `json:"why,omitempty"` // why no value is named
+	}
+	valueJSON struct {
+		placeJSON
+		Key     string `json:"key"`
+		Written bool   `json:"written"`
 	}
 	exceptionJSON struct {
 		Reason  string `json:"reason"`
@@ -235,56 +266,66 @@ type (
 
 func place(p manifest.Pos) placeJSON { return placeJSON{p.File, p.Line, p.Column, p.Start, p.End} }
 
-// AuditJSON writes a report as one document, version [audit.ReportVersion].
+// AuditJSON writes a report as one document, version [audit.ReportVersion]. It is written
+// as it is made: of many files the whole would take more memory than all the rest.
 func AuditJSON(w io.Writer, r *audit.Report) error {
-	out := auditJSON{
-		Version: audit.ReportVersion, Files: []auditFileJSON{}, Containers: []containerJSON{},
-		Findings: []findingJSON{}, Errors: []auditErrorJSON{}, Summary: map[string]int{}, Known: r.Known,
-	}
-	for _, f := range r.Files {
-		out.Files = append(out.Files, auditFileJSON{f.Name, f.Format, f.Containers})
-	}
-	for i := range r.Subjects {
-		s := &r.Subjects[i]
-		c := s.Container
-		j := containerJSON{
-			placeJSON: place(c.At), Path: c.Path, Name: c.Name, Kind: c.Kind, Format: c.Format,
-			Image: c.Image.Raw, User: c.User.Raw, Engines: append([]string{}, c.Target.Engines...), Privileged: manifest.Is(c.Privileged, true),
-		}
-		if set, known := s.Holds(); known {
-			j.Capabilities = &set
-		}
-		if s.Profile != nil {
-			j.Required = &s.Profile.Required
-		}
-		out.Containers = append(out.Containers, j)
-	}
-	for _, f := range r.Findings {
-		j := findingJSON{
-			Rule: f.Rule.ID, Severity: f.Severity.String(), placeJSON: place(f.At), Capabilities: f.Caps,
-			Message: f.Message, Gain: f.Gain, Mend: f.Mend, Fixable: f.Want != nil, Proven: f.Proven,
-			Fingerprint: f.Fingerprint(), Page: f.Rule.Page(),
-		}
-		if f.Container != nil {
-			j.Container = f.Container.Path
-		}
-		if e := f.Exception; e != nil {
-			j.Exception = &exceptionJSON{e.Reason, e.Expires.Format(time.DateOnly), e.At.String()}
-		}
-		out.Findings = append(out.Findings, j)
-	}
-	for s, n := range r.Count() {
-		out.Summary[s.String()] = n
-	}
-	for _, e := range r.Errors {
-		at := *e
+	out := newJSONObject(w)
+	out.field("version", audit.ReportVersion)
+	listField(out, "files", r.Files, func(f *audit.File) auditFileJSON { return auditFileJSON{f.Name, f.Format, f.Containers} })
+	listField(out, "containers", r.Subjects, newContainerJSON)
+	listField(out, "findings", r.Findings, func(f **audit.Finding) findingJSON { return newFindingJSON(*f) })
+	listField(out, "errors", r.Errors, func(e **manifest.Error) auditErrorJSON {
+		at := **e
 		at.At = manifest.Pos{}
-		out.Errors = append(out.Errors, auditErrorJSON{place(e.At), at.Error(), e.Hint})
+		return auditErrorJSON{place((*e).At), at.Error(), (*e).Hint}
+	})
+	summary := map[string]int{}
+	for s, n := range r.Count() {
+		summary[s.String()] = n
 	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	if err := e.Encode(out); err != nil {
+	out.field("summary", summary)
+	out.field("known", r.Known)
+	if err := out.end(); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
 	return nil
+}
+
+func newContainerJSON(s *audit.Subject) containerJSON {
+	c := s.Container
+	j := containerJSON{
+		placeJSON: place(c.At), Path: c.Path, Name: c.Name, Kind: c.Kind, Format: c.Format,
+		Image: c.Image.Raw, User: c.User.Raw, Engines: append([]string{}, c.Target.Engines...), Privileged: manifest.Is(c.Privileged, true),
+	}
+	if set, known := s.Holds(); known {
+		j.Capabilities = &set
+	}
+	if s.Profile != nil {
+		j.Required = &s.Profile.Required
+	}
+	return j
+}
+
+func newFindingJSON(f *audit.Finding) findingJSON {
+	j := findingJSON{
+		Rule: f.Rule.ID, Severity: f.Severity.String(), placeJSON: place(f.At), Capabilities: f.Caps,
+		Message: f.Message, Gain: f.Gain, Mend: f.Mend, Fixable: f.Want != nil, Proven: f.Proven,
+		Fingerprint: f.Fingerprint(), Page: f.Rule.Page(),
+	}
+	if f.Within != nil {
+		j.Within = f.Within.Fingerprint()
+	}
+	if f.Container != nil {
+		j.Container = f.Container.Path
+	}
+	if o := f.Origin; o != nil {
+		j.Origin = &originJSON{Template: place(o.Template), Values: []valueJSON{}, Why: o.Why}
+		for _, k := range o.Keys {
+			j.Origin.Values = append(j.Origin.Values, valueJSON{place(k.At), k.Key, k.Written})
+		}
+	}
+	if e := f.Exception; e != nil {
+		j.Exception = &exceptionJSON{e.Reason, e.Expires.Format(time.DateOnly), e.At.String()}
+	}
+	return j
 }

@@ -149,6 +149,9 @@ func sentences(f *audit.Finding) string {
 			text += " " + s
 		}
 	}
+	if f.Origin != nil {
+		text += " " + sentenceOf(f.Origin)
+	}
 	return text
 }
 
@@ -171,12 +174,16 @@ func AuditMarkdown(w io.Writer, r *audit.Report, o AuditOptions) error {
 				if int(f.Severity) != level {
 					continue
 				}
+				mend := f.Mend
+				if f.Origin != nil {
+					mend += " " + sentenceOf(f.Origin)
+				}
 				name := ""
 				if f.Container != nil {
 					name = f.Container.Name
 				}
 				fmt.Fprintf(&b, "| %s | %s | %s | %s ([%s](%s/blob/main/%s)) | %s |\n", f.Severity, cell(f.At.String()), cell(name),
-					cell(f.Message), f.Rule.ID, home, f.Rule.Page(), cell(f.Mend))
+					cell(f.Message), f.Rules(), home, f.Rule.Page(), cell(mend))
 			}
 		}
 	}

@@ -145,8 +145,11 @@ func pageOf(i int, s *audit.Subject, findings []*audit.Finding, order []caps.Cap
 
 func pageOfFinding(f *audit.Finding) pageFinding {
 	out := pageFinding{
-		Severity: f.Severity.String(), Rule: f.Rule.ID, Page: home + "/blob/main/" + f.Rule.Page(),
+		Severity: f.Severity.String(), Rule: f.Rules(), Page: home + "/blob/main/" + f.Rule.Page(),
 		Message: Clean(f.Message, longest), Where: Clean(f.At.String(), longest), Gain: Clean(f.Gain, longest), Mend: Clean(f.Mend, longest),
+	}
+	if f.Origin != nil {
+		out.Mend = Clean(f.Mend+" "+sentenceOf(f.Origin), longest)
 	}
 	if e := f.Exception; e != nil {
 		out.Exception = Clean(fmt.Sprintf("until %s: %s", e.Expires.Format(time.DateOnly), e.Reason), longest)

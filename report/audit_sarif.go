@@ -1,16 +1,16 @@
 package report
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/url"
 	"path/filepath"
 	"strings"
 
-	"github.com/owenrumney/go-sarif/v3/pkg/report/v210/sarif"
-
 	"github.com/leastcap/leastcap/audit"
 	"github.com/leastcap/leastcap/manifest"
+	"github.com/leastcap/leastcap/usage"
 )
 
 // home is where the project's pages are.
@@ -28,10 +28,9 @@ var securitySeverity = map[audit.Severity]string{
 
 // AuditSARIF writes a report as SARIF 2.1.0, with fixes where edits are known.
 func AuditSARIF(w io.Writer, r *audit.Report, version string) error {
-	doc := sarif.NewReport()
-	run := sarif.NewRunWithInformationURI("leastcap", home)
-	run.Tool.Driver.WithVersion(version)
-	run.WithColumnKind("unicodeCodePoints") // as manifest.Pos counts
+	run := sarifRun{ColumnKind: "unicodeCodePoints"} // as manifest.Pos counts
+	driver := &run.Tool.Driver
+	*driver = sarifDriver{Name: "leastcap", Version: version, InformationURI: home}
 	worst := map[string]audit.Severity{}
 	for _, f := range r.Findings {
 		worst[f.Rule.ID] = max(worst[f.Rule.ID], f.Severity)
@@ -39,110 +38,126 @@ func AuditSARIF(w io.Writer, r *audit.Report, version string) error {
 	index := map[string]int{}
 	for i, rule := range audit.Rules() {
 		index[rule.ID] = i
-		d := run.AddRule(rule.ID)
-		d.WithName(pascal(rule.ID)).WithHelpURI(home + "/blob/main/" + rule.Page())
-		d.WithShortDescription(sarif.NewMultiformatMessageString().WithText(rule.Title))
-		d.WithFullDescription(sarif.NewMultiformatMessageString().WithText(rule.What))
 		help := rule.What
 		if rule.Mend != "" {
 			help += "\n\n" + rule.Mend
 		}
-		d.WithHelp(sarif.NewMultiformatMessageString().WithText(help))
-		bag := sarif.NewPropertyBag()
-		bag.Add("tags", []string{"security", "container", "capabilities"})
-		bag.Add("security-severity", securitySeverity[worst[rule.ID]])
-		d.WithProperties(bag)
+		driver.Rules = append(driver.Rules, sarifRule{
+			ID: rule.ID, Name: pascal(rule.ID), HelpURI: home + "/blob/main/" + rule.Page(),
+			Short: sarifMessage{rule.Title}, Full: sarifMessage{rule.What}, Help: sarifMessage{help},
+			Properties: map[string]any{
+				"tags": []string{"security", "container", "capabilities"}, "security-severity": securitySeverity[worst[rule.ID]],
+			},
+		})
 	}
+	run.Results = []sarifResult{} // none is an empty list: it was looked
 	for _, f := range r.Findings {
-		run.AddResult(sarifResult(f, index[f.Rule.ID]))
+		if f.Within == nil {
+			run.Results = append(run.Results, newSarifResult(f, index[f.Rule.ID]))
+		}
 	}
-	invocation := sarif.NewInvocation().WithExecutionSuccessful(len(r.Errors) == 0)
+	invocation := sarifInvocation{Successful: len(r.Errors) == 0}
 	for _, e := range r.Errors {
 		bare := *e
 		bare.At = manifest.Pos{}
-		n := sarif.NewNotification().WithLevel("error").WithMessage(sarif.NewTextMessage(bare.Error()))
+		n := sarifNotification{Level: "error", Message: sarifMessage{bare.Error()}}
 		if e.At.File != "" {
-			n.WithLocations([]*sarif.Location{sarifLocation(e.At)})
+			n.Locations = []sarifLocation{newSarifLocation(e.At)}
 		}
-		invocation.AddToolExecutionNotification(n)
+		invocation.Notifications = append(invocation.Notifications, n)
 	}
-	run.AddInvocation(invocation)
-	doc.AddRun(run)
-	return doc.PrettyWrite(w)
+	run.Invocations = []sarifInvocation{invocation}
+	e := json.NewEncoder(usage.JSONWriter(w))
+	e.SetIndent("", "  ")
+	return e.Encode(sarifLog{Schema: sarifSchema, Version: "2.1.0", Runs: []sarifRun{run}})
 }
 
-func sarifResult(f *audit.Finding, rule int) *sarif.Result {
-	res := sarif.NewRuleResult(f.Rule.ID).WithRuleIndex(rule).WithLevel(sarifLevels[f.Severity]).
-		WithMessage(sarif.NewTextMessage(sentences(f))).WithRank(float64(f.Severity) * 25).WithKind("fail")
+func newSarifResult(f *audit.Finding, rule int) sarifResult {
+	res := sarifResult{
+		RuleID: f.Rule.ID, RuleIndex: rule, Kind: "fail", Level: sarifLevels[f.Severity], Message: sarifMessage{sentences(f)},
+		Rank: float64(f.Severity) * 25, Fingerprints: map[string]string{"leastcap/v1": f.Fingerprint()},
+		Properties: map[string]any{"severity": f.Severity.String(), "capabilities": f.Caps.Names()},
+	}
 	if f.At.File != "" {
-		at := sarifLocation(f.At)
+		at := newSarifLocation(f.At)
 		if c := f.Container; c != nil {
-			at.WithLogicalLocations([]*sarif.LogicalLocation{
-				sarif.NewLogicalLocation().WithName(c.Name).WithFullyQualifiedName(c.Path).WithKind("resource"),
-			})
+			at.Logical = []sarifLogical{{Name: c.Name, Path: c.Path, Kind: "resource"}}
 		}
-		res.WithLocations([]*sarif.Location{at})
+		res.Locations = []sarifLocation{at}
 	}
 	for i, at := range f.Related {
-		res.RelatedLocations = append(res.RelatedLocations, sarifLocation(at).WithID(i+1))
+		related := newSarifLocation(at)
+		related.ID = i + 1
+		res.Related = append(res.Related, related)
 	}
-	res.WithPartialFingerprints(map[string]string{"leastcap/v1": f.Fingerprint()})
-	bag := sarif.NewPropertyBag()
-	bag.Add("severity", f.Severity.String())
-	bag.Add("capabilities", f.Caps.Names())
-	res.WithProperties(bag)
+	if len(f.Folds) > 0 {
+		res.Properties["rules"] = f.Rules()
+	}
+	if o := f.Origin; o != nil {
+		var keys []string
+		for _, k := range o.Keys {
+			keys = append(keys, k.Key)
+			if k.At.File != "" {
+				related := newSarifLocation(k.At)
+				related.ID = len(res.Related) + 1
+				res.Related = append(res.Related, related)
+			}
+		}
+		if len(keys) > 0 {
+			res.Properties["values"] = keys
+		}
+	}
 	if e := f.Exception; e != nil {
 		kind := "external"
 		if e.At.File == f.At.File {
 			kind = "inSource"
 		}
-		res.WithSuppressions([]*sarif.Suppression{sarif.NewSuppression().WithKind(kind).WithStatus("accepted").
-			WithJustification(fmt.Sprintf("%s (until %s)", e.Reason, e.Expires.Format("2006-01-02")))})
+		res.Suppressions = []sarifSuppression{{kind, "accepted", fmt.Sprintf("%s (until %s)", e.Reason, e.Expires.Format("2006-01-02"))}}
 	}
 	if len(f.Edits) > 0 {
-		res.WithFixes([]*sarif.Fix{sarifFix(f)})
+		res.Fixes = []sarifFix{newSarifFix(f)}
 	}
 	return res
 }
 
-func sarifFix(f *audit.Finding) *sarif.Fix {
-	fix := sarif.NewFix().WithDescription(sarif.NewTextMessage(f.Mend))
-	changes := map[string]*sarif.ArtifactChange{}
+func newSarifFix(f *audit.Finding) sarifFix {
+	fix := sarifFix{Description: sarifMessage{f.Mend}}
+	change := map[string]int{} // by file
 	for _, e := range f.Edits {
-		c := changes[e.File]
-		if c == nil {
-			c = sarif.NewArtifactChange().WithArtifactLocation(sarifArtifact(e.File))
-			changes[e.File] = c
-			fix.AddArtifactChange(c)
+		i, ok := change[e.File]
+		if !ok {
+			i = len(fix.Changes)
+			change[e.File] = i
+			fix.Changes = append(fix.Changes, sarifChange{Artifact: newSarifArtifact(e.File)})
 		}
-		deleted := sarif.NewRegion().WithByteOffset(e.Start).WithByteLength(e.End - e.Start).WithCharOffset(-1)
-		c.AddReplacement(sarif.NewReplacement().WithDeletedRegion(deleted).
-			WithInsertedContent(sarif.NewArtifactContent().WithText(string(e.New))))
+		offset, length := e.Start, e.End-e.Start
+		r := sarifReplacement{Deleted: sarifRegion{ByteOffset: &offset, ByteLength: &length}}
+		r.Inserted.Text = string(e.New)
+		fix.Changes[i].Replacements = append(fix.Changes[i].Replacements, r)
 	}
 	return fix
 }
 
-func sarifLocation(at manifest.Pos) *sarif.Location {
-	p := sarif.NewPhysicalLocation().WithArtifactLocation(sarifArtifact(at.File))
+func newSarifLocation(at manifest.Pos) sarifLocation {
+	var l sarifLocation
+	l.Physical.Artifact = newSarifArtifact(at.File)
 	if at.Line > 0 {
-		region := sarif.NewRegion().WithStartLine(at.Line).WithStartColumn(max(at.Column, 1)).WithCharOffset(-1)
-		region.WithByteOffset(at.Start).WithByteLength(at.End - at.Start)
-		if at.End <= at.Start {
-			region.ByteOffset, region.ByteLength = -1, nil
+		l.Physical.Region = &sarifRegion{StartLine: at.Line, StartColumn: max(at.Column, 1)}
+		if offset, length := at.Start, at.End-at.Start; length > 0 {
+			l.Physical.Region.ByteOffset, l.Physical.Region.ByteLength = &offset, &length
 		}
-		p.WithRegion(region)
 	}
-	return sarif.NewLocation().WithPhysicalLocation(p)
+	return l
 }
 
-// sarifArtifact names a file by a URI, relative to where the audit ran if it is below.
-func sarifArtifact(file string) *sarif.ArtifactLocation {
+// newSarifArtifact names a file by a URI, relative to where the audit ran if it is below.
+func newSarifArtifact(file string) sarifArtifact {
 	u := url.URL{Path: filepath.ToSlash(file)}
 	if filepath.IsAbs(file) {
 		u.Scheme = "file"
-		return sarif.NewArtifactLocation().WithURI(u.String())
+		return sarifArtifact{URI: u.String()}
 	}
-	return sarif.NewArtifactLocation().WithURI(u.EscapedPath()).WithURIBaseID("%SRCROOT%")
+	return sarifArtifact{URI: u.EscapedPath(), Base: "%SRCROOT%"}
 }
 
 // pascal is "KeepsDefault" of "keeps-default", as SARIF wants names.

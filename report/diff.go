@@ -35,7 +35,7 @@ func DiffJSON(w io.Writer, d *usage.Diff) error {
 	if err != nil {
 		return fmt.Errorf("write the difference: %w", err)
 	}
-	_, err = w.Write(append(data, '\n'))
+	_, err = w.Write(append(usage.EscapeJSON(data), '\n'))
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/caps/catalog"
 	"github.com/leastcap/leastcap/caps/catalog/proof"
+	"github.com/leastcap/leastcap/usage"
 )
 
 // Explanation is what leastcap explain answers.
@@ -152,7 +153,7 @@ func ExplanationJSON(w io.Writer, x *Explanation) error {
 	if x.Asked != nil && x.Asked.Checks == nil {
 		x.Asked.Checks = []catalog.Asked{}
 	}
-	e := json.NewEncoder(w)
+	e := json.NewEncoder(usage.JSONWriter(w))
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(x)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/caps/catalog"
+	"github.com/leastcap/leastcap/usage"
 )
 
 // ImageVersion is the version of [Image]'s JSON. Fields are only ever added.
@@ -170,7 +171,7 @@ func ImageJSON(w io.Writer, v *Image) error {
 	if err != nil {
 		return fmt.Errorf("write what the image says: %w", err)
 	}
-	_, err = w.Write(append(data, '\n'))
+	_, err = w.Write(append(usage.EscapeJSON(data), '\n'))
 	return err
 }
 
@@ -259,7 +260,7 @@ func argv(ws []string) string {
 	if err != nil {
 		return "unprintable" // strings are always printable
 	}
-	return string(data)
+	return string(usage.EscapeJSON(data))
 }
 
 func (r *imageReport) files(title, about string, is func(ImageFile) bool) {

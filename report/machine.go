@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"io"
 	"strings"
+
+	"github.com/leastcap/leastcap/usage"
 )
 
 // MachineVersion is the version of [Machine]'s JSON. Fields are only ever added.
@@ -114,7 +116,7 @@ func mark(s State) span {
 
 // DoctorJSON writes a machine for programs.
 func DoctorJSON(w io.Writer, m *Machine) error {
-	e := json.NewEncoder(w)
+	e := json.NewEncoder(usage.JSONWriter(w))
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
 	return e.Encode(m)

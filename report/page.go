@@ -66,16 +66,32 @@ const longest = 400
 // page is a text that is being laid out.
 type page struct {
 	b     bytes.Buffer
-	run   span // not yet written, so that a run of one ink is one sequence
+	run   []byte // not yet written, so that a run of one ink is one sequence
+	ran   ink
 	color bool
 	width int
+
+	spans []span // of the paragraph at hand
+	words []word
 }
+
+// word is a part of a page's spans: a word can be of several inks.
+type word struct{ from, to int }
 
 func newPage(s Style) *page { return &page{color: s.Color, width: s.width()} }
 
 func (p *page) writeTo(w io.Writer) error {
 	p.flush()
 	_, err := w.Write(p.b.Bytes())
+	return err
+}
+
+// drain writes what a long page has so far, now and then.
+func (p *page) drain(w io.Writer) error {
+	if p.b.Len() < 32<<10 {
+		return nil
+	}
+	_, err := p.b.WriteTo(w)
 	return err
 }
 
@@ -87,23 +103,27 @@ func (p *page) blank() {
 
 // ink writes a cleaned text.
 func (p *page) ink(s span) {
-	if s.ink != p.run.ink {
+	if s.ink != p.ran {
 		p.flush()
-		p.run.ink = s.ink
+		p.ran = s.ink
 	}
-	p.run.text += s.text
+	p.run = append(p.run, s.text...)
 }
 
 // space writes spaces, in the ink of what is before them.
-func (p *page) space(n int) { p.run.text += strings.Repeat(" ", n) }
+func (p *page) space(n int) {
+	for range n {
+		p.run = append(p.run, ' ')
+	}
+}
 
 func (p *page) flush() {
-	s := p.run
-	p.run = span{}
-	if p.color && s.ink != plain && s.text != "" {
-		s.text = inks[s.ink].Styled(s.text)
+	if p.color && p.ran != plain && len(p.run) > 0 {
+		p.b.WriteString(inks[p.ran].Styled(string(p.run)))
+	} else {
+		p.b.Write(p.run)
 	}
-	p.b.WriteString(s.text)
+	p.run, p.ran = p.run[:0], plain
 }
 
 // para writes a paragraph: a label, and from column col on the spans, wrapped
@@ -112,8 +132,8 @@ func (p *page) para(label span, col int, spans ...span) {
 	label.text = strings.TrimRight(indentOf(label.text)+Clean(label.text, longest), " ")
 	p.ink(label)
 	at := widthOf(label.text)
-	words := split(spans)
-	if at > 0 && at >= col && len(words) > 0 {
+	p.split(spans)
+	if at > 0 && at >= col && len(p.words) > 0 {
 		p.blank()
 		at = 0
 	}
@@ -129,9 +149,9 @@ func (p *page) para(label span, col int, spans ...span) {
 		p.blank()
 		at, used = 0, 0
 	}
-	for _, word := range words {
+	for _, word := range p.words {
 		width := 0
-		for _, s := range word {
+		for _, s := range p.spans[word.from:word.to] {
 			width += widthOf(s.text)
 		}
 		switch {
@@ -142,7 +162,7 @@ func (p *page) para(label span, col int, spans ...span) {
 			p.space(1)
 			used++
 		}
-		for _, s := range word {
+		for _, s := range p.spans[word.from:word.to] {
 			for s.text != "" {
 				part := s.text
 				if widthOf(part) > limit-used {
@@ -185,26 +205,24 @@ func (p *page) lines(indent string, lines ...string) {
 // indentOf returns the spaces that s begins with.
 func indentOf(s string) string { return s[:len(s)-len(strings.TrimLeft(s, " "))] }
 
-// split parts spans at spaces into words; a word can be of several inks.
-func split(spans []span) [][]span {
-	var words [][]span
+// split parts spans at spaces into the page's words.
+func (p *page) split(spans []span) {
+	p.spans, p.words = p.spans[:0], p.words[:0]
 	joined := false // the next piece belongs to the last word
 	for _, s := range spans {
 		if strings.HasPrefix(s.text, " ") {
 			joined = false
 		}
-		ends := strings.HasSuffix(s.text, " ")
-		for i, piece := range strings.Fields(Clean(s.text, longest)) {
-			if i == 0 && joined {
-				words[len(words)-1] = append(words[len(words)-1], span{piece, s.ink})
+		before := len(p.spans)
+		for piece := range strings.FieldsSeq(Clean(s.text, longest)) {
+			first := len(p.spans) == before
+			p.spans = append(p.spans, span{piece, s.ink})
+			if first && joined {
+				p.words[len(p.words)-1].to++
 			} else {
-				words = append(words, []span{{piece, s.ink}})
+				p.words = append(p.words, word{len(p.spans) - 1, len(p.spans)})
 			}
-			joined = true
 		}
-		if ends {
-			joined = false
-		}
+		joined = (joined || len(p.spans) > before) && !strings.HasSuffix(s.text, " ")
 	}
-	return words
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/caps/catalog"
+	"github.com/leastcap/leastcap/usage"
 )
 
 // ProcessOptions say how the table is made.
@@ -35,7 +36,7 @@ func ProcessesJSON(w io.Writer, rows []Process) error {
 	b := bufio.NewWriterSize(w, 64<<10)
 	b.WriteString("[")
 	var text bytes.Buffer
-	e := json.NewEncoder(&text)
+	e := json.NewEncoder(usage.JSONWriter(&text))
 	e.SetIndent("  ", "  ")
 	for i := range rows {
 		text.Reset()

@@ -137,6 +137,9 @@ func (r *profileReport) evidence(f usage.Finding) {
 			found = "by the run without it alone"
 		}
 		r.line("found", text(found))
+		if f.Suggested != "" {
+			r.line("", span{"suggested by " + Clean(f.Suggested, 120), faint})
+		}
 	}
 }
 

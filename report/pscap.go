@@ -6,6 +6,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/leastcap/leastcap/caps"
 )
@@ -35,7 +37,8 @@ type PscapRow struct {
 
 // Pscap writes what pscap would: processes with an effective set; of these the
 // permitted set; "@" for an ambient one, "+" for a bounding one. full is all that the
-// kernel has. Control characters are escaped, as pscap's newest versions do.
+// kernel has. Control characters are escaped, as pscap's newest versions do, and so is
+// whatever else is not printed.
 func Pscap(w io.Writer, layout PscapLayout, rows []PscapRow, full caps.Set, all bool) error {
 	b := bufio.NewWriter(w)
 	header := true
@@ -88,11 +91,16 @@ func pscapEscaped(s string) string {
 		return s
 	}
 	var b strings.Builder
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c == 0x7f {
+	for i, size := 0, 0; i < len(s); i += size {
+		var r rune
+		r, size = utf8.DecodeRuneInString(s[i:])
+		raw := s[i : i+size]
+		if unicode.IsPrint(r) && (r != utf8.RuneError || size > 1) {
+			b.WriteString(raw)
+			continue
+		}
+		for _, c := range []byte(raw) {
 			fmt.Fprintf(&b, `\x%02X`, c)
-		} else {
-			b.WriteByte(c)
 		}
 	}
 	return b.String()

@@ -152,6 +152,9 @@ type Finding struct {
 	Checks  []Check  `json:"checks,omitempty"`
 	Execs   []Exec   `json:"execs,omitempty"`
 	Capsets []Capset `json:"capsets,omitempty"`
+	// Suggested is what made a need of it likely, where no check could be seen: what the
+	// workload's files hold, or what its processes are. It is no evidence.
+	Suggested string `json:"suggested,omitempty"`
 	// Without is the trial that ran without it.
 	Without *Proof `json:"without,omitempty"`
 }
@@ -223,7 +226,7 @@ func (t Trial) Again() Trial {
 // Marshal gives the profile as indented JSON with a final newline.
 func (p *Profile) Marshal() ([]byte, error) {
 	var b bytes.Buffer
-	e := json.NewEncoder(&b)
+	e := json.NewEncoder(JSONWriter(&b))
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
 	if err := e.Encode(p); err != nil {

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/leastcap/leastcap/advise"
@@ -162,11 +163,11 @@ func use(s *Tracked, set caps.Set) usage.Use {
 }
 
 // odd is what has no place in a file's name.
-var odd = regexp.MustCompile(`[^A-Za-z0-9_.@-]+`)
+var odd = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[^A-Za-z0-9_.@-]+`) })
 
 // FileName is the name of a subject's profile.
 func FileName(s *Subject) string {
-	name := strings.Trim(odd.ReplaceAllString(s.Label(), "_"), "._")
+	name := strings.Trim(odd().ReplaceAllString(s.Label(), "_"), "._")
 	if name == "" {
 		name = "unnamed"
 	}

@@ -29,6 +29,7 @@ import (
 	"github.com/leastcap/leastcap/manifest/oci"
 	"github.com/leastcap/leastcap/manifest/shell"
 	"github.com/leastcap/leastcap/manifest/systemd"
+	"github.com/leastcap/leastcap/manifest/yaml"
 	"github.com/leastcap/leastcap/report"
 )
 
@@ -53,6 +54,7 @@ type sourceFlags struct {
 	config        string
 	noStore       bool
 	images        bool
+	charts        []string
 }
 
 type auditFlags struct {
@@ -81,6 +83,10 @@ it, which is inferred from the format; --rules names another. If a container's n
 learned (--profile, or the profiles that leastcap learn keeps), what it has beyond them is
 a finding, with exactly what to give instead.
 
+Of what a Helm chart renders, findings name the key of values.yaml that the chart's template
+puts at that place, where that can be told from the template: --chart names the chart's
+directory, or it lies beside the rendered file.
+
 Decisions to live with a finding stand in ` + audit.ConfigName + `, in the directory that is
 audited or above it:
 
@@ -99,7 +105,9 @@ or in a comment, on the line of the finding or of the container, or on one befor
 
   - NET_ADMIN  # leastcap: allow adds-capability NET_ADMIN until 2027-06-30: makes routes
 
-An exception that is past its date, or that covers nothing, is a finding.
+An exception that is past its date, or that covers nothing, is a finding. Where one finding
+explains another, people are shown that one, with the ids of both: each has exceptions of
+its own. The JSON has all.
 
 --baseline takes a report (--output json) of before: only what is new is reported.
 
@@ -111,7 +119,7 @@ Exit status:
   130  interrupted`,
 		Example: `  leastcap audit
   leastcap audit --fail-on high --output github deploy/
-  helm template . | leastcap audit -
+  helm template chart | leastcap audit --chart chart -
   leastcap audit --profile nginx.json compose.yaml`,
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -134,6 +142,7 @@ func (f *sourceFlags) add(cmd *cobra.Command) {
 	fl.StringArrayVar(&f.profiles, "profile", nil, "what was learned of containers with the profile's image, or CONTAINER=FILE (repeatable)")
 	fl.BoolVar(&f.noStore, "no-store", false, "do not look into the profiles that leastcap learn keeps")
 	fl.BoolVar(&f.images, "images", false, "also look into the containers' images, for set-uid programs and file capabilities, where the engine has them")
+	fl.StringArrayVar(&f.charts, "chart", nil, "the directory of a Helm chart that the files were rendered from (repeatable; default: one of its name beside them)")
 	fl.StringVar(&f.rules, "rules", "", "the engine that runs them: "+strings.Join(rules.Names(), ", ")+" (default: by the format)")
 	fl.StringVar(&f.format, "format", "", "take every file for this: "+strings.Join(formatNames(), ", ")+" (default: by its content)")
 	fl.StringVar(&f.config, "config", "", "the configuration (default: "+audit.ConfigName+" in the directory or above)")
@@ -219,12 +228,14 @@ func (f *auditFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io
 	for _, name := range in.unused {
 		say(stderr, "warning: %s is of no container that was found: --profile CONTAINER=FILE says whose it is", name)
 	}
+	in.sayUnusedCharts(stderr)
 	r := in.audit(time.Now())
 	if known != nil {
 		all := len(r.Findings)
 		r.Findings = known.New(r.Findings)
 		r.Known = all - len(r.Findings)
 	}
+	audit.Fold(r.Findings)
 	if f.output == "sarif" {
 		in.edits(r)
 	}
@@ -266,6 +277,7 @@ type definitions struct {
 	excepted []*audit.Exception
 	// unused are profiles that were named and are of no container.
 	unused []string
+	charts charts
 }
 
 // definition is one file.
@@ -338,6 +350,9 @@ func (f *sourceFlags) load(ctx context.Context, stdin io.Reader, args []string) 
 		}
 	}
 	d.unused = profiles.unused(d.subjects)
+	if d.charts, err = findCharts(f.charts, d.subjects); err != nil {
+		return nil, err
+	}
 	if f.images {
 		err = d.lookIntoImages(ctx)
 	}
@@ -367,7 +382,7 @@ func define(f foundFile, stdin io.Reader, only *manifest.Format, engine string) 
 	name, data, err := readFile(f, stdin)
 	d.source = manifest.Source{Name: name, Data: data, Env: os.LookupEnv, Open: func(name string) ([]byte, error) {
 		return os.ReadFile(name)
-	}}
+	}, List: listDir}
 	fail := func(err error) {
 		var path *os.PathError
 		if errors.As(err, &path) {
@@ -395,7 +410,14 @@ func define(f foundFile, stdin io.Reader, only *manifest.Format, engine string) 
 		}
 	}
 	containers, err := d.format.Parse(d.source)
-	d.errs = append(d.errs, manifest.Errors(err)...)
+	for _, e := range manifest.Errors(err) {
+		if e.Hint == yaml.TemplateHint {
+			if hint := ofTemplate(name); hint != "" {
+				e.Hint = hint
+			}
+		}
+		d.errs = append(d.errs, e)
+	}
 	for _, c := range containers {
 		if engine != "" && c.Stated == nil {
 			c.Target = manifest.Target{Engines: []string{engine}, Chosen: true}
@@ -406,6 +428,16 @@ func define(f foundFile, stdin io.Reader, only *manifest.Format, engine string) 
 	d.exceptions = exceptions
 	d.errs = append(d.errs, manifest.Errors(err)...)
 	return d
+}
+
+// listDir are the names in a directory.
+func listDir(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names, err
 }
 
 // loadConfig finds the configuration: the one named, or the nearest above what is audited.
@@ -475,6 +507,9 @@ func (d *definitions) audit(now time.Time) *audit.Report {
 	r.Findings = audit.Except(audit.Audit(d.subjects), d.excepted, now, func(e *audit.Exception) bool {
 		return e.Looked(names)
 	})
+	for _, f := range r.Findings {
+		f.Origin = d.charts.origin(f)
+	}
 	return r
 }
 

@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing/format/gitignore"
-
 	"github.com/leastcap/leastcap/manifest"
 )
 
@@ -77,52 +75,43 @@ type walker struct {
 // above, for paths from the top.
 func (w *walker) walk(top string, patterns outer, ignore []string) {
 	for _, line := range ignore {
-		patterns.list = append(patterns.list, gitignore.ParsePattern(line, patterns.domain))
+		if r, ok := parseIgnoreLine(line, len(patterns.domain)); ok {
+			patterns.list = append(patterns.list, r)
+		}
 	}
 	w.dir(top, patterns.domain, patterns.list)
 }
 
-func (w *walker) dir(dir string, parts []string, patterns []gitignore.Pattern) {
+func (w *walker) dir(dir string, parts []string, rules []ignoreRule) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		w.fail(dir, err)
 		return
 	}
 	if data, err := os.ReadFile(filepath.Join(dir, ".gitignore")); err == nil {
-		patterns = append(slices.Clip(patterns), parseIgnore(data, parts)...)
+		rules = append(slices.Clip(rules), parseIgnore(data, len(parts))...)
 	}
-	matcher := gitignore.NewMatcher(patterns)
 	for _, e := range entries {
 		path := append(slices.Clip(parts), e.Name())
 		name := filepath.Join(dir, e.Name())
 		if e.IsDir() {
-			if !slices.Contains(vendored, e.Name()) && !matcher.Match(path, true) {
-				w.dir(name, path, patterns)
+			if !slices.Contains(vendored, e.Name()) && !ignored(rules, path, true) {
+				w.dir(name, path, rules)
 			}
 			continue
 		}
 		// A link to a file of the tree is that file; one out of it is somebody else's.
-		if e.Type().IsRegular() && !matcher.Match(path, false) {
+		if e.Type().IsRegular() && !ignored(rules, path, false) {
 			w.add(name)
 		}
 	}
-}
-
-func parseIgnore(data []byte, domain []string) []gitignore.Pattern {
-	var list []gitignore.Pattern
-	for line := range bytes.Lines(data) {
-		if s := strings.TrimRight(string(line), "\r\n"); s != "" && !strings.HasPrefix(s, "#") {
-			list = append(list, gitignore.ParsePattern(s, domain))
-		}
-	}
-	return list
 }
 
 // outer are the patterns of the directories above one, up to the work tree's root, and
 // where in the tree it is.
 type outer struct {
 	domain []string
-	list   []gitignore.Pattern
+	list   []ignoreRule
 }
 
 func outerPatterns(dir string) outer {
@@ -143,7 +132,7 @@ func outerPatterns(dir string) outer {
 	}
 	var o outer
 	if data, err := os.ReadFile(filepath.Join(root, ".git", "info", "exclude")); err == nil {
-		o.list = parseIgnore(data, nil)
+		o.list = parseIgnore(data, 0)
 	}
 	rel, _ := filepath.Rel(root, abs)
 	if rel == "." {
@@ -152,7 +141,7 @@ func outerPatterns(dir string) outer {
 	at := root
 	for _, part := range strings.Split(rel, string(filepath.Separator)) {
 		if data, err := os.ReadFile(filepath.Join(at, ".gitignore")); err == nil {
-			o.list = append(o.list, parseIgnore(data, o.domain)...)
+			o.list = append(o.list, parseIgnore(data, len(o.domain))...)
 		}
 		o.domain = append(slices.Clip(o.domain), part)
 		at = filepath.Join(at, part)

@@ -150,6 +150,19 @@ func (d *definitions) loadEngine(ctx context.Context, engine string, names []str
 	if err != nil {
 		return err
 	}
+	var images []string
+	for _, c := range list {
+		if id := inspected.ImageID(c); id != "" && !slices.Contains(images, id) {
+			images = append(images, id)
+		}
+	}
+	if len(images) > 0 { // one that was removed has nothing to compare with
+		if out, err := output(ctx, engine, slices.Concat([]string{"image", "inspect"}, images)...); err == nil {
+			if err := inspected.WithoutImages(list, []byte(out)); err != nil {
+				return fmt.Errorf("%s: %w", engine, err)
+			}
+		}
+	}
 	version, _ := output(ctx, engine, "version", "--format", "{{.Server.Version}}")
 	for _, c := range list {
 		c.At.File = engine + " " + c.Name

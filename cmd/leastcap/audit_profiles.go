@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/leastcap/leastcap/audit"
+	"github.com/leastcap/leastcap/manifest"
+	inspected "github.com/leastcap/leastcap/manifest/inspect"
 	"github.com/leastcap/leastcap/usage"
 )
 
@@ -63,8 +65,8 @@ func (f *sourceFlags) loadProfiles() (*learned, error) {
 }
 
 // find gives a container its profile: one that was named for it, else one of its image,
-// those that were named first. A profile of the store must be the only one of the image,
-// since a file does not say which of several it is.
+// those that were named first and of these one that was learned with its command. A profile
+// of the store must be of its command and user, too: the newest of those.
 func (l *learned) find(s *audit.Subject) {
 	take := func(p *learnedProfile) { s.Profile, s.ProfileName = p.profile, p.name }
 	for i := range l.list {
@@ -77,21 +79,43 @@ func (l *learned) find(s *audit.Subject) {
 	if !ok {
 		return
 	}
-	var stored []*learnedProfile
+	own, err := startOf(s.Container)
+	var named, stored *learnedProfile
+	fits := false // named was learned with its command
 	for i := range l.list {
 		p := &l.list[i]
 		if p.container != "" || !sameImage(p.profile, image) {
 			continue
 		}
-		if !p.stored {
-			take(p)
-			return
+		same := err == nil && p.starts(own, s.Container)
+		switch {
+		case p.stored && same && (stored == nil || p.profile.Created.After(stored.profile.Created)):
+			stored = p
+		case !p.stored && (named == nil || same && !fits):
+			named, fits = p, same
 		}
-		stored = append(stored, p)
 	}
-	if len(stored) == 1 {
-		take(stored[0])
+	switch {
+	case named != nil:
+		take(named)
+	case stored != nil:
+		take(stored)
 	}
+}
+
+// starts says whether what was learned starts as a container does. An engine tells the
+// image's own user as the container's.
+func (p *learnedProfile) starts(own *starting, c *manifest.Container) bool {
+	line, err := storedLine(p.profile.Subject.Command)
+	if err != nil {
+		return false
+	}
+	if c.Format == inspected.Format.Name && line.User() == "" && own.user == p.profile.Subject.User {
+		same := *own
+		same.user = ""
+		own = &same
+	}
+	return own.is(line)
 }
 
 // sameImage compares names as engines read them: the registry, "library/" and ":latest"

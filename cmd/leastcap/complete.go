@@ -6,9 +6,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
-	"github.com/elastic/go-seccomp-bpf/arch"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -89,15 +89,17 @@ func completeFlags(cmd *cobra.Command) {
 }
 
 var (
-	aside  = regexp.MustCompile(` \([^)]*\)`)
-	choice = regexp.MustCompile(`^([a-z0-9.-]+)((?:, [a-z0-9.-]+)*) or ([a-z0-9.-]+)$`)
+	aside  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(` \([^)]*\)`) })
+	choice = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^([a-z0-9.-]+)((?:, [a-z0-9.-]+)*) or ([a-z0-9.-]+)$`)
+	})
 )
 
 // choices are the words that a help text such as "text, json (the profile) or flags"
 // lists; nil if it is of another kind.
 func choices(usage string) []string {
-	usage, _, _ = strings.Cut(aside.ReplaceAllString(usage, ""), ":")
-	m := choice.FindStringSubmatch(usage)
+	usage, _, _ = strings.Cut(aside().ReplaceAllString(usage, ""), ":")
+	m := choice().FindStringSubmatch(usage)
 	if m == nil {
 		return nil
 	}
@@ -192,19 +194,4 @@ func processWords() []string {
 		words = append(words, strconv.Itoa(list[i].PID)+"\t"+report.Clean(list[i].Comm, 40))
 	}
 	return words
-}
-
-// isSyscall reports whether Linux has a system call of that name, on any architecture
-// that is known.
-func isSyscall(name string) bool {
-	for _, a := range []string{"x86_64", "i386", "arm64", "arm"} {
-		info, err := arch.GetInfo(a)
-		if err != nil {
-			continue
-		}
-		if _, ok := info.SyscallNames[name]; ok {
-			return true
-		}
-	}
-	return false
 }

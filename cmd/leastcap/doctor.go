@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
 	"github.com/leastcap/leastcap/engine"
@@ -226,12 +227,30 @@ func (e examination) ways() {
 		}
 		return
 	}
+	e.memory()
 	if !slices.ContainsFunc(ways, func(w probe.Way) bool { return w.Name == "tp_btf/cap_capable" && w.Usable }) {
 		e.improve("Linux 6.14 or later has a tracepoint for capability checks, which costs the least")
 	}
 	if slices.ContainsFunc(e.NotSeen, func(s string) bool { return strings.Contains(s, "preempted") }) {
 		e.improve("a kernel with kprobes and a mounted tracefs (mount -t tracefs tracefs /sys/kernel/tracing), or the boot parameter preempt=none where the kernel has it")
 	}
+}
+
+// memory says what the kernel keeps for leastcap while it looks, whatever goes on.
+func (e examination) memory() {
+	const section, name = "kernel", "memory of maps"
+	learning, err := probe.Memory(probe.Options{})
+	everything, rerr := probe.Memory(probe.Options{Running: true})
+	refusals, ferr := probe.Memory(probe.Options{Running: true, Refusals: true})
+	if err := errors.Join(err, rerr, ferr); err != nil {
+		e.fact(section, name, report.Lacking, "%v", err)
+		return
+	}
+	size := func(n uint64) string {
+		return units.CustomSize("%.0f %s", float64(n), 1024, []string{"B", "KiB", "MiB", "GiB"})
+	}
+	e.fact(section, name, report.Good, "%s for learn, %s for watch and top, %s for why: all that it ever takes",
+		size(learning), size(everything), size(refusals))
 }
 
 func (e examination) containers(ctx context.Context) {

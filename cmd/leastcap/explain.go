@@ -13,6 +13,7 @@ import (
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/caps/catalog"
+	"github.com/leastcap/leastcap/probe"
 	"github.com/leastcap/leastcap/report"
 )
 
@@ -232,7 +233,7 @@ func findChecks(call, errno string) (*report.ExplainedChecks, error) {
 		asked.Errno = e.Name
 	}
 	if call != "" {
-		if !slices.Contains(catalog.Calls(), asked.Call) && catalog.Opened(asked.Call).Empty() && !isSyscall(asked.Call) {
+		if !slices.Contains(catalog.Calls(), asked.Call) && catalog.Opened(asked.Call).Empty() && !probe.SystemCall(asked.Call) {
 			hint := "strace prints the names of system calls; leastcap explain without a word lists the capabilities"
 			if near := caps.Nearest(asked.Call, catalog.Calls()); near != "" {
 				hint = fmt.Sprintf("did you mean %s?", near)

@@ -224,7 +224,7 @@ func explainLine(argv []string) (*report.ExplainedSet, error) {
 		return nil, &usageError{err, "leastcap explain lists the names; each engine has its own rules for what contradicts itself"}
 	}
 	set := report.NewExplainedSet(report.Clean(cli.Quote(argv), 300), "what this "+line.Engine+" line gives", result.Set)
-	set.Origin = result.Origin
+	set.Origin = result.Origins()
 	set.Shared = sharedBy(line)
 	for _, w := range result.Warnings {
 		set.Facts = append(set.Facts, "warning: "+w)

@@ -22,21 +22,32 @@ func replaceFile(name string, data []byte) (err error) {
 	proc.SweepTemp(filepath.Dir(name))
 	tmp, err := os.CreateTemp(filepath.Dir(name), proc.TempPattern())
 	if err != nil {
-		return err
+		return meant(err, name)
 	}
 	defer os.Remove(tmp.Name())
 	_, err = tmp.Write(data)
+	err = meant(err, name)
 	if fi, serr := os.Stat(name); serr == nil {
 		err = errors.Join(err, likeFile(tmp, name, fi))
 	} else if !errors.Is(serr, fs.ErrNotExist) {
 		err = errors.Join(err, serr)
 	}
 	// On the disk before it takes the other's place: after a power cut there is one of them.
-	err = errors.Join(err, tmp.Sync())
-	if err = errors.Join(err, tmp.Close()); err != nil {
+	err = errors.Join(err, meant(tmp.Sync(), name))
+	if err = errors.Join(err, meant(tmp.Close(), name)); err != nil {
 		return err
 	}
 	return os.Rename(tmp.Name(), name)
+}
+
+// meant makes an error one of the file that was to be written: its temporary one is nobody's
+// concern, and gone.
+func meant(err error, name string) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return &fs.PathError{Op: p.Op, Path: name, Err: p.Err}
+	}
+	return err
 }
 
 // likeFile gives a file what another has beside its content.

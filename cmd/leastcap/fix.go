@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,7 @@ type fixFlags struct {
 	sourceFlags
 	write, list, grant, quiet, learn bool
 	checks                           []string
+	engine                           string
 }
 
 func newFix(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
@@ -40,10 +42,13 @@ which changes nothing for it. Names are corrected that Pod Security or container
 not take; entries that have no effect, or stand there twice, are removed. What else could
 be done, and by which command, is said.
 
---learn first learns what the images need that nothing is known of, one after the other, with
-docker run and what the definition says of user, volumes, sysctls and the host's network; --check
-says when one works, as for leastcap learn. A workload that needs more than that to run
-(variables, other containers) is better learned by hand: the result is kept, and found.
+--learn first learns what the containers need of which nothing is known, one after the other,
+as docker run starts them (or another engine: --engine) with what the definition says: entry
+point, command, variables, user, capabilities, devices, namespaces, sysctls. A volume is a new
+and empty one, and so is a directory that may be written; what is mounted read-only is. --check
+says when one works, as for leastcap learn. What cannot be had (a secret, another container) is
+said; a workload that does not run without is better learned by hand: the result is kept, and is
+found for the containers that start the same image with the same command as the same user.
 
 A container is never given a capability that it does not have, unless --grant says so and
 a proven profile that it is required.
@@ -51,8 +56,9 @@ a proven profile that it is required.
 Only the bytes of an edit change: comments, quotes, line ends, the order of keys and all
 else stay. The result is read by a second parser, and is not written if it means anything
 else than was wanted. Where a change would reach other containers too (an anchor, a
-template, an extended service), it is not made, and the reason is said. Exceptions (see
-leastcap audit) hold.
+template, an extended service), it is not made, and the reason is said. What is rendered from
+a Helm chart that is known (--chart, or it lies beside) is not changed: the key of the chart's
+values is named instead. Exceptions (see leastcap audit) hold.
 
 Files are replaced in one step, and keep their mode, owner and extended attributes.
 
@@ -75,8 +81,9 @@ Exit status:
 	fl.BoolVarP(&f.write, "write", "w", false, "change the files")
 	fl.BoolVarP(&f.list, "list", "l", false, "only list the files that would change")
 	fl.BoolVar(&f.grant, "grant", false, "also give what a proven profile requires and the container does not have")
-	fl.BoolVar(&f.learn, "learn", false, "learn first what the images need that nothing is known of")
+	fl.BoolVar(&f.learn, "learn", false, "learn first what the containers need of which nothing is known")
 	fl.StringArrayVar(&f.checks, "check", nil, "with --learn: CONTAINER=COMMAND, or COMMAND for all, tells whether it works (repeatable)")
+	fl.StringVar(&f.engine, "engine", "", "with --learn: what runs them, embedded or api, as for leastcap learn (default: docker)")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "do not say what else could be done")
 	f.sourceFlags.add(cmd)
 	return cmd
@@ -92,6 +99,14 @@ func (f *fixFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io.W
 	if len(f.checks) > 0 && !f.learn {
 		return &usageError{errors.New("--check is for --learn"), "add --learn"}
 	}
+	if f.engine != "" && !f.learn {
+		return &usageError{errors.New("--engine is for --learn"), "add --learn"}
+	}
+	if f.engine != "" {
+		if err := known(f.engine, engineEmbedded, engineAPI); err != nil {
+			return err
+		}
+	}
 	if f.learn && slices.Contains(args, stdinArg) {
 		return &usageError{errors.New("standard input is read once, and --learn reads twice"), "name a file"}
 	}
@@ -100,7 +115,7 @@ func (f *fixFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io.W
 		return err
 	}
 	if f.learn {
-		if err := f.learnImages(ctx, stderr, in); err != nil {
+		if err := f.learnAll(ctx, stderr, in); err != nil {
 			return err
 		}
 		if in, err = f.load(ctx, stdin, args); err != nil { // and now the store has them
@@ -110,6 +125,7 @@ func (f *fixFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io.W
 	for _, name := range in.unused {
 		say(stderr, "warning: %s is of no container that was found: --profile CONTAINER=FILE says whose it is", name)
 	}
+	in.sayUnusedCharts(stderr)
 	r := in.audit(time.Now())
 	plan := f.plan(in, r)
 	sayErrors(stderr, in.errs)
@@ -166,9 +182,17 @@ type fixPlan struct {
 // plan turns findings into changed files.
 func (f *fixFlags) plan(in *definitions, r *audit.Report) *fixPlan {
 	p := &fixPlan{}
+	rendered := map[*manifest.Container]bool{}
 	var open []*audit.Finding
 	for _, finding := range r.Findings {
-		if finding.Want == nil || finding.Exception != nil {
+		if finding.Exception != nil {
+			continue
+		}
+		if finding.Want == nil {
+			f.notKnown(in, r, finding, rendered, p)
+			continue
+		}
+		if f.ofChart(in, finding, rendered, p) {
 			continue
 		}
 		if reason := f.mayNot(r, finding); reason != nil {
@@ -212,6 +236,69 @@ func (f *fixFlags) plan(in *definitions, r *audit.Report) *fixPlan {
 		}
 	}
 	return p
+}
+
+// ofChart refuses to change what is rendered from a chart that is known: it would be as it
+// was with the next rendering. It says what to change instead.
+func (f *fixFlags) ofChart(in *definitions, finding *audit.Finding, refused map[*manifest.Container]bool, p *fixPlan) bool {
+	c := finding.Container
+	chart := in.charts.of(chartSource(c))
+	if chart == nil {
+		return false
+	}
+	if refused[c] && finding.Want.Exactly == nil {
+		return true
+	}
+	refused[c] = true
+	_, template, _ := strings.Cut(chartSource(c), "/")
+	refusal := &manifest.Refusal{Container: c, At: c.At, Reason: "it is rendered from " + filepath.Join(chart.Dir, template)}
+	if c.At.File == filepath.Join(chart.Dir, template) {
+		refusal.Reason = "it is a chart's template, whose text is not what it renders to"
+	}
+	o := finding.Origin
+	switch {
+	case o == nil:
+	case len(o.Keys) == 1:
+		k := o.Keys[0]
+		where := "values.yaml"
+		if k.At.File != "" {
+			where = k.At.String()
+		}
+		refusal.Hint = fmt.Sprintf("set %s of the chart's values (%s)", k.Key, where)
+		if exactly := finding.Want.Exactly; exactly != nil && strings.HasSuffix(k.Key, "capabilities") {
+			refusal.Hint += fmt.Sprintf(" to {drop: [ALL], add: [%s]}", strings.Join(exactly.Docker(), ", "))
+		}
+		refusal.Hint += ", and render it anew"
+	case len(o.Keys) > 1:
+		var keys []string
+		for _, k := range o.Keys {
+			keys = append(keys, k.Key)
+		}
+		refusal.Hint = "set one of " + strings.Join(keys, ", ") + " of the chart's values, and render it anew"
+	default:
+		refusal.Hint = "no value of the chart can be named for it: " + o.Why
+		if o.Template.Line > 0 {
+			refusal.Hint += " (" + o.Template.String() + ")"
+		}
+	}
+	p.refusals = append(p.refusals, refusal)
+	return true
+}
+
+// notKnown refuses what a proven profile would change, had the file said what is there.
+func (f *fixFlags) notKnown(in *definitions, r *audit.Report, finding *audit.Finding, rendered map[*manifest.Container]bool, p *fixPlan) {
+	if finding.Rule.ID != "not-known" {
+		return
+	}
+	i := slices.IndexFunc(r.Subjects, func(s audit.Subject) bool { return s.Container == finding.Container })
+	if i < 0 || r.Subjects[i].Profile == nil || !r.Subjects[i].Profile.Proven || !r.Subjects[i].Profile.Complete {
+		return
+	}
+	would := *finding
+	would.Want = &manifest.Want{Exactly: &r.Subjects[i].Profile.Recommended}
+	if !f.ofChart(in, &would, rendered, p) {
+		p.refusals = append(p.refusals, &manifest.Refusal{Container: finding.Container, At: finding.At, Reason: finding.Message, Hint: finding.Mend})
+	}
 }
 
 // mayNot says why a want would give what is not there today.
@@ -263,6 +350,7 @@ func unified(c manifest.FileChange) []byte {
 func sayUnlearned(stderr io.Writer, r *audit.Report) {
 	images := map[string]bool{}
 	var list []string
+	var first []string // a line for one
 	for i := range r.Subjects {
 		s := &r.Subjects[i]
 		image, ok := s.Container.Image.Get()
@@ -274,13 +362,18 @@ func sayUnlearned(stderr io.Writer, r *audit.Report) {
 		}
 		images[image] = true
 		list = append(list, image)
+		if w, err := startOf(s.Container); err == nil && first == nil {
+			first = w.words("docker", "run")
+		}
 	}
 	if len(list) == 0 {
 		return
 	}
 	const shown = 5
 	say(stderr, "what these images need was not learned, and what they have is left as it is: %s", cutList(list, shown))
-	say(stderr, "hint: leastcap learn --check COMMAND -- docker run %s finds and keeps it; then run leastcap fix again", list[0])
+	if first != nil {
+		say(stderr, "hint: leastcap learn --check COMMAND -- %s finds and keeps it; then run leastcap fix again", cli.Quote(first))
+	}
 }
 
 // cutList joins the first of a list.
@@ -296,87 +389,4 @@ func cutList(list []string, most int) string {
 		text += fmt.Sprintf(" and %d more", more)
 	}
 	return text
-}
-
-// learnImages learns what is needed by containers of which nothing is known. One that
-// cannot be learned is said, and stops no other.
-func (f *fixFlags) learnImages(ctx context.Context, stderr io.Writer, in *definitions) error {
-	done := map[string]bool{}
-	for i := range in.subjects {
-		s := &in.subjects[i]
-		image, ok := s.Container.Image.Get()
-		if s.Profile != nil || !ok || done[image] {
-			continue
-		}
-		done[image] = true
-		var args []string
-		for _, check := range f.checksOf(s.Container) {
-			args = append(args, "--check", check)
-		}
-		args = append(args, "--")
-		args = append(args, learnLine(s.Container, image)...)
-		say(stderr, "learning %s: leastcap learn %s", s.Container.Name, cli.Quote(args))
-		learn := newLearn(io.Discard, stderr)
-		learn.SilenceErrors, learn.SilenceUsage = true, true
-		learn.SetArgs(args)
-		if err := learn.ExecuteContext(ctx); err != nil {
-			if ctx.Err() != nil {
-				return err
-			}
-			var s2 status
-			if !errors.As(err, &s2) { // which has said so itself
-				text, hint, _ := explain(err)
-				say(stderr, "error: %s", text)
-				if hint != "" {
-					say(stderr, "hint: %s", hint)
-				}
-			}
-			say(stderr, "%s was not learned, and stays as it is", s.Container.Name)
-		}
-	}
-	return nil
-}
-
-// checksOf are the checks for a container.
-func (f *fixFlags) checksOf(c *manifest.Container) []string {
-	var list []string
-	for _, check := range f.checks {
-		if name, command, ok := strings.Cut(check, "="); ok && name == c.Name {
-			list = append(list, command)
-		} else if !ok || strings.ContainsAny(name, " /") {
-			list = append(list, check)
-		}
-	}
-	return list
-}
-
-// learnLine is a line of docker for what a definition says of a container.
-func learnLine(c *manifest.Container, image string) []string {
-	line := []string{"docker", "run"}
-	add := func(flag string, v manifest.Text) {
-		if s, ok := v.Get(); ok && s != "" {
-			line = append(line, flag+"="+s)
-		}
-	}
-	add("--user", c.User)
-	if manifest.Is(c.ReadOnlyRoot, true) {
-		line = append(line, "--read-only")
-	}
-	if manifest.Is(c.NoNewPrivs, true) {
-		line = append(line, "--security-opt=no-new-privileges")
-	}
-	for _, s := range c.Sysctls {
-		if v, ok := s.Value.Get(); ok {
-			line = append(line, "--sysctl="+s.Key+"="+v)
-		}
-	}
-	for _, m := range c.Mounts { // a volume of its own, in the place of each
-		if target, ok := m.Target.Get(); ok && (m.Type == "volume" || m.Type == "emptyDir" || m.Type == "persistentVolumeClaim") {
-			line = append(line, "--volume="+target)
-		}
-	}
-	if c.Shares("net") {
-		line = append(line, "--network=host")
-	}
-	return append(line, image)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/image"
 	"github.com/leastcap/leastcap/report"
+	"github.com/leastcap/leastcap/usage"
 )
 
 func newImage(stdout, stderr io.Writer) *cobra.Command {
@@ -232,7 +233,7 @@ func prune(ctx context.Context, stdout, stderr io.Writer, all bool, limit int64,
 		if err != nil {
 			return err
 		}
-		_, err = stdout.Write(append(data, '\n'))
+		_, err = stdout.Write(append(usage.EscapeJSON(data), '\n'))
 		return err
 	}
 	var b strings.Builder

@@ -234,7 +234,7 @@ func (f *learnFlags) validateProfile() error {
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(f.profile), proc.TempPattern())
 	if err != nil {
-		return &usageError{fmt.Errorf("--profile %s: %w", f.profile, err), "give a directory that can be written to"}
+		return &usageError{fmt.Errorf("--profile %s: %w", f.profile, meant(err, f.profile)), "give a directory that can be written to"}
 	}
 	tmp.Close()
 	return os.Remove(tmp.Name())
@@ -268,6 +268,11 @@ func (f *learnFlags) run(ctx context.Context, stdout, stderr io.Writer, args []s
 		return &usageError{errors.New("--user is for host commands"), "give --user in the container line itself"}
 	}
 	if own {
+		if os.Geteuid() != 0 {
+			// In a user namespace of its own a container has other powers.
+			return &neitherError{errors.New("the embedded runtime learns as root alone"),
+				&engine.Error{Problem: "no engine of this user's is named", Hint: "give a docker or podman line, without --engine"}, "docker"}
+		}
 		w, done, err := embeddedWorkload(ctx, line, f.image != "" || f.rootfs != "")
 		if err != nil {
 			return err
@@ -288,7 +293,7 @@ func (f *learnFlags) run(ctx context.Context, stdout, stderr io.Writer, args []s
 		}
 		workload, line = w, w.Line()
 	}
-	o, hierarchy, done, err := f.observe(stderr, isContainer)
+	o, hierarchy, done, blind, err := f.observe(stderr, isContainer)
 	if err != nil {
 		return err
 	}
@@ -302,6 +307,9 @@ func (f *learnFlags) run(ctx context.Context, stdout, stderr io.Writer, args []s
 	defer progress.Close() // also after a panic
 	profile, err := learn.Run(ctx, workload, o, f.opts, progress.Event)
 	progress.Close()
+	if absent := (*engine.Error)(nil); blind != nil && errors.As(err, &absent) && absent.Absent {
+		return &neitherError{blind, absent, line.Engine}
+	}
 	if err != nil {
 		return err
 	}
@@ -338,30 +346,73 @@ func (f *learnFlags) run(ctx context.Context, stdout, stderr io.Writer, args []s
 // observe opens the way in that is asked for, or the best there is. Where there is none
 // a container is learned by trials alone; a host command needs root for its cgroup, and
 // who is root has a way in or asks for none.
-func (f *learnFlags) observe(stderr io.Writer, container bool) (learn.Observer, proc.Hierarchy, func(), error) {
+//
+// blind is why nothing can be watched, where that was not asked for.
+func (f *learnFlags) observe(stderr io.Writer, container bool) (o learn.Observer, h proc.Hierarchy, done func(), blind error, err error) {
 	if f.hook != learn.HookNone {
 		p, err := openProbe(probe.Options{Hook: f.hook}, learn.HookNone)
 		if err == nil {
-			return observer{p}, p.Hierarchy(), p.Close, nil
+			return observer{p}, p.Hierarchy(), p.Close, nil, nil
 		}
 		if f.hook != "" || !container || f.opts.ObserveOnly || !errors.Is(err, probe.ErrUnavailable) {
-			return nil, proc.Hierarchy{}, nil, err
+			return nil, h, nil, nil, err
 		}
-		why := err.Error()
+		blind = err
 		if f := (*probe.FeatureError)(nil); errors.As(err, &f) {
-			why = fmt.Sprintf("%v: missing: %s", probe.ErrUnavailable, f.Missing)
+			blind = fmt.Errorf("%w: missing: %s", probe.ErrUnavailable, f.Missing)
 		}
-		say(stderr, "warning: %s", why)
+		say(stderr, "warning: %v", blind)
 		say(stderr, "warning: so the set is found by trials alone, and there will be no evidence; leastcap doctor says what would improve it")
 	}
-	h, err := proc.FindHierarchy()
-	if err != nil {
+	if h, err = proc.FindHierarchy(); err != nil {
 		if !container {
-			return nil, h, nil, err
+			return nil, h, nil, nil, err
 		}
-		return learn.Unaided{}, h, func() {}, nil
+		return learn.Unaided{}, h, func() {}, blind, nil
 	}
-	return learn.Unaided{Hierarchy: &h}, h, func() {}, nil
+	return learn.Unaided{Hierarchy: &h}, h, func() {}, blind, nil
+}
+
+// neitherError says that there is neither a look at the kernel nor an engine, so that
+// nothing can be learned.
+type neitherError struct {
+	blind  error
+	engine *engine.Error
+	name   string // of the line's engine
+}
+
+func (e *neitherError) Error() string {
+	return fmt.Sprintf("nothing can be learned here: %v; and %v", e.blind, e.engine)
+}
+
+func (e *neitherError) Unwrap() error { return e.engine }
+
+// hint names every way out, the best first.
+func (e *neitherError) hint() string {
+	return fmt.Sprintf(`learning runs the container several times, each time with fewer capabilities. That takes
+  an engine that this user may use; watching the kernel tells the reasons, too, and takes
+  root. Any one of these is enough:
+  - as root: sudo leastcap learn -- …
+    the kernel is watched, so that the result is complete and says why;
+  - an engine for this user: %s
+    the set is found by trials alone, and there is no evidence;
+  - rootless Podman or Docker: give a podman line, or point DOCKER_HOST at the rootless
+    engine (unix:///run/user/%d/docker.sock);
+  - as root, without an engine: sudo leastcap learn --image IMAGE --check COMMAND
+  - on another machine: learn it there with --profile FILE, and use it here with
+    leastcap run --profile FILE -- …
+  leastcap doctor says what this machine offers.`, e.access(), os.Getuid())
+}
+
+// access is how this user gets an engine.
+func (e *neitherError) access() string {
+	switch {
+	case strings.HasSuffix(e.engine.Problem, "is not installed"):
+		return "install " + e.name
+	case strings.HasSuffix(e.engine.Problem, "let this user in"):
+		return "sudo usermod -aG docker $USER, and log in anew (that group is as powerful as root)"
+	}
+	return e.engine.Hint
 }
 
 func (f *learnFlags) print(stdout io.Writer, p *usage.Profile) error {

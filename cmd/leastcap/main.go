@@ -80,7 +80,7 @@ func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
 func run(ctx context.Context, stdout, stderr io.Writer, args []string) int {
-	root := newRoot(stdout, stderr)
+	root := newRoot(stdout, stderr, args...)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
@@ -129,7 +129,9 @@ func explain(err error) (text, hint string, code int) {
 func machineHint(err error) string {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return "make room there, or name directories on another file system in LEASTCAP_IMAGES, LEASTCAP_ROOT and TMPDIR"
+		return "make room there, or write to another file system; LEASTCAP_IMAGES, LEASTCAP_ROOT, LEASTCAP_PROFILES and TMPDIR name leastcap's own directories"
+	case errors.Is(err, syscall.EROFS):
+		return "name directories that can be written to in LEASTCAP_IMAGES, LEASTCAP_ROOT and LEASTCAP_PROFILES"
 	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
 		return "run leastcap as root, or name directories of your own in LEASTCAP_IMAGES, LEASTCAP_ROOT and LEASTCAP_PROFILES"
 	}
@@ -143,6 +145,7 @@ func sortOut(err error) (text, hint string, code int) {
 		img      *image.Error
 		unseen   *unseenImage
 		nothing  *undeclared
+		neither  *neitherError
 		feature  *probe.FeatureError
 		baseline *learn.BaselineError
 		check    *learn.CheckError
@@ -150,6 +153,8 @@ func sortOut(err error) (text, hint string, code int) {
 	)
 	text = err.Error()
 	switch {
+	case errors.As(err, &neither):
+		return text, neither.hint(), exitBlind
 	case errors.As(err, &use):
 		return text, use.hint, exitUsage
 	case errors.As(err, &line):

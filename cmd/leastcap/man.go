@@ -1,14 +1,21 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/cobra/doc"
+	"github.com/spf13/pflag"
 )
 
 func newMan(stdout io.Writer) *cobra.Command {
@@ -42,8 +49,12 @@ Exit status:
 			if err != nil || len(rest) > 0 {
 				return &usageError{fmt.Errorf("there is no command %q", strings.Join(args, " ")), "leastcap --help lists them"}
 			}
-			manual(about)
-			return doc.GenMan(about, manHeader(), stdout)
+			page, err := manual(about)
+			if err != nil {
+				return err
+			}
+			_, err = stdout.Write(page)
+			return err
 		},
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 			var words []string
@@ -61,66 +72,176 @@ Exit status:
 	return cmd
 }
 
-func manHeader() *doc.GenManHeader {
-	return &doc.GenManHeader{Section: "1", Source: "leastcap " + version, Manual: "leastcap"}
-}
-
-func writeManuals(root *cobra.Command, dir string) error {
+// writeManuals writes the pages of a command and of those below it.
+func writeManuals(cmd *cobra.Command, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	manual(root)
-	return doc.GenManTreeFromOpts(root, doc.GenManTreeOptions{Header: manHeader(), Path: dir, CommandSeparator: "-"})
+	page, err := manual(cmd)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, pageName(cmd)+".1"), page, 0o644); err != nil {
+		return err
+	}
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			if err := writeManuals(c, dir); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
-// manual makes the help texts of a command, and of those below it, what the generator
-// of manual pages takes: Markdown.
-func manual(cmd *cobra.Command) {
-	cmd.DisableAutoGenTag = true // no date of today
-	cmd.Long = markdown(cmd.Long)
-	cmd.Short = escapeMarkdown(cmd.Short)
+// pageName is leastcap-image-label of "leastcap image label".
+func pageName(cmd *cobra.Command) string { return strings.ReplaceAll(cmd.CommandPath(), " ", "-") }
+
+// manual is a command's page, in the macros of man(7).
+func manual(cmd *cobra.Command) ([]byte, error) {
+	cmd.InitDefaultHelpFlag()
+	date := time.Now()
+	if epoch := os.Getenv("SOURCE_DATE_EPOCH"); epoch != "" { // reproducible-builds.org
+		seconds, err := strconv.ParseInt(epoch, 10, 64)
+		if err != nil {
+			return nil, &usageError{fmt.Errorf("SOURCE_DATE_EPOCH=%q is no number of seconds", epoch), "give the seconds since 1970, or leave it out"}
+		}
+		date = time.Unix(seconds, 0).UTC()
+	}
+	p := &manPage{}
+	p.line(".nh") // words are not broken
+	p.line(`.TH "%s" "1" "%s" "leastcap %s" "leastcap"`, strings.ToUpper(roff(pageName(cmd), true)), date.Format("Jan 2006"), roff(version, true))
+	p.line(".SH NAME")
+	p.text(pageName(cmd)+` - `+cmd.Short, false)
+	p.line(".SH SYNOPSIS")
+	p.line(`\fB%s\fP`, roff(cmd.UseLine(), true))
+	p.line(".SH DESCRIPTION")
+	p.help(cmp.Or(cmd.Long, cmd.Short))
+	p.options("OPTIONS", cmd.NonInheritedFlags())
+	p.options("OPTIONS INHERITED FROM PARENT COMMANDS", cmd.InheritedFlags())
+	if cmd.Example != "" {
+		p.line(".SH EXAMPLE")
+		p.block(strings.Split(cmd.Example, "\n"))
+	}
+	var also []string
+	if parent := cmd.Parent(); parent != nil {
+		also = append(also, pageName(parent))
+	}
 	for _, c := range cmd.Commands() {
-		manual(c)
+		if c.IsAvailableCommand() {
+			also = append(also, pageName(c))
+		}
+	}
+	if len(also) > 0 {
+		p.line(".SH SEE ALSO")
+		for i, name := range also {
+			also[i] = `\fB` + roff(name, true) + `\fP(1)`
+		}
+		p.line("%s", strings.Join(also, ",\n"))
+	}
+	return p.Bytes(), nil
+}
+
+// manPage is a page that is being written.
+type manPage struct{ bytes.Buffer }
+
+// line writes a line of roff.
+func (p *manPage) line(format string, args ...any) { fmt.Fprintf(p, format+"\n", args...) }
+
+// text writes a line as it is to be read.
+func (p *manPage) text(line string, literal bool) {
+	line = roff(line, literal)
+	if strings.HasPrefix(line, ".") || strings.HasPrefix(line, `\(aq`) { // no request
+		line = `\&` + line
+	}
+	p.line("%s", line)
+}
+
+// block writes lines that stay as they are.
+func (p *manPage) block(lines []string) {
+	p.line(".nf")
+	for _, l := range lines {
+		if l == "" {
+			p.line("")
+			continue
+		}
+		p.text(l, true)
+	}
+	p.line(".fi")
+}
+
+// help writes a help text: what is indented is shown as it stands, and "Exit status:" in
+// front of such a block is the heading of a section.
+func (p *manPage) help(text string) {
+	lines := strings.Split(text, "\n")
+	for i := 0; i < len(lines); i++ {
+		switch line := lines[i]; {
+		case line == "Exit status:":
+			p.line(".SH EXIT STATUS")
+		case line == "":
+			if i+1 < len(lines) && lines[i+1] != "Exit status:" {
+				p.line(".PP")
+			}
+		case strings.HasPrefix(line, "  "):
+			end := i + 1
+			// The block goes on if it does after an empty line.
+			for end < len(lines) && (strings.HasPrefix(lines[end], "  ") || lines[end] == "" && end+1 < len(lines) && strings.HasPrefix(lines[end+1], "  ")) {
+				end++
+			}
+			p.block(lines[i:end])
+			i = end - 1
+		default:
+			p.text(line, false)
+		}
 	}
 }
 
-// markdown makes Markdown of a help text: what is indented is shown as it stands, and
-// a short line with a colon in front of such a block, such as "Exit status:", is the
-// heading of a section.
-func markdown(text string) string {
-	lines := strings.Split(text, "\n")
-	var b strings.Builder
-	block := false
-	for i, line := range lines {
-		indented := strings.HasPrefix(line, "  ")
-		if line == "" && block { // the block goes on if it does after the empty line
-			indented = i+1 < len(lines) && strings.HasPrefix(lines[i+1], "  ")
+func (p *manPage) options(title string, flags *pflag.FlagSet) {
+	if !flags.HasAvailableFlags() {
+		return
+	}
+	p.line(".SH %s", title)
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Hidden || f.Deprecated != "" {
+			return
 		}
-		if indented != block {
-			b.WriteString("\n```\n")
-			block = indented
+		p.line(".TP")
+		name := `\fB\-\-` + roff(f.Name, true) + `\fP`
+		if f.Shorthand != "" {
+			name = `\fB\-` + f.Shorthand + `\fP, ` + name
+		}
+		value, usage := pflag.UnquoteUsage(f)
+		switch {
+		case f.Value.Type() == "bool":
+		case f.NoOptDefVal != "":
+			name += `[=\fI` + roff(value, true) + `\fP]`
+		default:
+			name += ` \fI` + roff(value, true) + `\fP`
 		}
 		switch {
-		case block:
-			b.WriteString(line)
-		case line == "Exit status:":
-			b.WriteString("\n# EXIT STATUS\n")
+		case f.DefValue == "", f.DefValue == "false", f.DefValue == "[]", f.DefValue == "0", f.DefValue == "0s":
+		case f.Value.Type() == "string":
+			usage += fmt.Sprintf(" (default %q)", f.DefValue)
 		default:
-			b.WriteString(escapeMarkdown(line))
+			usage += " (default " + f.DefValue + ")"
 		}
-		b.WriteByte('\n')
-	}
-	if block {
-		b.WriteString("```\n")
-	}
-	return b.String()
+		p.line("%s", name)
+		p.text(usage, false)
+	})
 }
 
-// escapeMarkdown takes the meaning from the characters that have one in Markdown.
-func escapeMarkdown(s string) string {
-	return markdownEscaper.Replace(s)
-}
-
-var markdownEscaper = strings.NewReplacer(
-	`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "<", `\<`, ">", `\>`, "[", `\[`, "]", `\]`, "#", `\#`, "~", `\~`, "|", `\|`,
+var (
+	roffEscaper = strings.NewReplacer(`\`, `\e`, `'`, `\(aq`, "`", "\\(ga", "~", `\(ti`, "^", `\(ha`)
+	// A minus that begins a word is no hyphen: people copy it, or search for it.
+	roffMinus = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(^|[^\pL\pN])-+`) })
 )
+
+// roff takes the meaning from the characters that have one. In what is literal every
+// minus is one.
+func roff(s string, literal bool) string {
+	s = roffEscaper.Replace(s)
+	if literal {
+		return strings.ReplaceAll(s, "-", `\-`)
+	}
+	return roffMinus().ReplaceAllStringFunc(s, func(m string) string { return strings.ReplaceAll(m, "-", `\-`) })
+}

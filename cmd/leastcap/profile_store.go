@@ -149,7 +149,7 @@ func listJSON(stdout io.Writer, list []stored) error {
 	for _, s := range list {
 		out = append(out, listed{s.ID, s.File, s.Subject.Image, s.Subject.ImageID, s.Subject.Command, s.Subject.User, s.Required, s.Recommended, s.Created, s.Origin})
 	}
-	e := json.NewEncoder(stdout)
+	e := json.NewEncoder(usage.JSONWriter(stdout))
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
 	return e.Encode(out)

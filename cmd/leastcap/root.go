@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 )
 
-func newRoot(stdout, stderr io.Writer) *cobra.Command {
+// newRoot makes the command that args call, with all below it that they can reach.
+func newRoot(stdout, stderr io.Writer, args ...string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "leastcap",
 		Short: "Find the Linux capabilities a program or container really needs, and prove it",
@@ -34,22 +36,41 @@ take the rest away.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{err, cmd.CommandPath() + " --help lists the flags"}
 	})
-	root.AddCommand(newLearn(stdout, stderr))
-	root.AddCommand(newRun(stdout, stderr))
-	root.AddCommand(newSpec(stdout, stderr))
-	root.AddCommand(newPs(stdout, stderr))
-	root.AddCommand(newTop(stdout, stderr))
-	root.AddCommand(newWatch(stdout, stderr))
-	root.AddCommand(newWhy(stdout, stderr))
-	root.AddCommand(newAudit(os.Stdin, stdout, stderr))
-	root.AddCommand(newConvert(os.Stdin, stdout, stderr))
-	root.AddCommand(newFix(os.Stdin, stdout, stderr))
-	root.AddCommand(newExplain(stdout, stderr))
-	root.AddCommand(newAtomic(stdout, stderr))
-	root.AddCommand(newImage(stdout, stderr))
-	root.AddCommand(newProfile(stdout, stderr))
-	root.AddCommand(newDoctor(stdout))
-	root.AddCommand(newMan(stdout))
+	if i := slices.IndexFunc(verbs, func(v verb) bool { return len(args) > 0 && v.name == args[0] }); i >= 0 && args[0] != "man" {
+		root.CompletionOptions.DisableDefaultCmd = true // a verb, too
+		root.AddCommand(verbs[i].make(stdout, stderr))
+		return root
+	}
+	for _, v := range verbs {
+		root.AddCommand(v.make(stdout, stderr))
+	}
 	completeFlags(root)
 	return root
+}
+
+// A verb is made with its flags only where it is the one that is called, or where all
+// are looked at (help, completion, manuals): making all takes half as long as a short
+// command.
+type verb struct {
+	name string
+	make func(stdout, stderr io.Writer) *cobra.Command
+}
+
+var verbs = []verb{
+	{"learn", newLearn},
+	{"run", newRun},
+	{"spec", newSpec},
+	{"ps", newPs},
+	{"top", newTop},
+	{"watch", newWatch},
+	{"why", newWhy},
+	{"audit", func(out, err io.Writer) *cobra.Command { return newAudit(os.Stdin, out, err) }},
+	{"convert", func(out, err io.Writer) *cobra.Command { return newConvert(os.Stdin, out, err) }},
+	{"fix", func(out, err io.Writer) *cobra.Command { return newFix(os.Stdin, out, err) }},
+	{"explain", newExplain},
+	{"atomic", newAtomic},
+	{"image", newImage},
+	{"profile", newProfile},
+	{"doctor", func(out, _ io.Writer) *cobra.Command { return newDoctor(out) }},
+	{"man", func(out, _ io.Writer) *cobra.Command { return newMan(out) }},
 }

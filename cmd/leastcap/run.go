@@ -349,7 +349,7 @@ func choose(line *cli.Line, img *localImage, available *caps.Set) (*given, error
 		if g.result, err = engineRules.Apply(in); err != nil {
 			return nil, &usageError{err, "change the flags, or leave --rules out"}
 		}
-		g.origin, g.source = g.result.Origin, "the flags"
+		g.origin, g.source = g.result.Origins(), "the flags"
 		g.warnings = g.result.Warnings
 		if line.Has("rules") {
 			if line.Privileged() {

@@ -17,6 +17,7 @@ import (
 	"github.com/leastcap/leastcap/engine/embedded"
 	"github.com/leastcap/leastcap/image"
 	"github.com/leastcap/leastcap/proc"
+	"github.com/leastcap/leastcap/usage"
 )
 
 // specFlags are leastcap's own among docker's.
@@ -116,7 +117,7 @@ func writeSpec(ctx context.Context, stdout, stderr io.Writer, args []string) err
 	if err != nil {
 		return err
 	}
-	data = append(data, '\n')
+	data = append(usage.EscapeJSON(data), '\n')
 	if dir == "" {
 		_, err := stdout.Write(data)
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/leastcap/leastcap/probe"
+	"github.com/leastcap/leastcap/proc"
 	"github.com/leastcap/leastcap/report"
 	"github.com/leastcap/leastcap/usage"
 	"github.com/leastcap/leastcap/watch"
@@ -101,7 +102,7 @@ func profileDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return &usageError{fmt.Errorf("--profile %s: %w", dir, err), "give a directory"}
 	}
-	tmp, err := os.CreateTemp(dir, ".leastcap-*")
+	tmp, err := os.CreateTemp(dir, proc.TempPattern())
 	if err != nil {
 		return &usageError{fmt.Errorf("--profile %s: %w", dir, err), "give a directory that can be written to"}
 	}
@@ -293,7 +294,7 @@ func (w *watching) emit(e *watch.Event) {
 
 // jsonLine writes one document on a line.
 func jsonLine(out io.Writer, v any) error {
-	e := json.NewEncoder(out)
+	e := json.NewEncoder(usage.JSONWriter(out))
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }

@@ -187,7 +187,7 @@ func (w *Workload) exec(ctx context.Context, argv []string) (string, error) {
 			return "", ctx.Err()
 		}
 		if errors.Is(err, exec.ErrNotFound) {
-			return "", &engine.Error{Problem: fmt.Sprintf("%s is not installed", argv[0]), Hint: fmt.Sprintf("install %s, or give its path", argv[0])}
+			return "", &engine.Error{Problem: fmt.Sprintf("%s is not installed", argv[0]), Hint: fmt.Sprintf("install %s, or give its path", argv[0]), Absent: true}
 		}
 		return out.String(), w.explain(errOut.String(), err)
 	}
@@ -207,10 +207,10 @@ func (w *Workload) explain(text string, err error) error {
 	}
 	switch {
 	case has("cannot connect to the docker daemon", "is the docker daemon running", "cannot connect to podman", "cannot access containerd"):
-		e.Problem = w.line.Engine + " is not running"
+		e.Problem, e.Absent = w.line.Engine+" is not running", true
 		e.Hint = "start it (systemctl start docker), or point DOCKER_HOST at the engine that runs"
 	case has("permission denied while trying to connect"):
-		e.Problem = w.line.Engine + " does not let this user in"
+		e.Problem, e.Absent = w.line.Engine+" does not let this user in", true
 		e.Hint = "run leastcap as root: sudo leastcap …"
 	case has("unable to find image", "no such image", "pull access denied", "manifest unknown", "repository does not exist", "initializing source", "short-name"):
 		e.Problem = fmt.Sprintf("image %q was not found, here or in its registry", w.line.Image)
@@ -316,6 +316,23 @@ func (w *Workload) Prepare(ctx context.Context, g engine.Grant) (engine.Instance
 	return &instance{w: w, id: id, exited: make(chan struct{})}, nil
 }
 
+// remove ends and removes a container. Podman's own clean-up after a container that has
+// ended, another process of it, may still hold a mount, for which Podman does not wait.
+func (w *Workload) remove(ctx context.Context, id string) error {
+	for wait := 50 * time.Millisecond; ; wait *= 2 {
+		_, err := w.run(ctx, "rm", "-f", "-v", id)
+		var e *engine.Error
+		if !errors.As(err, &e) || w.line.Engine != "podman" || !strings.Contains(e.Reason, "root filesystem") || wait > 2*time.Second {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
 // Clean removes this process's containers, and those of dead ones on this host.
 func (w *Workload) Clean(ctx context.Context) error {
 	out, err := w.run(ctx, "ps", "-aq", "--no-trunc", "--filter", "label="+ownerLabel)
@@ -331,8 +348,7 @@ func (w *Workload) Clean(ctx context.Context) error {
 		}
 		on, process, _ := strings.Cut(owner, "/")
 		if owner == w.owner || on == host && !proc.Owner(process).Alive() {
-			_, err := w.run(ctx, "rm", "-f", "-v", id)
-			errs = append(errs, err)
+			errs = append(errs, w.remove(ctx, id))
 		}
 	}
 	return errors.Join(errs...)

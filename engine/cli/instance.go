@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -215,25 +216,81 @@ func (i *instance) Logs(ctx context.Context, lines int) string {
 // FileCaps implements [engine.Instance] for a container that may have ended:
 // copying out of it gives an archive with the attribute.
 func (i *instance) FileCaps(ctx context.Context, path string) (*caps.FileCaps, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // the rest of the archive is not wanted
-	argv := slices.Concat(i.w.base(), []string{"cp", "-L", i.id + ":" + path, "-"})
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	engine.Group(cmd)
-	out, err := cmd.StdoutPipe()
+	archive, err := i.archive(ctx, path, true)
 	if err != nil {
 		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
+	defer archive.Close()
+	return engine.ArchivedFileCaps(archive, path)
+}
+
+// archive copies out of the container; closing it ends the copying.
+func (i *instance) archive(ctx context.Context, path string, follow bool) (io.ReadCloser, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	args := []string{"cp", i.id + ":" + path, "-"}
+	if follow && i.w.line.Engine != "podman" { // which follows links always, and has no flag for it
+		args = slices.Insert(args, 1, "-L")
+	}
+	argv := slices.Concat(i.w.base(), args)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	engine.Group(cmd)
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		cancel()
 		return nil, err
 	}
-	defer func() { cancel(); _ = cmd.Wait() }()
-	return engine.ArchivedFileCaps(out, path)
+	return &copying{out, func() { cancel(); _ = cmd.Wait() }}, nil
+}
+
+// copying is a copy that is under way.
+type copying struct {
+	io.Reader
+	end func()
+}
+
+func (c *copying) Close() error {
+	c.end()
+	return nil
+}
+
+// Entry implements [engine.Files].
+func (i *instance) Entry(ctx context.Context) (engine.Entry, error) {
+	out, err := i.w.run(ctx, "inspect", "--type", "container", i.id)
+	if err != nil {
+		return engine.Entry{}, err
+	}
+	var list []struct {
+		Path   string
+		Args   []string
+		Config struct {
+			Env        []string
+			WorkingDir string
+			User       string
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &list); err != nil || len(list) != 1 {
+		return engine.Entry{}, fmt.Errorf("%s inspect: unexpected answer: %v", i.w.line.Engine, err)
+	}
+	c := list[0]
+	return engine.Entry{Args: append([]string{c.Path}, c.Args...), Env: c.Config.Env, Dir: c.Config.WorkingDir, User: c.Config.User}, nil
+}
+
+// List implements [engine.Files].
+func (i *instance) List(ctx context.Context, dir string) ([]engine.File, error) {
+	return engine.Archives(i.archive).List(ctx, dir)
+}
+
+// Read implements [engine.Files].
+func (i *instance) Read(ctx context.Context, name string) (*engine.File, error) {
+	return engine.Archives(i.archive).Read(ctx, name)
 }
 
 // Remove implements [engine.Instance].
 func (i *instance) Remove(ctx context.Context) error {
-	_, err := i.w.run(ctx, "rm", "-f", "-v", i.id)
+	err := i.w.remove(ctx, i.id)
 	if i.wait != nil {
 		i.wait()
 		<-i.exited

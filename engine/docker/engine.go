@@ -369,11 +369,17 @@ func (e *Engine) explain(err error, name string) error {
 	}
 	out := &engine.Error{Problem: "the engine refused", Reason: err.Error(), Hint: "change the line"}
 	text := strings.ToLower(err.Error())
+	out.Absent = true
 	switch {
 	case errors.Is(err, os.ErrPermission), strings.Contains(text, "permission denied while trying to connect"):
 		out.Problem, out.Hint = "the engine at "+e.host+" does not let this user in", "run leastcap as root: sudo leastcap …"
 	case client.IsErrConnectionFailed(err):
 		out.Problem, out.Hint = "no engine answers at "+e.host, "start it (systemctl start docker, or podman system service), or point DOCKER_HOST at the engine that runs"
+	default:
+		out.Absent = false
+	}
+	switch {
+	case out.Absent:
 	case cerrdefs.IsNotFound(err):
 		out.Problem, out.Hint = "the engine does not have it", "check the names in the line"
 	case cerrdefs.IsConflict(err) && name != "":

@@ -2,7 +2,10 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -209,26 +212,63 @@ func (i *instance) Logs(ctx context.Context, lines int) string {
 	return out.Lines(lines)
 }
 
-// FileCaps implements [engine.Instance]; links are followed a few times.
+// FileCaps implements [engine.Instance].
 func (i *instance) FileCaps(ctx context.Context, path string) (*caps.FileCaps, error) {
-	for range 10 {
+	archive, err := i.archive(ctx, path, true)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s is not in the container any more", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer archive.Close()
+	return engine.ArchivedFileCaps(archive, path)
+}
+
+// Entry implements [engine.Files].
+func (i *instance) Entry(ctx context.Context) (engine.Entry, error) {
+	c, err := i.inspect(ctx)
+	if err != nil {
+		return engine.Entry{}, err
+	}
+	e := engine.Entry{Args: append([]string{c.Path}, c.Args...)}
+	if c.Config != nil {
+		e.Env, e.Dir, e.User = c.Config.Env, c.Config.WorkingDir, c.Config.User
+	}
+	return e, nil
+}
+
+// archive copies out of the container.
+func (i *instance) archive(ctx context.Context, path string, follow bool) (io.ReadCloser, error) {
+	for range maxLinks {
 		r, err := i.api().CopyFromContainer(ctx, i.id, client.CopyFromContainerOptions{SourcePath: path})
 		if err != nil {
 			if cerrdefs.IsNotFound(err) {
-				return nil, fmt.Errorf("%s is not in the container any more", path)
+				return nil, fmt.Errorf("%s: %w", path, fs.ErrNotExist)
 			}
 			return nil, fmt.Errorf("copy %s out of the container: %w", path, err)
 		}
-		if target := r.Stat.LinkTarget; target != "" && target != path {
-			path = target // the engine has resolved it (moby daemon/archive_unix.go)
-			_ = r.Content.Close()
-			continue
+		target := r.Stat.LinkTarget
+		if !follow || target == "" || target == path {
+			return r.Content, nil
 		}
-		c, err := engine.ArchivedFileCaps(r.Content, path)
+		path = target // the engine has resolved it (moby daemon/archive_unix.go)
 		_ = r.Content.Close()
-		return c, err
 	}
 	return nil, fmt.Errorf("%s: too many links", path)
+}
+
+// maxLinks is how many links are followed.
+const maxLinks = 10
+
+// List implements [engine.Files].
+func (i *instance) List(ctx context.Context, dir string) ([]engine.File, error) {
+	return engine.Archives(i.archive).List(ctx, dir)
+}
+
+// Read implements [engine.Files].
+func (i *instance) Read(ctx context.Context, name string) (*engine.File, error) {
+	return engine.Archives(i.archive).Read(ctx, name)
 }
 
 // Remove implements [engine.Instance].

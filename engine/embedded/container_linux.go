@@ -41,6 +41,7 @@ type Container struct {
 	spec    *specs.Spec
 	want    *bundle.Container
 	rootfs  string // where the overlay is mounted
+	files   []file
 	volumes *volumes
 
 	runtime *libcontainer.Container
@@ -137,7 +138,7 @@ func create(o Options, id string) (_ *Container, err error) {
 	if err := c.volumes.prepare(&want, c.rootfs); err != nil {
 		return nil, err
 	}
-	if err := c.files(); err != nil {
+	if err := c.planFiles(); err != nil {
 		return nil, err
 	}
 	who, err := Identify(c.rootfs, &want)
@@ -237,8 +238,12 @@ func (c *Container) start(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return &engine.Error{Problem: "the container cannot be made", Reason: err.Error(), Hint: "change the flags, or use an engine: docker, podman or nerdctl"}
 	}
+	connected := c.connecting(config)
 	if c.runtime, err = libcontainer.Create(c.dirs.run, c.id, config); err != nil {
 		return fmt.Errorf("create the container: %w", err)
+	}
+	if err := c.makeFiles(); err != nil {
+		return err
 	}
 	p := c.newProcess(c.spec.Process.Args)
 	p.Init = true
@@ -247,6 +252,7 @@ func (c *Container) start(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	err = c.runtime.Start(p)
+	netErr := connected()
 	if err == nil {
 		c.process = p
 		if c.pid, err = p.Pid(); err == nil {
@@ -264,11 +270,11 @@ func (c *Container) start(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := c.connect(); err != nil {
+	if netErr != nil {
 		if status, serr := c.runtime.Status(); serr == nil && status == libcontainer.Stopped {
 			return &engine.Error{Problem: "the container could not be started: its first process was killed before the command ran", Hint: "give it more --memory, if it was limited"}
 		}
-		return err
+		return netErr
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -24,9 +24,13 @@ import (
 	"github.com/leastcap/leastcap/proc"
 )
 
-// files makes /etc/hosts, /etc/hostname and /etc/resolv.conf, as Docker does. The
+// runDir is the container's directory of the runtime's state, which libcontainer makes
+// and removes. It is gone after a reboot, and as a rule not on a disk.
+func (c *Container) runDir() string { return filepath.Join(c.dirs.run, c.id) }
+
+// planFiles plans /etc/hosts, /etc/hostname and /etc/resolv.conf, as Docker has them. The
 // container's own address is put into hosts once it has one.
-func (c *Container) files() error {
+func (c *Container) planFiles() error {
 	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
 	for _, h := range c.want.Hosts {
 		hosts += h.IP + "\t" + h.Name + "\n"
@@ -42,11 +46,22 @@ func (c *Container) files() error {
 		if slices.ContainsFunc(c.want.Mounts, func(m bundle.Mount) bool { return m.Target == target || m.Target == "/etc" }) {
 			continue // the user's own
 		}
-		path := filepath.Join(c.dir, f.name)
-		if err := os.WriteFile(path, []byte(f.text), 0o644); err != nil {
+		path := filepath.Join(c.runDir(), f.name)
+		c.files = append(c.files, file{path, f.text})
+		c.want.Mounts = append(slices.Clone(c.want.Mounts), bundle.Mount{Type: bundle.Bind, Source: path, Target: target, Options: []string{"rprivate"}})
+	}
+	return nil
+}
+
+// file is one that is made for the container.
+type file struct{ path, text string }
+
+// makeFiles makes those that are planned, once there is a directory for them.
+func (c *Container) makeFiles() error {
+	for _, f := range c.files {
+		if err := os.WriteFile(f.path, []byte(f.text), 0o644); err != nil {
 			return err
 		}
-		c.want.Mounts = append(slices.Clone(c.want.Mounts), bundle.Mount{Type: bundle.Bind, Source: path, Target: target, Options: []string{"rprivate"}})
 	}
 	return nil
 }

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/opencontainers/runc/libcontainer/configs"
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -32,8 +34,26 @@ type network struct {
 	host, container netip.Addr
 }
 
-// connect gives the container its network, and publishes its ports.
-func (c *Container) connect() error {
+// connecting gives the container its network as soon as it has a namespace for it, while
+// its first process is still being made ready, which takes longer. wait gives the outcome.
+func (c *Container) connecting(config *configs.Config) (wait func() error) {
+	var done chan error
+	config.Hooks = configs.Hooks{configs.CreateRuntime: {configs.NewFunctionHook(func(s *specs.State) error {
+		done = make(chan error, 1)
+		go func() { done <- c.connect(s.Pid) }()
+		return nil
+	})}}
+	return func() error {
+		if done == nil {
+			return nil // it did not come that far
+		}
+		return <-done
+	}
+}
+
+// connect gives the container, whose first process is pid, its network, and publishes
+// its ports.
+func (c *Container) connect(pid int) error {
 	if c.want.Network == "host" || c.want.Network == "none" {
 		return nil
 	}
@@ -44,13 +64,13 @@ func (c *Container) connect() error {
 		}
 		return nil
 	}
-	n, err := newNetwork(c.dirs.run, "lc"+c.id[:12], c.pid)
+	n, err := newNetwork(c.dirs.run, "lc"+c.id[:12], pid)
 	if err != nil {
 		return fmt.Errorf("the container's network: %w", err)
 	}
 	c.net = n
 	// The mount is of this file, so that it changes in the container as well.
-	f, err := os.OpenFile(filepath.Join(c.dir, "hosts"), os.O_APPEND|os.O_WRONLY, 0)
+	f, err := os.OpenFile(filepath.Join(c.runDir(), "hosts"), os.O_APPEND|os.O_WRONLY, 0)
 	if err == nil {
 		_, err = fmt.Fprintf(f, "%s\t%s\n", n.container, c.want.Hostname)
 		err = errors.Join(err, f.Close())
@@ -116,7 +136,7 @@ func (n *network) configure(veth *netlink.Veth, pid int) error {
 		return err
 	}
 	defer ns.Close()
-	inside, err := netlink.NewHandleAt(ns)
+	inside, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE) // a kernel may lack the library's other families
 	if err != nil {
 		return err
 	}

@@ -243,21 +243,42 @@ func (i *instance) Logs(_ context.Context, lines int) string { return i.out.Line
 
 // FileCaps implements [engine.Instance].
 func (i *instance) FileCaps(_ context.Context, path string) (*caps.FileCaps, error) {
-	// What is mounted over the root file system is seen from inside alone.
-	for _, m := range i.c.spec.Mounts {
-		if rest, ok := strings.CutPrefix(path, m.Destination+"/"); ok && m.Type == "bind" {
-			p, err := securejoin.SecureJoin(m.Source, rest)
-			if err != nil {
-				return nil, err
-			}
-			return proc.FileCaps(p)
-		}
-	}
-	p, err := securejoin.SecureJoin(i.c.rootfs, path)
+	p, err := i.tree().Place(path)
 	if err != nil {
 		return nil, err
 	}
 	return proc.FileCaps(p)
+}
+
+// tree is the root file system, with what is mounted over it, which is seen from inside
+// alone.
+func (i *instance) tree() engine.Tree {
+	return engine.Tree{Root: i.c.rootfs, Mounted: func(name string) string {
+		for _, m := range i.c.spec.Mounts {
+			if rest, ok := strings.CutPrefix(name, m.Destination+"/"); ok && m.Type == "bind" {
+				if p, err := securejoin.SecureJoin(m.Source, rest); err == nil {
+					return p
+				}
+			}
+		}
+		return ""
+	}}
+}
+
+// Entry implements [engine.Files].
+func (i *instance) Entry(context.Context) (engine.Entry, error) {
+	c := i.options.Container
+	return engine.Entry{Args: c.Args, Env: c.Env, Dir: c.Dir, User: c.User}, nil
+}
+
+// List implements [engine.Files].
+func (i *instance) List(ctx context.Context, dir string) ([]engine.File, error) {
+	return i.tree().List(ctx, dir)
+}
+
+// Read implements [engine.Files].
+func (i *instance) Read(ctx context.Context, name string) (*engine.File, error) {
+	return i.tree().Read(ctx, name)
 }
 
 // Root is the container's root directory as the host sees it: what is mounted over it is

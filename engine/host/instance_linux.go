@@ -169,6 +169,30 @@ func (i *instance) FileCaps(_ context.Context, path string) (*caps.FileCaps, err
 	return proc.FileCaps(path)
 }
 
+// Entry implements [engine.Files].
+func (i *instance) Entry(context.Context) (engine.Entry, error) {
+	e := engine.Entry{Args: []string{string(i.spec.Path)}, Env: os.Environ()}
+	for _, word := range i.spec.Argv[1:] {
+		e.Args = append(e.Args, string(word))
+	}
+	if i.spec.HasUser {
+		e.User = fmt.Sprint(i.spec.UID)
+	} else {
+		e.User = fmt.Sprint(os.Geteuid())
+	}
+	return e, nil
+}
+
+// List implements [engine.Files].
+func (i *instance) List(ctx context.Context, dir string) ([]engine.File, error) {
+	return engine.Tree{Root: "/"}.List(ctx, dir)
+}
+
+// Read implements [engine.Files].
+func (i *instance) Read(ctx context.Context, name string) (*engine.File, error) {
+	return engine.Tree{Root: "/"}.Read(ctx, name)
+}
+
 // Describe implements [engine.Instance]: a command is what was typed.
 func (i *instance) Describe(context.Context, *usage.Subject) {}
 

@@ -42,10 +42,11 @@ type Result struct {
 	Set caps.Set
 	// Runtime is the state that the runtime sets before it executes the entry point.
 	Runtime caps.State
-	// Origin says where each member of Set comes from, in a few words.
-	Origin map[caps.Cap]string
 	// Warnings say what was asked for and silently not done by the engine.
 	Warnings []string
+
+	request *request // nil where no engine was asked
+	label   bool     // the image's label decided
 }
 
 // Rules are those of one engine.
@@ -199,7 +200,7 @@ func (e *Rules) Apply(in Request) (Result, error) {
 			}
 		}
 	}
-	return Result{Set: set, Runtime: e.state(r, set), Origin: r.origin(set, label), Warnings: r.warnings}, nil
+	return Result{Set: set, Runtime: e.state(r, set), Warnings: r.warnings, request: r, label: label}, nil
 }
 
 // errNumber: package caps takes numbers too, no engine does.
@@ -350,13 +351,18 @@ func (r *request) label(set caps.Set, text string) (caps.Set, bool, error) {
 	return wanted, true, nil
 }
 
-func (r *request) origin(set caps.Set, label bool) map[caps.Cap]string {
-	m := make(map[caps.Cap]string, set.Len())
-	for c := range set.Values() {
+// Origins says where each member of Set comes from, in a few words.
+func (res *Result) Origins() map[caps.Cap]string {
+	m := make(map[caps.Cap]string, res.Set.Len())
+	r := res.request
+	if r == nil {
+		return m
+	}
+	for c := range res.Set.Values() {
 		switch {
 		case r.Privileged:
 			m[c] = "--privileged"
-		case label:
+		case res.label:
 			m[c] = "the image's label io.containers.capabilities"
 		case r.adds.Has(c):
 			m[c] = "--cap-add " + c.Docker()

@@ -107,8 +107,8 @@ func TestApply(t *testing.T) {
 			if got.Set != tt.want {
 				t.Errorf("got %v, want %v", got.Set, tt.want)
 			}
-			if len(got.Origin) != got.Set.Len() {
-				t.Errorf("%d origins for %d capabilities", len(got.Origin), got.Set.Len())
+			if len(got.Origins()) != got.Set.Len() {
+				t.Errorf("%d origins for %d capabilities", len(got.Origins()), got.Set.Len())
 			}
 			if warned := strings.Join(got.Warnings, "\n"); tt.warn == "" && warned != "" || !strings.Contains(warned, tt.warn) {
 				t.Errorf("warned %q, want %q", warned, tt.warn)

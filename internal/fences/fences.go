@@ -10,14 +10,14 @@ var order = [][]string{
 	{"caps"},
 	{"caps/catalog", "caps/catalog/proof"},
 	{"engine/line", "engine/rules"},
-	{"usage"},
+	{"usage", "binary"},
 	{"advise"},
 	{"manifest"},
 	{"manifest/words", "manifest/yaml"},
 	{"manifest/flags", "manifest/label"},
 	{
 		"manifest/actions", "manifest/compose", "manifest/devcontainer", "manifest/dockerfile",
-		"manifest/ecs", "manifest/inspect", "manifest/kube",
+		"manifest/ecs", "manifest/helm", "manifest/inspect", "manifest/kube",
 		"manifest/nomad", "manifest/oci", "manifest/shell", "manifest/systemd",
 	},
 	{"audit"},
@@ -35,6 +35,7 @@ var order = [][]string{
 // testingPackages lists the packages that only tests import, and the programs that
 // only the build runs. They may import any package.
 var testingPackages = []string{
+	"bench/stress",
 	"bench/truth",
 	"bench/truth/images",
 	"bench/truth/oracle",
@@ -56,7 +57,7 @@ var testingPackages = []string{
 
 // pure lists the packages whose functions have no effects; what is below such
 // a directory is pure too.
-var pure = []string{"caps", "engine/bundle", "engine/line", "engine/rules", "usage", "advise", "manifest", "audit", "report"}
+var pure = []string{"caps", "engine/bundle", "engine/line", "engine/rules", "usage", "binary", "advise", "manifest", "audit", "report"}
 
 // impure lists the imports, with what is below them, that a pure package does
 // without.

@@ -23,7 +23,7 @@ var (
 	saved  = flag.String("results", "", "a directory for what the corpus gave, of this run and others")
 	table  = flag.String("table", "", "a file that gets the page of all that is in -results")
 	onlyBy = flag.String("guest-ways", "", "only these ways in, such as kprobe/cap_capable,fexit/cap_capable")
-	limit  = flag.Duration("guest-timeout", 20*time.Minute, "how long a guest may run")
+	limit  = flag.Duration("guest-timeout", 20*time.Minute, "how long a kernel's guests may run; in the short form it is less")
 	onlyIn = flag.String("guest-run", "", "only the tests in guests that match this")
 )
 
@@ -76,8 +76,32 @@ func TestKernels(t *testing.T) {
 		}
 		t.Run(r.kernel, func(t *testing.T) { r.test(t, root, short) })
 	}
+	if !short {
+		t.Run("stall", func(t *testing.T) { stalls(t, root) })
+	}
 	if *table != "" {
 		writeTable(t)
+	}
+}
+
+// stalls: a guest whose program hangs is stopped, and says where it hangs.
+func stalls(t *testing.T, root *Root) {
+	img, err := Kernels[1].Fetch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &Guest{Image: img, Cgroups: V2, Root: root, MiB: 1536, Silence: 20 * time.Second,
+		Steps: []Step{{"first", "echo here"}, {"second", "sleep 1000"}}}
+	booted := 0
+	runs, _, err := g.Run(t.Context(), func(string, ...any) { booted++ })
+	if err == nil || booted < 1 || len(runs) != 2 || runs[0].Status != 0 || runs[1].Status != -1 {
+		t.Fatalf("booted again %d times: %+v, %v", booted, runs, err)
+	}
+	// QEMU's words, then the kernel's.
+	for _, want := range []string{"second", "RIP=", "NMI backtrace for cpu", "Show Blocked State"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in what is said of a guest that hangs:\n%v", want, err)
+		}
 	}
 }
 
@@ -103,9 +127,7 @@ func (r row) test(t *testing.T, root *Root, short bool) {
 		t.Fatal(err)
 	}
 	t.Logf("Linux %s (%s), cgroups %s", img.Release, img.Version, r.cgroups)
-	var script strings.Builder
-	fmt.Fprintf(&script, "export %s=/prebuilt LEASTCAP_TEST=0\n", testenv.PrebuiltVar)
-	want := 0
+	var steps []Step
 	for _, p := range programs {
 		for _, way := range r.ways {
 			if (p.once || short) && way != r.ways[0] || *onlyBy != "" && !slices.Contains(strings.Split(*onlyBy, ","), way) {
@@ -119,16 +141,20 @@ func (r row) test(t *testing.T, root *Root, short bool) {
 				run = *onlyIn
 			}
 			name := filepath.Base(p.pkg)
-			want++
-			script.WriteString(Step(p.pkg+" "+way, fmt.Sprintf("cd /src/%s && %s=%s /tests/%s.test -test.v=test2json -test.timeout=5m -test.run='%s'",
-				p.pkg, testenv.HookVar, way, name, run)))
+			steps = append(steps, Step{p.pkg + " " + way, fmt.Sprintf("cd /src/%s && %s=%s /tests/%s.test -test.v=test2json -test.timeout=5m -test.run='%s'",
+				p.pkg, testenv.HookVar, way, name, run)})
 		}
 	}
-	g := &Guest{Image: img, Cgroups: r.cgroups, Root: root, Modules: []string{"overlay", "veth"}, Script: script.String(), MiB: 1536}
-	ctx, cancel := context.WithTimeoutCause(t.Context(), *limit, fmt.Errorf("%v are over", *limit))
+	g := &Guest{Image: img, Cgroups: r.cgroups, Root: root, Modules: []string{"overlay", "veth"}, Steps: steps, MiB: 1536,
+		Setup: fmt.Sprintf("export %s=/prebuilt LEASTCAP_TEST=0\n", testenv.PrebuiltVar), Silence: 3 * time.Minute}
+	limit := *limit
+	if short {
+		limit, g.Silence = min(limit, 5*time.Minute), 100*time.Second
+	}
+	ctx, cancel := context.WithTimeoutCause(t.Context(), limit, fmt.Errorf("%v are over", limit))
 	defer cancel()
 	began := time.Now()
-	results, err := g.Boot(ctx)
+	runs, results, err := g.Run(ctx, t.Logf)
 	if *keep != "" {
 		if err := os.WriteFile(filepath.Join(*keep, r.kernel+".txt"), results, 0o644); err != nil {
 			t.Error(err)
@@ -137,12 +163,8 @@ func (r row) test(t *testing.T, root *Root, short bool) {
 	if err != nil {
 		t.Error(err)
 	}
-	runs, perr := Parse(t.Context(), results)
-	if perr != nil {
-		t.Error(perr)
-	}
-	if len(runs) != want {
-		t.Errorf("%d programs ran, want %d", len(runs), want)
+	if len(runs) != len(steps) {
+		t.Errorf("%d programs ran, want %d", len(runs), len(steps))
 	}
 	t.Logf("%d programs in %.1f s", len(runs), time.Since(began).Seconds())
 	var cells []Cell

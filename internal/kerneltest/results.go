@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -31,6 +32,11 @@ type Test struct {
 	Failed  []string
 }
 
+// failed says whether a test of the run did.
+func (r Run) failed() bool {
+	return slices.ContainsFunc(r.Tests, func(t Test) bool { return len(t.Failed) > 0 })
+}
+
 // Skip is a test that was skipped, and what it said.
 type Skip struct{ Name, Output string }
 
@@ -39,12 +45,6 @@ const (
 	beginMark = "@@ begin "
 	doneMark  = "@@ done "
 )
-
-// Step is a line of a guest's script that runs a test program, so that its
-// results can be told from others'.
-func Step(name, command string) string {
-	return fmt.Sprintf("echo '%s%s'; %s; echo \"%s$?\"\n", beginMark, name, command, doneMark)
-}
 
 // Parse divides what a guest printed into its programs' runs.
 func Parse(ctx context.Context, results []byte) ([]Run, error) {

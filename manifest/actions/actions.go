@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/leastcap/leastcap/manifest"
 	"github.com/leastcap/leastcap/manifest/flags"
@@ -24,18 +25,20 @@ var Format = manifest.Format{
 }
 
 var (
-	jobsKey  = regexp.MustCompile(`(?m)^(jobs|"jobs"|'jobs')[ \t]*:`)
-	onKey    = regexp.MustCompile(`(?m)^(on|"on"|'on'|true)[ \t]*:`)
-	stepsKey = regexp.MustCompile(`(?m)^[ \t]+(steps|uses|runs-on)[ \t]*:`)
-	runsKey  = regexp.MustCompile(`(?m)^runs[ \t]*:[^\n]*\n(?:[ \t]*(?:#[^\n]*)?\r?\n)*[ \t]+using[ \t]*:`)
+	jobsKey  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^(jobs|"jobs"|'jobs')[ \t]*:`) })
+	onKey    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^(on|"on"|'on'|true)[ \t]*:`) })
+	stepsKey = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^[ \t]+(steps|uses|runs-on)[ \t]*:`) })
+	runsKey  = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?m)^runs[ \t]*:[^\n]*\n(?:[ \t]*(?:#[^\n]*)?\r?\n)*[ \t]+using[ \t]*:`)
+	})
 )
 
 func recognise(name string, data []byte) manifest.Likelihood {
 	data = bytes.TrimPrefix(data[:min(len(data), 1<<20)], []byte("\ufeff"))
 	switch {
-	case jobsKey.Match(data) && onKey.Match(data) && stepsKey.Match(data), runsKey.Match(data):
+	case jobsKey().Match(data) && onKey().Match(data) && stepsKey().Match(data), runsKey().Match(data):
 		return manifest.Sure
-	case jobsKey.Match(data) && strings.Contains(name, ".github/workflows/"):
+	case jobsKey().Match(data) && strings.Contains(name, ".github/workflows/"):
 		return manifest.Likely
 	}
 	return manifest.No
@@ -152,7 +155,7 @@ func (w *workflow) container(in yaml.Node, key, kind string, base []string) {
 			list = commands[0].Words
 		}
 		for i := range list {
-			if list[i].Why != "" && expression.ReplaceAllString(list[i].Text, "") == "" {
+			if list[i].Why != "" && expression().ReplaceAllString(list[i].Text, "") == "" {
 				list[i].Many = true // an expression can be all of the options
 				list[i].Why = "an expression is GitHub's to fill in"
 			}
@@ -173,6 +176,19 @@ func (w *workflow) container(in yaml.Node, key, kind string, base []string) {
 		w.sharing = w.doc.Sharing(owner)
 	}
 	c.Shared = w.sharing.Of(path, c.Path)
+	env := m.At("env")
+	for i := range env.Len() {
+		e := env.Entry(i)
+		c.Env = append(c.Env, manifest.Pair{Key: e.Key.Value(), KeyAt: e.Key.Pos(), Value: expressed(e.Value.Literal())})
+	}
+	if kind == "job container" && c.Entrypoint.State == manifest.Unset {
+		// It is kept alive, and the steps run in it (actions/runner
+		// src/Runner.Worker/ContainerOperationProvider.cs).
+		at := entry.Key.Pos()
+		word := func(s string) manifest.Text { return manifest.Of(s, s, at) }
+		c.Entrypoint = manifest.Of([]manifest.Text{word("tail")}, "", at)
+		c.Command = manifest.Of([]manifest.Text{word("-f"), word("/dev/null")}, "", at)
+	}
 	for _, k := range [][2]string{{"volumes", "volume"}, {"ports", "publish"}} {
 		l := m.At(k[0])
 		for i := range l.Len() {

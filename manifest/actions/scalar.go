@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/leastcap/leastcap/manifest/words"
 	"github.com/leastcap/leastcap/manifest/yaml"
 )
 
 // expression is GitHub's ${{ … }}, which is filled in before a shell sees the text.
-var expression = regexp.MustCompile(`\$\{\{.*?\}\}`)
+var expression = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$\{\{.*?\}\}`) })
 
 // scalarText is the shell text of a scalar, with the place of every byte: of a plain or
 // quoted one that is written as it means, and of a literal block. ok is false of all
@@ -69,7 +70,7 @@ func masked(data []byte, start, end int) words.Text {
 }
 
 func mask(t words.Text) words.Text {
-	for _, m := range expression.FindAllIndex(t.Bytes, -1) {
+	for _, m := range expression().FindAllIndex(t.Bytes, -1) {
 		t = t.Mask(m[0], m[1])
 	}
 	return t

@@ -274,7 +274,7 @@ func (e *editor) noNewPrivs() error {
 			words = append(words, entry.Value.Item(i).Value())
 		}
 		words = append(words, option)
-		if slices.ContainsFunc(words, func(w string) bool { return !plainWord.MatchString(w) }) {
+		if slices.ContainsFunc(words, func(w string) bool { return !plainWord().MatchString(w) }) {
 			return errors.New("security_opt has words that would need quotes")
 		}
 		if entry.Merged {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"sync"
 
 	"github.com/leastcap/leastcap/manifest"
 	"github.com/leastcap/leastcap/manifest/yaml"
@@ -50,7 +51,7 @@ func (e *editor) list(key string, remove []int, add []string, correct map[int]st
 			words = append(words, word)
 		}
 		words = append(words, add...)
-		if slices.ContainsFunc(words, func(w string) bool { return !plainWord.MatchString(w) }) {
+		if slices.ContainsFunc(words, func(w string) bool { return !plainWord().MatchString(w) }) {
 			return errors.New(key + " has words that would need quotes")
 		}
 		delete(gone, home)
@@ -108,7 +109,7 @@ func (e *editor) override(key string, action manifest.Action, remove, gone []int
 	}
 	more := slices.Concat(others, add)
 	all := slices.Concat(own, more)
-	if slices.ContainsFunc(all, func(w string) bool { return !plainWord.MatchString(w) }) {
+	if slices.ContainsFunc(all, func(w string) bool { return !plainWord().MatchString(w) }) {
 		return errors.New(key + " has words that would need quotes")
 	}
 	entry := e.home.node.Get(key)
@@ -142,7 +143,7 @@ func (e *editor) homeIndex() int {
 }
 
 // plainWord is one that needs no quotes in any style.
-var plainWord = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.=/-]*(:[A-Za-z0-9_./=-]+)*$`)
+var plainWord = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.=/-]*(:[A-Za-z0-9_./=-]+)*$`) })
 
 // take edits the list of one layer.
 func (e *editor) take(l *layer, key string, remove []int, add []string) error {

@@ -89,6 +89,10 @@ type view struct {
 	Mounts, Devices, Ports      []string
 	Labels, Sysctls             map[string]string
 	Seccomp, AppArmor, Profiles string
+
+	Entrypoint, Command []string // nil is none, which no words are not
+	Dir                 string
+	Env                 map[string]string
 }
 
 func ours(c *manifest.Container) view {
@@ -137,6 +141,12 @@ func ours(c *manifest.Container) view {
 	for _, l := range c.Labels {
 		v.Labels[l.Key] = l.Value.V
 	}
+	v.Entrypoint, v.Command, v.Dir, v.Env = lineOf(c.Entrypoint), lineOf(c.Command), c.WorkDir.V, map[string]string{}
+	for _, p := range c.Env {
+		if p.Value.State == manifest.Known {
+			v.Env[p.Key] = p.Value.V
+		}
+	}
 	for _, l := range c.Sysctls {
 		v.Sysctls[l.Key] = l.Value.V
 	}
@@ -147,6 +157,17 @@ func ours(c *manifest.Container) view {
 	}
 	sortView(&v)
 	return v
+}
+
+func lineOf(a manifest.Args) []string {
+	if a.State == manifest.Unset {
+		return nil
+	}
+	list := []string{}
+	for _, w := range a.V {
+		list = append(list, w.V)
+	}
+	return list
 }
 
 func theirs(s types.ServiceConfig, dir string) view {
@@ -207,6 +228,12 @@ func theirs(s types.ServiceConfig, dir string) view {
 			v.Ports = append(v.Ports, fmt.Sprint(p.HostIP, " ", p.Published, " ", p.Target, " ", p.Protocol))
 		}
 	}
+	v.Entrypoint, v.Command, v.Dir, v.Env = s.Entrypoint, s.Command, s.WorkingDir, map[string]string{}
+	for key, value := range s.Environment {
+		if value != nil {
+			v.Env[key] = *value
+		}
+	}
 	maps.Copy(v.Labels, s.Labels)
 	maps.Copy(v.Sysctls, s.Sysctls)
 	sortView(&v)
@@ -249,6 +276,14 @@ func agree(t *testing.T, f files) int {
 		if s.Build != nil {
 			have.Build, want.Build = "", "" // its path is made absolute, or not
 		}
+		for _, p := range got[name].Env { // what is not known here is blank there
+			if p.Value.State == manifest.Unknown {
+				delete(want.Env, p.Key)
+			}
+		}
+		if got[name].Command.State == manifest.Unknown {
+			have.Command, want.Command = nil, nil
+		}
 		if d := cmp.Diff(want, have); d != "" {
 			t.Errorf("%s (- compose-go, + ours):\n%s", name, d)
 		}
@@ -282,8 +317,14 @@ services:
     volumes: [/var/run/docker.sock:/s:ro, data:/d, ./rel:/r, /anon, {type: bind, source: /etc, target: /e, read_only: true}]
     labels: {a: b, c: "1", rule: "{{ x }}"}
     sysctls: ["net.core.somaxconn=1"]
+    entrypoint: /bin/x "a b" 'c' d\ e
+    command: ["-a", "$$HOME", ""]
+    working_dir: /w
+    environment: {A: b, N: 1, T: true, E: "", NONE: , Q: "a=b $$x"}
   db:
     build: .
+    command: ""
+    environment: ["A=x y", B=, C, "D='q'=r"]
     ports: ["8080:80", "127.0.0.1:53:53/udp", {target: 1, published: "2"}, "9"]
     labels: [x=y, z]
 volumes: {data: }
@@ -310,9 +351,9 @@ services:
 `}},
 		{"extends", files{"compose.yaml": `
 services:
-  base: {image: x, cap_add: [CHOWN, KILL], privileged: true, labels: {a: "1", b: "2"}, volumes: [./a:/t, bb:/u]}
-  mid: {extends: base, cap_add: [KILL, SETUID], privileged: false, volumes: ["cc:/t/"]}
-  top: {extends: {service: mid}, cap_drop: [ALL], labels: [b=3]}
+  base: {image: x, command: a b, entrypoint: [e], environment: [A=1, B=2], cap_add: [CHOWN, KILL], privileged: true, labels: {a: "1", b: "2"}, volumes: [./a:/t, bb:/u]}
+  mid: {extends: base, command: [c], environment: {B: 3, C: "4"}, cap_add: [KILL, SETUID], privileged: false, volumes: ["cc:/t/"]}
+  top: {extends: {service: mid}, cap_drop: [ALL], entrypoint: [], labels: [b=3]}
   other: {extends: {service: far, file: lib/far.yml}, user: me}
 volumes: {bb: , cc: }
 `, "lib/far.yml": `
@@ -331,11 +372,12 @@ services:
 `}},
 		{"reset and override", files{"docker-compose.yml": `
 services:
-  web: {image: x, cap_add: [CHOWN, KILL], cap_drop: [ALL], privileged: true, user: a, security_opt: [no-new-privileges:true]}
+  web: {image: x, command: x, cap_add: [CHOWN, KILL], cap_drop: [ALL], privileged: true, user: a, security_opt: [no-new-privileges:true]}
 `, "docker-compose.override.yml": `
 services:
   web:
     cap_add: !override [SETUID]
+    command: !reset null
     cap_drop: !reset []
     privileged: !reset null
     user: ~

@@ -166,6 +166,8 @@ func (p *project) facts(s *service) {
 		}
 	}
 	s.User = d.text("user")
+	s.Entrypoint, s.Command, s.WorkDir = d.command("entrypoint"), d.command("command"), d.text("working_dir")
+	p.environmentOf(s)
 	s.Privileged = d.truth("privileged")
 	s.ReadOnlyRoot = d.truth("read_only")
 	p.capabilities(s)

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/leastcap/leastcap/engine/line"
 	"github.com/leastcap/leastcap/manifest"
@@ -28,8 +29,10 @@ var Format = manifest.Format{
 }
 
 var (
-	source = regexp.MustCompile(`"(image|build|dockerFile|dockerComposeFile)"\s*:`)
-	others = regexp.MustCompile(`"(customizations|remoteUser|containerUser|forwardPorts|postCreateCommand|features|runArgs|workspaceFolder|onCreateCommand|updateRemoteUserUID)"\s*:`)
+	source = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"(image|build|dockerFile|dockerComposeFile)"\s*:`) })
+	others = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`"(customizations|remoteUser|containerUser|forwardPorts|postCreateCommand|features|runArgs|workspaceFolder|onCreateCommand|updateRemoteUserUID)"\s*:`)
+	})
 )
 
 func recognise(name string, data []byte) manifest.Likelihood {
@@ -40,7 +43,7 @@ func recognise(name string, data []byte) manifest.Likelihood {
 		return manifest.No
 	case named:
 		return manifest.Sure
-	case source.Match(text) && others.Match(text):
+	case source().Match(text) && others().Match(text):
 		return manifest.Likely
 	}
 	return manifest.No
@@ -176,6 +179,16 @@ func (d *definition) container(src manifest.Source, lines *manifest.Lines) {
 			k := f.Value.Entry(i).Key
 			c.Facts = append(c.Facts, manifest.Pair{Key: "feature", KeyAt: k.Pos(), Value: k.Text()})
 		}
+	}
+	env := r.At("containerEnv")
+	for i := range env.Len() {
+		e := env.Entry(i)
+		c.Env = append(c.Env, manifest.Pair{Key: e.Key.Value(), KeyAt: e.Key.Pos(), Value: text(e.Value)})
+	}
+	// overrideCommand is true where nothing else is said, but for Compose.
+	if keep := r.At("overrideCommand").Bool(false); keep.State == manifest.Known && keep.V || keep.State == manifest.Unset && !r.At("dockerComposeFile").Exists() {
+		c.Entrypoint = manifest.Shell(manifest.Of("while sleep 1000; do :; done", "", at))
+		c.Command = manifest.Of([]manifest.Text{}, "", at)
 	}
 	if f := r.Get("dockerComposeFile"); f.Exists() {
 		c.Facts = append(c.Facts, manifest.Pair{Key: "dockerComposeFile", KeyAt: f.Key.Pos(), Value: f.Value.Text()})

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 
@@ -20,24 +22,28 @@ var Format = manifest.Format{
 }
 
 var (
-	fromLine   = regexp.MustCompile(`(?im)^[ \t]*from[ \t]+(--platform=\S+[ \t]+)?[\w$][^\s:]*(:[^\s:]*)*([ \t]+as[ \t]+\S+)?[ \t]*\r?$`)
-	otherLine  = regexp.MustCompile(`(?im)^[ \t]*(run|cmd|copy|add|entrypoint|workdir|expose|env|label|user|arg|volume|maintainer)[ \t]+\S`)
-	fileSuffix = regexp.MustCompile(`(?i)(^|[._-])(dockerfile|containerfile)($|[._-])`)
+	fromLine = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?im)^[ \t]*from[ \t]+(--platform=\S+[ \t]+)?[\w$][^\s:]*(:[^\s:]*)*([ \t]+as[ \t]+\S+)?[ \t]*\r?$`)
+	})
+	otherLine = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?im)^[ \t]*(run|cmd|copy|add|entrypoint|workdir|expose|env|label|user|arg|volume|maintainer)[ \t]+\S`)
+	})
+	fileSuffix = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)(^|[._-])(dockerfile|containerfile)($|[._-])`) })
 )
 
 func recognise(name string, data []byte) manifest.Likelihood {
 	head := data[:min(len(data), 64<<10)]
-	named := fileSuffix.MatchString(path.Base(name))
-	from := fromLine.FindIndex(head)
+	named := fileSuffix().MatchString(path.Base(name))
+	from := fromLine().FindIndex(head)
 	switch {
 	case from == nil:
-		if named && otherLine.Match(head) {
+		if named && otherLine().Match(head) {
 			return manifest.Maybe
 		}
 		return manifest.No
 	case named:
 		return manifest.Sure
-	case onlyBefore(head[:from[0]]) && (otherLine.Match(head[from[1]:]) || bytes.HasPrefix(bytes.ToLower(bytes.TrimPrefix(head, []byte("\ufeff"))), []byte("from"))):
+	case onlyBefore(head[:from[0]]) && (otherLine().Match(head[from[1]:]) || bytes.HasPrefix(bytes.ToLower(bytes.TrimPrefix(head, []byte("\ufeff"))), []byte("from"))):
 		return manifest.Likely
 	}
 	return manifest.No
@@ -76,6 +82,12 @@ type stage struct {
 	labels []manifest.Pair
 	facts  []manifest.Pair // with those of the stage it is made from
 	copies []manifest.Pair // facts of stages that it copies from
+
+	shell           []string // that of SHELL
+	entrypoint, cmd manifest.Args
+	ownCommand      bool // CMD stands in this stage
+	vars            []manifest.Pair
+	dir             manifest.Text
 }
 
 func read(src manifest.Source) ([]*manifest.Container, error) {
@@ -156,7 +168,11 @@ func (b *build) instruction(i int, n *parser.Node) {
 		s.env.args(b, n)
 	case "env":
 		for k := n.Next; k != nil && k.Next != nil && k.Next.Next != nil; k = k.Next.Next.Next {
-			s.env.set(k.Value, b.expand(s.env, k.Next.Value))
+			v := b.expand(s.env, k.Next.Value)
+			v.At = at
+			s.vars = slices.DeleteFunc(slices.Clone(s.vars), func(p manifest.Pair) bool { return p.Key == k.Value })
+			s.vars = append(s.vars, manifest.Pair{Key: k.Value, KeyAt: at, Value: v})
+			s.env.set(k.Value, v)
 		}
 	case "user":
 		s.user = b.value(s.env, n, at)
@@ -169,8 +185,20 @@ func (b *build) instruction(i int, n *parser.Node) {
 		}
 	case "label":
 		s.label(b, i, n, at)
-	case "entrypoint", "cmd", "shell":
-		s.facts = append(s.facts, manifest.Pair{Key: cmd, KeyAt: at, Value: b.command(n, at)})
+	case "entrypoint":
+		s.entrypoint = b.command(s, n, at)
+		if !s.ownCommand { // that of the image below goes (moby builder/dockerfile dispatchEntrypoint)
+			s.cmd = manifest.Of([]manifest.Text{}, "", at)
+		}
+	case "cmd":
+		s.cmd, s.ownCommand = b.command(s, n, at), true
+	case "shell":
+		s.shell = nil
+		for w := n.Next; w != nil; w = w.Next {
+			s.shell = append(s.shell, w.Value)
+		}
+	case "workdir":
+		s.workdir(b.value(s.env, n, at))
 	case "run":
 		s.run(b, n, at)
 	case "copy", "add":
@@ -195,6 +223,8 @@ func (b *build) from(i int, n *parser.Node, at manifest.Pos) {
 			s.user, s.ports, s.mounts = base.user, base.ports[:len(base.ports):len(base.ports)], base.mounts[:len(base.mounts):len(base.mounts)]
 			s.labels, s.facts = base.labels[:len(base.labels):len(base.labels)], base.facts[:len(base.facts):len(base.facts)]
 			s.copies = base.copies[:len(base.copies):len(base.copies)]
+			s.shell, s.entrypoint, s.cmd, s.dir = base.shell, base.entrypoint, base.cmd, base.dir
+			s.vars = base.vars[:len(base.vars):len(base.vars)]
 			s.env = base.env.inherit(b.global)
 		}
 	}
@@ -218,6 +248,7 @@ func (b *build) image() *manifest.Container {
 		Format: "dockerfile", Path: "image", Name: s.name, Kind: "image", At: b.at(b.nodes[s.node]),
 		Target: manifest.Target{Engines: []string{"docker", "podman", "containerd", "crio"}, Why: "an image does not say what runs it"},
 		Image:  s.image, User: s.user, Ports: s.ports, Mounts: s.mounts, Labels: s.labels,
+		Entrypoint: s.entrypoint, Command: s.cmd, Env: s.vars, WorkDir: s.dir,
 	}
 	if c.Name == "" {
 		c.Name = "image"

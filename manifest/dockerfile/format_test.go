@@ -56,8 +56,7 @@ func TestFormat(t *testing.T) {
 3:8 port 80 0
 3:11 port 443 0 udp
 3:19 port 8000 8010
-4:8 volume /data
-5:1 cmd nginx -g x`},
+4:8 volume /data`},
 		{"stages and arguments", "ARG V=1\nARG U\nFROM golang:${V} AS build\nUSER 0\nRUN chmod u+s /bin/x\nFROM scratch AS other\nUSER 5\nFROM build AS final\nARG U\nENV W=www-data\nUSER ${W:-x}:$U\n", `8:1 image final
 3:6 image golang:1
 11:6 user ?${W:-x}:$U (the build argument U has no default)

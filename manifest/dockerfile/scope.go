@@ -2,6 +2,7 @@ package dockerfile
 
 import (
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -121,12 +122,37 @@ func (b *build) value(s *scope, n *parser.Node, at manifest.Pos) manifest.Text {
 	return b.text(s, n.Next.Value, at)
 }
 
-// command is that of CMD, ENTRYPOINT and SHELL, as written.
-func (b *build) command(n *parser.Node, at manifest.Pos) manifest.Text {
-	var list []string
-	for w := n.Next; w != nil; w = w.Next {
-		list = append(list, w.Value)
+// command is that of CMD and ENTRYPOINT: a list, or a line that the stage's shell runs.
+func (b *build) command(s *stage, n *parser.Node, at manifest.Pos) manifest.Args {
+	var list []manifest.Text
+	word := func(w string) { list = append(list, manifest.Of(w, w, at)) }
+	if !n.Attributes["json"] && n.Next != nil {
+		shell := s.shell
+		if shell == nil {
+			shell = []string{"/bin/sh", "-c"}
+		}
+		for _, w := range shell {
+			word(w)
+		}
 	}
-	text := strings.Join(list, " ")
-	return manifest.Of(text, text, at)
+	for w := n.Next; w != nil; w = w.Next {
+		word(w.Value)
+	}
+	return manifest.Of(list, "", at)
+}
+
+// workdir goes to a directory, from the one before.
+func (s *stage) workdir(dir manifest.Text) {
+	before, ok := s.dir.Get()
+	if dir.State == manifest.Known && !path.IsAbs(dir.V) {
+		if s.dir.State == manifest.Unset {
+			before, ok = "/", true // or what the image below has, which is not read
+		}
+		if !ok {
+			dir = s.dir
+		} else {
+			dir.V = path.Join(before, dir.V)
+		}
+	}
+	s.dir = dir
 }

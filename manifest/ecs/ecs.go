@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/manifest"
@@ -23,19 +24,23 @@ var Format = manifest.Format{
 }
 
 var (
-	definitions = regexp.MustCompile(`(?m)["']?[cC]ontainerDefinitions["']?\s*:`)
-	taskType    = regexp.MustCompile(`(?m)["']?Type["']?\s*:\s*["']?AWS::ECS::TaskDefinition\b`)
-	taskKey     = regexp.MustCompile(`(?m)["']?(family|taskDefinition|networkMode|requiresCompatibilities|executionRoleArn|cpu|memory|taskRoleArn|essential)["']?\s*:`)
+	definitions = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)["']?[cC]ontainerDefinitions["']?\s*:`) })
+	taskType    = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?m)["']?Type["']?\s*:\s*["']?AWS::ECS::TaskDefinition\b`)
+	})
+	taskKey = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?m)["']?(family|taskDefinition|networkMode|requiresCompatibilities|executionRoleArn|cpu|memory|taskRoleArn|essential)["']?\s*:`)
+	})
 )
 
 func recognise(_ string, data []byte) manifest.Likelihood {
 	data = data[:min(len(data), 1<<20)]
 	switch {
-	case taskType.Match(data):
+	case taskType().Match(data):
 		return manifest.Sure
-	case definitions.Match(data) && taskKey.Match(data):
+	case definitions().Match(data) && taskKey().Match(data):
 		return manifest.Sure
-	case definitions.Match(data):
+	case definitions().Match(data):
 		return manifest.Likely
 	}
 	return manifest.No
@@ -255,6 +260,18 @@ func (p *place) read(t *template, hosts map[string]manifest.Text) {
 		}
 		for i := range list.Len() {
 			c.Caps = append(c.Caps, manifest.Request{Action: l.action, Word: text(list.Item(i)), List: list.Pos()})
+		}
+	}
+	c.Entrypoint, c.Command, c.WorkDir = p.at("entryPoint").Args(text), p.at("command").Args(text), text(p.at("workingDirectory"))
+	env := p.at("environment")
+	for i := range env.Len() {
+		e := env.Item(i)
+		name := follow(e, p.upper, "name")
+		c.Env = append(c.Env, manifest.Pair{Key: name.Value(), KeyAt: name.Pos(), Value: text(follow(e, p.upper, "value"))})
+	}
+	for _, key := range []string{"environmentFiles", "secrets"} {
+		if n := p.at(key); n.Len() > 0 {
+			c.Env = append(c.Env, manifest.Pair{KeyAt: n.Pos(), Value: manifest.NotKnown[string]("", key+" are fetched where it runs", n.Pos())})
 		}
 	}
 	options := p.at("dockerSecurityOptions")

@@ -2,6 +2,7 @@ package flags
 
 import (
 	"encoding/csv"
+	"encoding/json"
 	"strconv"
 	"strings"
 
@@ -22,6 +23,7 @@ func (v *Invocation) container() {
 		c.Target = manifest.Target{Engines: []string{"docker"}, Why: "the line runs nerdctl, whose rules are Docker's"}
 	}
 	v.Container = c
+	c.Command = v.command()
 	for i := range l.Flags {
 		if f := &l.Flags[i]; !f.Global {
 			v.flag(c, f, i)
@@ -36,6 +38,50 @@ func (v *Invocation) image() manifest.Text {
 		return manifest.NotKnown[string](w.Text, w.Why, at)
 	}
 	return manifest.Of(w.Text, w.Text, at)
+}
+
+// command are the words behind the image.
+func (v *Invocation) command() manifest.Args {
+	n := len(v.Line.Command)
+	if n == 0 {
+		return manifest.Args{}
+	}
+	first := v.Line.ImageAt() + 1
+	at := v.pos(v.index[first], v.index[first+n-1])
+	list := make([]manifest.Text, n)
+	for i := range list {
+		w := v.word(first + i)
+		place := v.lines.Pos(w.Start, w.End)
+		switch {
+		case w.Many:
+			return manifest.NotKnown[[]manifest.Text]("", w.Why, at)
+		case w.Why != "":
+			list[i] = manifest.NotKnown[string](w.Text, w.Why, place)
+		default:
+			list[i] = manifest.Of(w.Text, w.Text, place)
+		}
+	}
+	return manifest.Of(list, "", at)
+}
+
+// entrypoint is one word, or none; Podman also takes a JSON list
+// (containers/podman pkg/specgenutil FillOutSpecGen).
+func (v *Invocation) entrypoint(f *line.Flag) manifest.Args {
+	t := v.whole(f)
+	var list []string
+	switch s, ok := t.Get(); {
+	case !ok:
+		return manifest.NotKnown[[]manifest.Text](t.Raw, t.Why, t.At)
+	case s == "":
+	case v.Line.Engine == "podman" && json.Unmarshal([]byte(s), &list) == nil:
+	default:
+		list = []string{s}
+	}
+	args := make([]manifest.Text, len(list))
+	for i, w := range list {
+		args[i] = manifest.Of(w, w, t.At)
+	}
+	return manifest.Of(args, t.Raw, t.At)
 }
 
 // namespaces are the flags that name one.
@@ -58,6 +104,19 @@ func (v *Invocation) flag(c *manifest.Container, f *line.Flag, index int) {
 		c.Privileged = v.boolean(f)
 	case "user":
 		c.User = v.whole(f)
+	case "entrypoint":
+		c.Entrypoint = v.entrypoint(f)
+	case "env":
+		key, _, given := strings.Cut(f.Value, "=")
+		p := v.pair(f, key)
+		if !given {
+			p.Value = manifest.NotKnown[string](key, "it is taken from the environment of who runs the line", p.KeyAt)
+		}
+		c.Env = append(c.Env, p)
+	case "env-file":
+		c.Env = append(c.Env, manifest.Pair{KeyAt: at, Value: manifest.NotKnown[string](f.Value, "it stands in the file "+f.Value, at)})
+	case "workdir":
+		c.WorkDir = v.whole(f)
 	case "read-only":
 		c.ReadOnlyRoot = v.boolean(f)
 	case "security-opt":

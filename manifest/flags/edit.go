@@ -15,10 +15,14 @@ func (v *Invocation) Edits(file string, data []byte, p *Plan) []manifest.Edit {
 	var edits []manifest.Edit
 	for i := 0; i < len(p.Remove); i++ {
 		first := p.Remove[i]
-		for i+1 < len(p.Remove) && p.Remove[i+1] == p.Remove[i]+1 {
+		for i+1 < len(p.Remove) && p.Remove[i+1] == p.Remove[i]+1 && v.beside(p, p.Remove[i], p.Remove[i+1]) {
 			i++
 		}
 		last := p.Remove[i]
+		if slices.Contains(p.Set, first) {
+			edits = append(edits, v.cut(file, first, last))
+			continue
+		}
 		start, end := v.gap(data, first), v.all[last].End
 		if v.bare && first == 2 { // nothing is before it
 			start = v.all[first].Start
@@ -30,6 +34,9 @@ func (v *Invocation) Edits(file string, data []byte, p *Plan) []manifest.Edit {
 	}
 	for _, r := range p.Replace {
 		start, end := v.all[r.Word].Range(r.From, r.To)
+		if v.set(r.Word) {
+			start, end = v.all[r.Word].Set.Range(r.From, r.To)
+		}
 		edits = append(edits, manifest.Edit{File: file, Start: start, End: end, New: r.New, Reason: "write " + r.New})
 	}
 	if len(p.Insert) == 0 {
@@ -54,6 +61,31 @@ func (v *Invocation) Edits(file string, data []byte, p *Plan) []manifest.Edit {
 		return edits
 	}
 	return append(edits, e)
+}
+
+// beside says that two words that follow each other go in the same place: in the line, or
+// in the value of one variable.
+func (v *Invocation) beside(p *Plan, i, j int) bool {
+	a, b := slices.Contains(p.Set, i), slices.Contains(p.Set, j)
+	return a == b && (!a || v.all[i].From == v.all[j].From)
+}
+
+// sibling says that word i is there and comes from the same variable as word of.
+func (v *Invocation) sibling(i, of int) bool {
+	return i >= 0 && i < len(v.all) && v.all[i].Set != nil && v.all[i].From == v.all[of].From
+}
+
+// cut takes words out of a variable's value, with the blanks before them, or behind those
+// that it begins with.
+func (v *Invocation) cut(file string, first, last int) manifest.Edit {
+	start, end := v.all[first].Set.Start, v.all[last].Set.End
+	switch {
+	case v.sibling(first-1, first):
+		start = v.all[first-1].Set.End
+	case v.sibling(last+1, last):
+		end = v.all[last+1].Set.Start
+	}
+	return manifest.Edit{File: file, Start: start, End: end, Reason: "remove " + v.text(first, last)}
 }
 
 func (v *Invocation) text(first, last int) string {

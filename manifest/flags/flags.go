@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/leastcap/leastcap/engine/line"
 	"github.com/leastcap/leastcap/manifest"
@@ -23,8 +24,10 @@ type Invocation struct {
 	all   []words.Word // as they stand there
 	index []int        // which of all each word of the line is
 	lines *manifest.Lines
-	bare  bool     // made by [Options]: the engine, the verb and the image are not there
-	from  []source // where each of Container.Caps stands
+	// Settings: words can be changed where the variables are set that they come from.
+	Settings bool
+	bare     bool     // made by [Options]: the engine, the verb and the image are not there
+	from     []source // where each of Container.Caps stands
 }
 
 // maxSkipped is how many variables without a value may stand where flags do: each is
@@ -110,7 +113,7 @@ func (v *Invocation) engine() (name string, at int) {
 		if v.all[i].Why == "" {
 			continue
 		}
-		m := engineVariable.FindStringSubmatch(v.all[i].Text)
+		m := engineVariable().FindStringSubmatch(v.all[i].Text)
 		if m == nil {
 			return "", -1
 		}
@@ -129,10 +132,14 @@ func (v *Invocation) engine() (name string, at int) {
 
 // engineVariable is a variable that scripts and Makefiles keep the engine in:
 // $DOCKER, ${PODMAN_CMD}, $(CONTAINER_ENGINE).
-var engineVariable = regexp.MustCompile(`(?i)^\$[{(]?(?:(docker|podman|nerdctl)|container_(?:engine|tool|runtime|cli|cmd)|oci_(?:bin|engine))(?:_?(?:cmd|bin|cli|exe|command|tool))?[})]?$`)
+var engineVariable = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)^\$[{(]?(?:(docker|podman|nerdctl)|container_(?:engine|tool|runtime|cli|cmd)|oci_(?:bin|engine))(?:_?(?:cmd|bin|cli|exe|command|tool))?[})]?$`)
+})
 
 // imageVariable is one that holds an image and not flags.
-var imageVariable = regexp.MustCompile(`(?i)^\$[{(]?[a-z0-9_]*(image|img|tag|repo|registry|container_name)[a-z0-9_]*[})]?$`)
+var imageVariable = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)^\$[{(]?[a-z0-9_]*(image|img|tag|repo|registry|container_name)[a-z0-9_]*[})]?$`)
+})
 
 // isImage says of a word that is not known and not quoted that it is an image: there is
 // more to it than a variable, or the variable is called so.
@@ -140,14 +147,14 @@ func isImage(text string) bool {
 	if !strings.ContainsAny(text, "$`") {
 		return true
 	}
-	if imageVariable.MatchString(text) {
+	if imageVariable().MatchString(text) {
 		return true
 	}
-	rest := expansion.ReplaceAllString(text, "")
+	rest := expansion().ReplaceAllString(text, "")
 	return strings.ContainsAny(rest, "/:@") || rest != "" && !strings.ContainsAny(rest, "$`-= ")
 }
 
-var expansion = regexp.MustCompile(`\$(\{\{.*?\}\}|\w+|[@*#?!-]|\{[^}]*\}|\([^)]*\))`)
+var expansion = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$(\{\{.*?\}\}|\w+|[@*#?!-]|\{[^}]*\}|\([^)]*\))`) })
 
 // pos is where the words from one to another stand.
 func (v *Invocation) pos(from, to int) manifest.Pos {
@@ -164,12 +171,18 @@ func (v *Invocation) value(f *line.Flag, from, to int) manifest.Text {
 	shift := 0
 	if f.Words == 1 {
 		if !strings.HasSuffix(w.Text, f.Value) || f.Value == "true" && !strings.Contains(w.Text, "=") {
+			if w.Set != nil {
+				return manifest.Of(text, text, v.lines.Pos(w.Set.Start, w.Set.End))
+			}
 			return manifest.Of(text, text, v.lines.Pos(w.Start, w.End))
 		}
 		shift = len(w.Text) - len(f.Value)
 	}
 	start, end := w.Range(shift+from, shift+to)
-	if from == 0 && to == len(f.Value) && f.Words == 2 {
+	switch {
+	case w.Set != nil:
+		start, end = w.Set.Range(shift+from, shift+to)
+	case from == 0 && to == len(f.Value) && f.Words == 2:
 		start, end = w.Start, w.End // with its quotes
 	}
 	at := v.lines.Pos(start, end)

@@ -57,8 +57,14 @@ func (v *Invocation) Onto(c *manifest.Container) {
 	c.Labels = append(c.Labels, f.Labels...)
 	c.Sysctls = append(c.Sysctls, f.Sysctls...)
 	c.Facts = append(c.Facts, f.Facts...)
+	c.Env = append(c.Env, f.Env...)
+	for _, p := range []struct{ to, from *manifest.Args }{{&c.Entrypoint, &f.Entrypoint}, {&c.Command, &f.Command}} {
+		if p.from.State != manifest.Unset {
+			*p.to = *p.from
+		}
+	}
 	for _, p := range []struct{ to, from *manifest.Text }{
-		{&c.User, &f.User}, {&c.Seccomp, &f.Seccomp}, {&c.AppArmor, &f.AppArmor}, {&c.SELinux, &f.SELinux}, {&c.ProcMount, &f.ProcMount},
+		{&c.User, &f.User}, {&c.Seccomp, &f.Seccomp}, {&c.AppArmor, &f.AppArmor}, {&c.SELinux, &f.SELinux}, {&c.ProcMount, &f.ProcMount}, {&c.WorkDir, &f.WorkDir},
 	} {
 		if p.from.State != manifest.Unset {
 			*p.to = *p.from

@@ -14,6 +14,7 @@ import (
 // to [Parse].
 type Plan struct {
 	Remove  []int      // words to take away, ascending
+	Set     []int      // those of them that go where the variable is set that they come from
 	Replace []Part     // of words that stay
 	Insert  [][]string // flags to put in, each one word or two
 	After   int        // the word behind which they go
@@ -169,7 +170,7 @@ func (p *planner) replace(f *line.Flag, from, to int, text string) {
 	if f.Words == 1 {
 		shift = len(w.Text) - len(f.Value)
 	}
-	if !w.Written() {
+	if !w.Written() && !p.v.set(i) {
 		p.refuse(p.v.pos(i, i), "change it where the variable is set", "%s comes from the variable %s", f.Value, w.From)
 		return
 	}
@@ -260,9 +261,30 @@ func (p *planner) finish() {
 		}
 	}
 	slices.Sort(p.plan.Remove)
+	p.emptied()
 	slices.SortFunc(p.plan.Replace, func(a, b Part) int { return cmp.Or(a.Word-b.Word, a.From-b.From) })
 	if len(p.plan.Insert) > 0 {
 		p.anchor()
+	}
+}
+
+// emptied refuses to leave an array without elements: older shells take "${A[@]}" of one
+// for an error under set -u (bash before 4.4).
+func (p *planner) emptied() {
+	left := map[string]int{}
+	for i := range p.v.all {
+		if w := &p.v.all[i]; p.v.set(i) && w.Set.Array {
+			left[w.From]++
+		}
+	}
+	for _, i := range p.plan.Set {
+		w := &p.v.all[i]
+		if _, ok := left[w.From]; !ok || w.Set == nil {
+			continue
+		}
+		if left[w.From]--; left[w.From] == 0 {
+			p.refuse(p.v.pos(i, i), "take "+w.From+" out of the line", "nothing would be left in the array %s", w.From)
+		}
 	}
 }
 
@@ -272,15 +294,49 @@ func (p *planner) removeWords(f *line.Flag) {
 		p.refuse(p.v.pos(i, i), "", "%s is one of several flags in %s", f.Typed, p.v.all[i].Raw)
 		return
 	}
+	inSetting := true // all of the flag comes from one variable
+	for i := f.Word; i < f.Word+f.Words; i++ {
+		at := p.v.index[i]
+		inSetting = inSetting && p.v.set(at) && p.v.all[at].From == p.v.all[p.v.index[f.Word]].From
+	}
 	for i := f.Word; i < f.Word+f.Words; i++ {
 		at := p.v.index[i]
 		w := &p.v.all[at]
-		if w.From != "" && p.v.together(at) {
+		if inSetting {
+			p.plan.Set = append(p.plan.Set, at)
+		} else if w.From != "" && p.v.together(at) {
 			p.refuse(p.v.pos(at, at), "change it where the variable is set", "%s comes from the variable %s", w.Text, w.From)
 			return
 		}
 		p.plan.Remove = append(p.plan.Remove, at)
 	}
+}
+
+// set says that a word is changed where the variable is set that it comes from: one of
+// several there, or a part of it.
+func (v *Invocation) set(i int) bool { return v.Settings && v.all[i].Set != nil }
+
+// A Setting is the part of a variable's value that words of the line come from.
+type Setting struct {
+	Name       string
+	Start, End int
+}
+
+// Set are the settings of the line's words.
+func (v *Invocation) Set() []Setting {
+	var list []Setting
+	for i := range v.all {
+		w := &v.all[i]
+		if w.Set == nil {
+			continue
+		}
+		if n := len(list); n > 0 && list[n-1].Name == w.From {
+			list[n-1].End = w.Set.End
+			continue
+		}
+		list = append(list, Setting{w.From, w.Set.Start, w.Set.End})
+	}
+	return list
 }
 
 // together says that other words stand at the same place: all are of one variable.

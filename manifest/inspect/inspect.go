@@ -37,11 +37,14 @@ func Recognise(_ string, data []byte) manifest.Likelihood {
 // (moby api/types/container), which Podman follows.
 type container struct {
 	ID        string `json:"Id"`
+	Image     string // its id
 	Name      string
 	ImageName string // Podman's; its Image is an id
 	Config    struct {
-		Image, User string
-		Labels      map[string]string
+		Image, User, WorkingDir string
+		Entrypoint              words
+		Cmd, Env                []string
+		Labels                  map[string]string
 	}
 	HostConfig struct {
 		CapAdd, CapDrop                                                []string
@@ -59,6 +62,69 @@ type container struct {
 		Ports map[string][]struct{ HostIP, HostPort string }
 	}
 	OCIRuntime string // Podman's
+}
+
+// words is a list, or one text, which older Podmans print.
+type words []string
+
+func (w *words) UnmarshalJSON(data []byte) error {
+	var one string
+	if err := json.Unmarshal(data, &one); err == nil {
+		*w = strings.Fields(one)
+		return nil
+	}
+	return json.Unmarshal(data, (*[]string)(w))
+}
+
+// WithoutImages takes from the containers what their images say already, so that what is
+// left was asked for. images is what `image inspect` prints of them.
+func WithoutImages(list []*manifest.Container, images []byte) error {
+	var answer []struct {
+		ID     string `json:"Id"`
+		Config struct {
+			WorkingDir string
+			Entrypoint words
+			Cmd, Env   []string
+		}
+	}
+	if err := json.Unmarshal(images, &answer); err != nil {
+		return fmt.Errorf("not what image inspect prints: %w", err)
+	}
+	for _, c := range list {
+		for i := range answer {
+			if id := answer[i].ID; id == "" || strings.TrimPrefix(id, "sha256:") != strings.TrimPrefix(ImageID(c), "sha256:") {
+				continue
+			}
+			own := &answer[i].Config
+			entrypoint, _ := manifest.Line(c.Entrypoint)
+			command, _ := manifest.Line(c.Command)
+			if slices.Equal(entrypoint, own.Entrypoint) {
+				c.Entrypoint = manifest.Args{}
+				if slices.Equal(command, own.Cmd) {
+					c.Command = manifest.Args{}
+				}
+			} else if len(command) == 0 {
+				c.Command = manifest.Args{} // another entry point has none of the image's
+			}
+			if c.WorkDir.V == own.WorkingDir {
+				c.WorkDir = manifest.Text{}
+			}
+			c.Env = slices.DeleteFunc(c.Env, func(p manifest.Pair) bool { return slices.Contains(own.Env, p.Key+"="+p.Value.V) })
+		}
+	}
+	return nil
+}
+
+const factImage = "image id"
+
+// ImageID is the id of a container's image, "" if it is not said.
+func ImageID(c *manifest.Container) string {
+	for _, f := range c.Facts {
+		if f.Key == factImage {
+			return f.Value.V
+		}
+	}
+	return ""
 }
 
 // Parse returns the containers. Their places have no line: nobody wrote this.
@@ -105,6 +171,23 @@ func (a *container) read(at manifest.Pos) *manifest.Container {
 		Format: name, Path: a.ID, Name: own, Kind: "container", At: at,
 		Target: manifest.Target{Engines: []string{engine}, Chosen: true},
 		Image:  text(image), User: text(a.Config.User), Privileged: yes(h.Privileged), ReadOnlyRoot: yes(h.ReadonlyRootfs),
+	}
+	args := func(list []string) manifest.Args {
+		out := make([]manifest.Text, len(list))
+		for i, w := range list {
+			out[i] = text(w)
+			out[i].State = manifest.Known
+		}
+		return manifest.Of(out, "", at)
+	}
+	if a.Image != "" {
+		c.Facts = append(c.Facts, manifest.Pair{Key: factImage, KeyAt: at, Value: text(a.Image)})
+	}
+	// What the image has is in it, too: see WithoutImages.
+	c.Entrypoint, c.Command, c.WorkDir = args(a.Config.Entrypoint), args(a.Config.Cmd), text(a.Config.WorkingDir)
+	for _, v := range a.Config.Env {
+		key, value, _ := strings.Cut(v, "=")
+		c.Env = append(c.Env, manifest.Pair{Key: key, KeyAt: at, Value: manifest.Of(value, value, at)})
 	}
 	if c.Path == "" {
 		c.Path = own

@@ -1,6 +1,7 @@
 package inspect_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/leastcap/leastcap/caps"
@@ -71,4 +72,45 @@ func FuzzParse(f *testing.F) {
 			_, _ = c.Given("")
 		}
 	})
+}
+
+// What the image says already is not what was asked for.
+func TestWithoutImages(t *testing.T) {
+	const images = `[{"Id":"sha256:i","Config":{"Entrypoint":["run"],"Cmd":["a","b"],"Env":["PATH=/bin","A=1"],"WorkingDir":"/w"}}]`
+	for _, tt := range []struct{ config, want string }{
+		{`"Entrypoint":["run"],"Cmd":["a","b"],"Env":["PATH=/bin","A=2","B=3"],"WorkingDir":"/w"`, "unset unset A=2 B=3 unset"},
+		{`"Entrypoint":["run"],"Cmd":["c"],"Env":["A=1"],"WorkingDir":"/x"`, "unset [c] /x"},
+		{`"Entrypoint":["sh"],"Cmd":null`, "[sh] unset unset"},
+		{`"Entrypoint":"sh -x","Cmd":["a","b"]`, "[sh -x] [a b] unset"},
+	} {
+		list, err := inspect.Parse(manifest.Source{Name: "f", Data: []byte(`[{"Id":"c","Image":"sha256:i","Config":{` + tt.config + `}}]`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := inspect.WithoutImages(list, []byte(images)); err != nil {
+			t.Fatal(err)
+		}
+		show := func(a manifest.Args) string {
+			if words, ok := manifest.Line(a); ok {
+				return fmt.Sprint(words)
+			}
+			return "unset"
+		}
+		c := list[0]
+		got := show(c.Entrypoint) + " " + show(c.Command)
+		for _, p := range c.Env {
+			got += " " + p.Key + "=" + p.Value.V
+		}
+		if dir, ok := c.WorkDir.Get(); ok {
+			got += " " + dir
+		} else {
+			got += " unset"
+		}
+		if got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.config, got, tt.want)
+		}
+	}
+	if err := inspect.WithoutImages(nil, []byte("x")); err == nil {
+		t.Error("no error")
+	}
 }

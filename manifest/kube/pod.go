@@ -158,6 +158,9 @@ func (r *reader) container(p *pod, n yaml.Node, kind string, path []string) {
 		c.Kind = "sidecar container" // KEP-753
 	}
 	c.Image = n.At("image").Text()
+	c.Env = environment(n)
+	c.Entrypoint, c.Command = f.arguments(n.At("command")), f.arguments(n.At("args"))
+	c.WorkDir = n.At("workingDir").Text()
 	c.Namespaces, c.Labels, c.Sysctls, c.Facts = p.namespaces, p.labels, p.sysctls, p.facts
 
 	sc := n.At("securityContext")
@@ -255,6 +258,74 @@ func (r *reader) ports(c *manifest.Container, list yaml.Node) {
 		}
 		c.Ports = append(c.Ports, p)
 	}
+}
+
+// environment is env and envFrom. A value may refer to those before it.
+func environment(n yaml.Node) []manifest.Pair {
+	var list []manifest.Pair
+	if from := n.At("envFrom"); from.Len() > 0 {
+		list = append(list, manifest.Pair{KeyAt: from.Pos(), Value: manifest.NotKnown[string]("", "envFrom names an object of the cluster", from.Pos())})
+	}
+	env := n.At("env")
+	for i := range env.Len() {
+		e := env.Item(i)
+		name := e.At("name")
+		p := manifest.Pair{Key: name.Value(), KeyAt: name.Pos(), Value: expand(e.At("value").Text(), list)}
+		if from := e.At("valueFrom"); from.Exists() && !from.IsNull() {
+			p.Value = manifest.NotKnown[string]("", "valueFrom is filled in by the cluster", from.Pos())
+		} else if p.Value.State == manifest.Unset {
+			p.Value = manifest.Of("", "", p.KeyAt)
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+// arguments are command or args.
+func (f *found) arguments(n yaml.Node) manifest.Args {
+	return n.Args(func(n yaml.Node) manifest.Text { return expand(n.Text(), f.Env) })
+}
+
+// expand puts variables in as the kubelet does (k8s.io/kubernetes
+// third_party/forked/golang/expansion): $(NAME) is a variable's value, $$ a dollar. What
+// the container does not define itself may come from the cluster's services.
+func expand(t manifest.Text, env []manifest.Pair) manifest.Text {
+	if t.State != manifest.Known || !strings.Contains(t.V, "$") {
+		return t
+	}
+	var out strings.Builder
+	for rest := t.V; rest != ""; {
+		i := strings.IndexByte(rest, '$')
+		if i < 0 || i+1 == len(rest) {
+			out.WriteString(rest)
+			break
+		}
+		out.WriteString(rest[:i])
+		end := strings.IndexByte(rest[i:], ')')
+		switch {
+		case rest[i+1] == '$':
+			out.WriteByte('$')
+			rest = rest[i+2:]
+		case rest[i+1] != '(' || end < 0:
+			out.WriteString(rest[i : i+2])
+			rest = rest[i+2:]
+		default:
+			name := rest[i+2 : i+end]
+			value := manifest.NotKnown[string]("", "the variable "+name+" is not the container's own", t.At)
+			for _, p := range env {
+				if p.Key == name {
+					value = p.Value
+				}
+			}
+			if value.State != manifest.Known {
+				return manifest.NotKnown[string](t.Raw, value.Why, t.At)
+			}
+			out.WriteString(value.V)
+			rest = rest[i+end+1:]
+		}
+	}
+	t.V = out.String()
+	return t
 }
 
 // profile is seccompProfile or appArmorProfile: "RuntimeDefault", "localhost/name".

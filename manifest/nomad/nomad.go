@@ -1,9 +1,12 @@
 // Package nomad reads Nomad's job files (HCL): tasks of the docker and podman drivers.
 //
-// Nomad takes NET_RAW from Docker's default, and an administrator decides with allow_caps
-// what a task may add; that defaults to the thirteen that are left (nomad
-// drivers/shared/capabilities/defaults.go NomadDefaults, since 1.1.0). A job that adds
-// more fails on clients that do not allow it.
+// The docker driver tells Docker to drop what is in Docker's default and not in the client's
+// allow_caps, and otherwise hands over what a task adds and drops (hashicorp/nomad
+// drivers/shared/capabilities Delta, called by drivers/docker createContainerConfig, since
+// 1.1.0). allow_caps defaults to Docker's default without NET_RAW (defaults.go
+// NomadDefaults), and a task that adds what is not in it does not start. The podman driver
+// hands over both lists as they are, on Podman's default (hashicorp/nomad-driver-podman
+// driver.go StartTask).
 package nomad
 
 import (
@@ -12,6 +15,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -29,19 +33,20 @@ var Format = manifest.Format{
 	Recognise: recognise, Parse: parse, Edit: edit, Verify: verify,
 }
 
-// Allowed is what a client's allow_caps is by default.
+// Allowed is what a client's allow_caps is by default: what its docker driver gives a task
+// that asks for nothing, and all that one may add.
 var Allowed = caps.Of(caps.AuditWrite, caps.Chown, caps.DacOverride, caps.Fowner, caps.Fsetid, caps.Kill, caps.Mknod,
 	caps.NetBindService, caps.Setfcap, caps.Setgid, caps.Setpcap, caps.Setuid, caps.SysChroot)
 
 var (
-	jobBlock  = regexp.MustCompile(`(?m)^[ \t]*job[ \t]+"[^"\n]+"[ \t]*\{`)
-	taskBlock = regexp.MustCompile(`(?m)^[ \t]*(task|group)[ \t]+"[^"\n]+"[ \t]*\{`)
+	jobBlock  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^[ \t]*job[ \t]+"[^"\n]+"[ \t]*\{`) })
+	taskBlock = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^[ \t]*(task|group)[ \t]+"[^"\n]+"[ \t]*\{`) })
 )
 
 func recognise(name string, data []byte) manifest.Likelihood {
 	data = data[:min(len(data), 256<<10)]
 	switch {
-	case jobBlock.Match(data) && taskBlock.Match(data):
+	case jobBlock().Match(data) && taskBlock().Match(data):
 		return manifest.Sure
 	case strings.HasSuffix(name, ".nomad") || strings.HasSuffix(name, ".nomad.hcl"):
 		return manifest.Likely
@@ -166,8 +171,12 @@ func (j *job) job(b *hclsyntax.Block) {
 				Format: "nomad", Path: fmt.Sprintf("job.%s.group.%s.task.%s", label(b), label(g), label(t)), Name: label(t), Kind: "task",
 				Owner:  &manifest.Owner{Kind: "job", Name: label(b), At: j.pos(b.DefRange())},
 				At:     j.pos(t.DefRange()),
-				Target: manifest.Target{Engines: []string{driver}, Why: "the task's driver is " + driver + ", from whose default Nomad takes NET_RAW"},
+				Target: manifest.Target{Engines: []string{driver}, Why: "the task's driver is " + driver},
 				User:   j.text(t.Body.Attributes["user"]),
+			}
+			if driver == "docker" {
+				c.Target.Default = &Allowed
+				c.Target.Why += ", from whose default Nomad takes NET_RAW"
 			}
 			if host.State != manifest.Unset {
 				c.Namespaces = append(c.Namespaces, manifest.Namespace{Kind: "net", With: host})
@@ -180,11 +189,22 @@ func (j *job) job(b *hclsyntax.Block) {
 			}
 			k := task{c: c, block: t}
 			for _, config := range t.Body.Blocks {
-				if config.Type == "config" {
+				switch config.Type {
+				case "config":
 					k.config = config.Body
 					j.config(c, config.Body, driver)
+				case "env":
+					for key, a := range config.Body.Attributes {
+						c.Env = append(c.Env, manifest.Pair{Key: key, KeyAt: j.pos(a.NameRange), Value: j.text(a)})
+					}
+				case "template":
+					if env := config.Body.Attributes["env"]; env != nil && !manifest.Is(j.boolean(env), false) {
+						at := j.pos(config.DefRange())
+						c.Env = append(c.Env, manifest.Pair{KeyAt: at, Value: manifest.NotKnown[string]("", "a template makes them where it runs", at)})
+					}
 				}
 			}
+			sortPairs(c.Env)
 			j.tasks = append(j.tasks, k)
 		}
 	}
@@ -264,6 +284,14 @@ func (j *job) config(c *manifest.Container, b *hclsyntax.Body, driver string) {
 			c.Caps = append(c.Caps, manifest.Request{Action: l.action, Word: j.expr(e), List: j.pos(a.Expr.Range())})
 		}
 	}
+	c.Entrypoint, c.WorkDir = j.args(get("entrypoint")), j.text(get("work_dir"))
+	c.Command = j.args(get("args"))
+	if driver == "podman" && c.WorkDir.State == manifest.Unset {
+		c.WorkDir = j.text(get("working_dir"))
+	}
+	if program := j.text(get("command")); program.State != manifest.Unset && c.Command.State != manifest.Unknown {
+		c.Command = manifest.Of(append([]manifest.Text{program}, c.Command.V...), "", program.At)
+	}
 	for _, m := range modes {
 		t := j.text(get(m.key))
 		kind, _, _ := strings.Cut(t.V, ":")
@@ -327,6 +355,27 @@ func (j *job) config(c *manifest.Container, b *hclsyntax.Body, driver string) {
 			c.Devices = append(c.Devices, d)
 		}
 	}
+}
+
+// args is a list as words; the entry point may also be one text (drivers/docker/config.go).
+func (j *job) args(a *hclsyntax.Attribute) manifest.Args {
+	if a == nil {
+		return manifest.Args{}
+	}
+	at := j.pos(a.Expr.Range())
+	items, known := j.items(a)
+	if !known {
+		t := j.text(a)
+		if t.State != manifest.Known {
+			return manifest.NotKnown[[]manifest.Text](t.Raw, a.Name+" is no list that is written here", at)
+		}
+		return manifest.Of([]manifest.Text{t}, t.Raw, at)
+	}
+	list := make([]manifest.Text, len(items))
+	for i, e := range items {
+		list[i] = j.expr(e)
+	}
+	return manifest.Of(list, "", at)
 }
 
 func (j *job) pair(c *manifest.Container, list, key string, at manifest.Pos, v manifest.Text) {

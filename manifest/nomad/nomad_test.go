@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/engine/rules"
 	"github.com/leastcap/leastcap/manifest"
 )
 
@@ -109,6 +110,41 @@ func TestParse(t *testing.T) {
 	}
 	if l := Format.Recognise("x", []byte(web)); l != manifest.Sure {
 		t.Errorf("recognised as %d", l)
+	}
+}
+
+// What a task gets: the docker driver's default has no NET_RAW, which a task can add where
+// the client allows it; the podman driver's is Podman's.
+func TestGiven(t *testing.T) {
+	docker, _ := rules.For("docker")
+	podman, _ := rules.For("podman")
+	for _, tt := range []struct {
+		driver, lists string
+		want          caps.Set
+	}{
+		{"docker", "", docker.Default.Without(caps.NetRaw)},
+		{"docker", `cap_drop = ["CHOWN"]`, docker.Default.Without(caps.NetRaw).Without(caps.Chown)},
+		{"docker", `cap_add = ["net_raw"]`, docker.Default},
+		{"docker", "cap_drop = [\"all\"]\ncap_add = [\"KILL\"]", caps.Of(caps.Kill)},
+		{"docker", `cap_add = ["ALL"]`, caps.All()},
+		{"podman", "", podman.Default},
+		{"podman", `cap_add = ["NET_RAW"]`, podman.Default.With(caps.NetRaw)},
+	} {
+		in := fmt.Sprintf("job \"j\" {\n group \"g\" {\n task \"t\" {\n driver = %q\n config {\n image = \"x\"\n%s\n}\n}\n}\n}\n", tt.driver, tt.lists)
+		list, err := Format.Parse(manifest.Source{Name: "f", Data: []byte(in)})
+		if err != nil || len(list) != 1 {
+			t.Fatal(err)
+		}
+		got, err := list[0].Given("")
+		if err != nil || got.Set != tt.want {
+			t.Errorf("%s %s: %v, want %v (%v)", tt.driver, tt.lists, got.Set, tt.want, err)
+		}
+		if other, err := list[0].Given("crio"); err != nil || tt.lists == "" && other.Set == got.Set {
+			t.Errorf("%s: another engine's default is Nomad's: %v, %v", tt.driver, other.Set, err)
+		}
+	}
+	if Allowed != docker.Default.Without(caps.NetRaw) {
+		t.Errorf("allow_caps is %v", Allowed)
 	}
 }
 

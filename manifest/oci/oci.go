@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/manifest"
@@ -23,12 +24,12 @@ var Format = manifest.Format{
 	Recognise: recognise, Parse: Parse, Edit: edit, Verify: verify,
 }
 
-var version = regexp.MustCompile(`"ociVersion"\s*:\s*"`)
+var version = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"ociVersion"\s*:\s*"`) })
 
 func recognise(name string, data []byte) manifest.Likelihood {
 	trimmed := bytes.TrimLeft(data, " \t\r\n\ufeff")
 	switch {
-	case len(trimmed) == 0 || trimmed[0] != '{' || !version.Match(data[:min(len(data), 1<<20)]):
+	case len(trimmed) == 0 || trimmed[0] != '{' || !version().Match(data[:min(len(data), 1<<20)]):
 		return manifest.No
 	case bytes.Contains(data, []byte(`"process"`)) && (bytes.Contains(data, []byte(`"root"`)) || path.Base(name) == "config.json"):
 		return manifest.Sure
@@ -129,6 +130,17 @@ func (b *bundle) container(src manifest.Source, process yaml.Node) {
 		if gid.Exists() && c.User.State == manifest.Known {
 			c.User.V += ":" + gid.Value()
 		}
+	}
+	c.Command, c.WorkDir = process.At("args").Args(yaml.Node.Text), process.At("cwd").Text()
+	if c.Command.State != manifest.Unset {
+		c.Entrypoint = manifest.Of([]manifest.Text{}, "", c.Command.At) // args are all of it
+	}
+	env := process.At("env")
+	for i := range env.Len() {
+		t := env.Item(i).Literal()
+		key, value, _ := strings.Cut(t.V, "=")
+		at := t.At
+		c.Env = append(c.Env, manifest.Pair{Key: key, KeyAt: at, Value: manifest.Of(value, value, at)})
 	}
 	b.capabilities(process.At("capabilities"))
 	b.linux()

@@ -31,7 +31,8 @@ func FuzzEdit(f *testing.F) {
 				t.Fatalf("%s stands at %+v", c.Path, c.At)
 			}
 			for _, r := range c.Caps {
-				if r.Word.At.Start < c.At.Start || r.Word.At.End > c.At.End {
+				// In the line, or where a variable of it is set.
+				if r.Word.At.Start < 0 || r.Word.At.Start > r.Word.At.End || r.Word.At.End > len(data) {
 					t.Fatalf("%s: %s stands at %+v, outside %+v", c.Path, r.Word.Raw, r.Word.At, c.At)
 				}
 			}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/leastcap/leastcap/manifest"
 	"github.com/leastcap/leastcap/manifest/words"
@@ -50,7 +51,7 @@ func logicalEnd(data []byte, at int) int {
 
 // reference is a plain $(NAME); what is more (functions, patterns) stays, and reads to
 // the shell as the output of a command, which is as unknown.
-var reference = regexp.MustCompile(`^\$\(([A-Za-z_][A-Za-z0-9_]*)\)`)
+var reference = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\$\(([A-Za-z_][A-Za-z0-9_]*)\)`) })
 
 // recipe makes shell text of a logical line.
 func recipe(data []byte, at, end int) words.Text {
@@ -65,8 +66,8 @@ func recipe(data []byte, at, end int) words.Text {
 		case bytes.HasPrefix(rest, []byte("$$")):
 			b.Put('$', at, 2)
 			at += 2
-		case reference.Match(rest):
-			m := reference.FindSubmatch(rest)
+		case reference().Match(rest):
+			m := reference().FindSubmatch(rest)
 			b.Add([]byte("${"), at)
 			b.Add(m[1], at+2)
 			b.Add([]byte("}"), at+2+len(m[1]))
@@ -88,7 +89,9 @@ func recipe(data []byte, at, end int) words.Text {
 // unknowable stands for a variable of which the file does not say one value.
 const unknowable = "\x00"
 
-var assignment = regexp.MustCompile(`^(?:export +|override +)*([A-Za-z_][A-Za-z0-9_]*)[ \t]*(\?=|:::?=|:=|\+=|!=|=)[ \t]*(.*)$`)
+var assignment = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(?:export +|override +)*([A-Za-z_][A-Za-z0-9_]*)[ \t]*(\?=|:::?=|:=|\+=|!=|=)[ \t]*(.*)$`)
+})
 
 // makeVariables are those that are set once, to text without references. ?= counts: make
 // takes the environment's value, and so does [recipes] where there is one.
@@ -97,7 +100,7 @@ func makeVariables(src manifest.Source) map[string]string {
 	for at := 0; at < len(src.Data); {
 		end := logicalEnd(src.Data, at)
 		line := string(bytes.TrimRight(src.Data[at:end], "\r\n"))
-		if m := assignment.FindStringSubmatch(line); m != nil && src.Data[at] != '\t' {
+		if m := assignment().FindStringSubmatch(line); m != nil && src.Data[at] != '\t' {
 			value, _, _ := strings.Cut(m[3], " #")
 			value = strings.TrimRight(value, " \t")
 			_, again := vars[m[1]]

@@ -5,6 +5,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/leastcap/leastcap/manifest"
 	"github.com/leastcap/leastcap/manifest/words"
@@ -15,13 +16,13 @@ func recogniseMarkdown(name string, data []byte) manifest.Likelihood {
 	case ".md", ".markdown", ".mdx", ".mdown":
 		return manifest.Likely
 	}
-	if fenced.Match(data[:min(len(data), 64<<10)]) {
+	if fenced().Match(data[:min(len(data), 64<<10)]) {
 		return manifest.Maybe
 	}
 	return manifest.No
 }
 
-var fenced = regexp.MustCompile("(?m)^[ \t]*```(sh|bash|shell|console)[ \t\r]*$")
+var fenced = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("(?m)^[ \t]*```(sh|bash|shell|console)[ \t\r]*$") })
 
 // shellNames are what code blocks of shell commands are called.
 var shellNames = map[string]bool{
@@ -92,7 +93,7 @@ func blocks(src manifest.Source) ([]snippet, words.Env) {
 	return list, words.Env(src.Env)
 }
 
-var prompt = regexp.MustCompile(`^[ \t]*(?:[\w.@~:/\[\] -]*)?[$#>%] +`)
+var prompt = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[ \t]*(?:[\w.@~:/\[\] -]*)?[$#>%] +`) })
 
 // snippets cuts a block into commands: a line, with those that a backslash at its end
 // brings, and with here documents and open quotes as far as they go.
@@ -120,7 +121,7 @@ func snippets(data []byte, block []mdLine) []snippet {
 			if !isPrompt(data[command[0].start:command[0].end]) {
 				continue
 			}
-			command[0].start += len(prompt.Find(data[command[0].start:command[0].end]))
+			command[0].start += len(prompt().Find(data[command[0].start:command[0].end]))
 			for j := range command[1:] {
 				// The shell's own prompt for what follows.
 				c := &command[j+1]
@@ -137,7 +138,7 @@ func snippets(data []byte, block []mdLine) []snippet {
 // isPrompt says that a line is typed behind a prompt: $ docker, root@host:~# docker. A #
 // alone is a comment, unless an engine follows.
 func isPrompt(line []byte) bool {
-	m := prompt.Find(line)
+	m := prompt().Find(line)
 	if m == nil {
 		return false
 	}
@@ -145,12 +146,12 @@ func isPrompt(line []byte) bool {
 	if bytes.Equal(mark, []byte("$")) || bytes.Equal(mark, []byte("%")) {
 		return true
 	}
-	return mark[len(mark)-1] != '>' && runLine.Match(line[len(m):])
+	return mark[len(mark)-1] != '>' && runLine().Match(line[len(m):])
 }
 
 // placeholder is <image>, which documents put where a reader is to put a word, and a
 // shell would take for a redirection.
-var placeholder = regexp.MustCompile(`<[A-Za-z][A-Za-z0-9 _./:-]*>`)
+var placeholder = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`<[A-Za-z][A-Za-z0-9 _./:-]*>`) })
 
 // joined makes one text of lines, in which placeholders are put out of the shell's sight.
 func joined(data []byte, lines []mdLine) words.Text {
@@ -159,7 +160,7 @@ func joined(data []byte, lines []mdLine) words.Text {
 		b.Add(data[l.start:l.next], l.start)
 	}
 	t := b.Text()
-	for _, m := range placeholder.FindAllIndex(t.Bytes, -1) {
+	for _, m := range placeholder().FindAllIndex(t.Bytes, -1) {
 		t = t.Mask(m[0], m[1])
 	}
 	return t

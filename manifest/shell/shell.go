@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/leastcap/leastcap/manifest"
 	"github.com/leastcap/leastcap/manifest/flags"
@@ -86,6 +87,7 @@ func (h host) invocations(src manifest.Source) ([]*flags.Invocation, error) {
 				errs = append(errs, err)
 			case v == nil, s.prose && strings.Contains(v.Container.Image.Raw, "["): // docker run [OPTIONS] IMAGE
 			default:
+				v.Settings = true
 				if c.Function != "" {
 					v.Container.Facts = append(v.Container.Facts, manifest.Pair{Key: "function", Value: manifest.Of(c.Function, c.Function, v.Container.At)})
 				}
@@ -112,11 +114,7 @@ func named(format string, found []*flags.Invocation) []*flags.Invocation {
 
 func (h host) parse(src manifest.Source) ([]*manifest.Container, error) {
 	found, err := h.invocations(src)
-	var list []*manifest.Container
-	for _, v := range found {
-		list = append(list, v.Container)
-	}
-	return list, err
+	return containers(found), err
 }
 
 func (h host) edit(src manifest.Source, changes []manifest.Change) (edits []manifest.Edit, refusals []*manifest.Refusal) {
@@ -140,35 +138,71 @@ func (h host) edit(src manifest.Source, changes []manifest.Change) (edits []mani
 // verify reads both files again; the lines' words are compared by another lexer, and
 // what is around the lines byte for byte.
 func (h host) verify(before, after manifest.Source, changes []manifest.Change) error {
-	a, _ := h.parse(before)
-	b, _ := h.parse(after)
-	if err := manifest.Compare(a, b, changes); err != nil {
+	was, _ := h.invocations(before)
+	is, _ := h.invocations(after)
+	if err := manifest.Compare(containers(was), containers(is), changes); err != nil {
 		return err
 	}
-	fromA, fromB := 0, 0
-	for i := range a {
-		atA, atB := a[i].At, b[i].At
-		if atA.Start < fromA { // within another line: sh -c
-			continue
-		}
-		if !bytes.Equal(before.Data[fromA:atA.Start], after.Data[fromB:atB.Start]) {
-			return fmt.Errorf("what is before %s would change", a[i].Path)
-		}
-		fromA, fromB = atA.End, atB.End
+	var cutA, cutB [][2]int
+	fromA := 0
+	for i := range was {
 		var want manifest.Want
 		for _, c := range changes {
-			if c.Container.Path == a[i].Path {
+			if c.Container.Path == was[i].Container.Path {
 				want = c.Want
 			}
 		}
-		if err := flags.SameWords(string(before.Data[atA.Start:atA.End]), string(after.Data[atB.Start:atB.End]), want); err != nil {
+		for _, s := range was[i].Set() {
+			text, there := "", false
+			for _, o := range is[i].Set() {
+				if o.Name == s.Name {
+					cutB = append(cutB, [2]int{o.Start, o.End})
+					text, there = string(after.Data[o.Start:o.End]), true
+				}
+			}
+			err := flags.SameWords(string(before.Data[s.Start:s.End]), text, want)
+			if err != nil && !there {
+				continue // the line does not use it any more: then it is what it was
+			}
+			if err != nil {
+				return err
+			}
+			cutA = append(cutA, [2]int{s.Start, s.End})
+		}
+		a, b := was[i].Container.At, is[i].Container.At
+		if a.Start < fromA { // within another line: sh -c
+			continue
+		}
+		fromA = a.End
+		cutA, cutB = append(cutA, [2]int{a.Start, a.End}), append(cutB, [2]int{b.Start, b.End})
+		if err := flags.SameWords(string(before.Data[a.Start:a.End]), string(after.Data[b.Start:b.End]), want); err != nil {
 			return err
 		}
 	}
-	if !bytes.Equal(before.Data[fromA:], after.Data[fromB:]) {
-		return errors.New("what is behind the lines would change")
+	if !bytes.Equal(without(before.Data, cutA), without(after.Data, cutB)) {
+		return errors.New("what is around the lines would change")
 	}
 	return nil
+}
+
+func containers(found []*flags.Invocation) []*manifest.Container {
+	var list []*manifest.Container
+	for _, v := range found {
+		list = append(list, v.Container)
+	}
+	return list
+}
+
+// without is what stands around parts of a text.
+func without(data []byte, parts [][2]int) []byte {
+	slices.SortFunc(parts, func(a, b [2]int) int { return a[0] - b[0] })
+	var out []byte
+	from := 0
+	for _, p := range parts {
+		out = append(out, data[from:max(p[0], from)]...)
+		from = max(p[1], from)
+	}
+	return append(out, data[from:]...)
 }
 
 // mentions says that there could be a line at all.
@@ -181,22 +215,24 @@ func mentions(data []byte) bool {
 	return engine && (bytes.Contains(data, []byte("run")) || bytes.Contains(data, []byte("create")))
 }
 
-var shebang = regexp.MustCompile(`^(\x{feff})?#![^\n]*\b(sh|bash|dash|ash|ksh|zsh)\b`)
+var shebang = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(\x{feff})?#![^\n]*\b(sh|bash|dash|ash|ksh|zsh)\b`) })
 
 func recogniseScript(name string, data []byte) manifest.Likelihood {
 	switch ext := path.Ext(name); {
-	case shebang.Match(data[:min(len(data), 256)]):
+	case shebang().Match(data[:min(len(data), 256)]):
 		return manifest.Sure
 	case ext == ".sh" || ext == ".bash" || ext == ".ash" || ext == ".ksh" || ext == ".zsh":
 		return manifest.Likely
-	case runLine.Match(data[:min(len(data), 64<<10)]):
+	case runLine().Match(data[:min(len(data), 64<<10)]):
 		return manifest.Maybe
 	}
 	return manifest.No
 }
 
 // runLine is a line that begins with an engine's run or create.
-var runLine = regexp.MustCompile(`(?m)^[ \t]*(?:sudo +(?:-\S+ +)*)?(?:docker|podman|nerdctl)(?: +container)? +(?:run|create) `)
+var runLine = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^[ \t]*(?:sudo +(?:-\S+ +)*)?(?:docker|podman|nerdctl)(?: +container)? +(?:run|create) `)
+})
 
 // script is all of the file.
 func script(src manifest.Source) ([]snippet, words.Env) {
@@ -217,10 +253,12 @@ func recogniseMakefile(name string, data []byte) manifest.Likelihood {
 	switch {
 	case isMakefile(name):
 		return manifest.Likely
-	case rule.Match(data[:min(len(data), 64<<10)]):
+	case rule().Match(data[:min(len(data), 64<<10)]):
 		return manifest.Maybe
 	}
 	return manifest.No
 }
 
-var rule = regexp.MustCompile(`(?m)^[A-Za-z0-9_.%/-]+( [A-Za-z0-9_.%/-]+)*:[^=\n]*\n\t[^\n]*\S`)
+var rule = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^[A-Za-z0-9_.%/-]+( [A-Za-z0-9_.%/-]+)*:[^=\n]*\n\t[^\n]*\S`)
+})

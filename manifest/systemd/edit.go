@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -78,7 +79,11 @@ func (s *service) edit(ch manifest.Change) ([]manifest.Edit, error) {
 	}
 	edits = append(edits, list...)
 	if w.NoNewPrivs && !manifest.Is(c.NoNewPrivs, true) {
-		edits = append(edits, s.assign("NoNewPrivileges", s.yes())...)
+		list, err := s.assign("NoNewPrivileges", s.yes())
+		if err != nil {
+			return nil, err
+		}
+		edits = append(edits, list...)
 	}
 	return joined(edits), nil
 }
@@ -102,38 +107,87 @@ func (s *service) exactly(c *manifest.Container, set caps.Set) ([]manifest.Edit,
 	}
 	var edits []manifest.Edit
 	if c.Stated.Bounding != set {
-		edits = s.assign("CapabilityBoundingSet", strings.Join(set.Names(), " "))
+		list, err := s.assign("CapabilityBoundingSet", strings.Join(set.Names(), " "))
+		if err != nil {
+			return nil, err
+		}
+		edits = list
 	}
 	if less := c.Stated.Ambient.Intersect(set); less != c.Stated.Ambient {
-		edits = append(edits, s.assign("AmbientCapabilities", strings.Join(less.Names(), " "))...)
+		list, err := s.assign("AmbientCapabilities", strings.Join(less.Names(), " "))
+		if err != nil {
+			return nil, err
+		}
+		edits = append(edits, list...)
 	}
 	return edits, nil
 }
 
-// assign gives a key one value: in its last assignment that has one, and the others go.
-// Without one a line is put into the section.
-func (s *service) assign(key, value string) []manifest.Edit {
-	var edits []manifest.Edit
+// lists are the settings whose assignments add up, and which an empty one takes back.
+var lists = map[string]bool{"CapabilityBoundingSet": true, "AmbientCapabilities": true}
+
+// assign gives a key one value, in the last file that assigns it: its last assignment there
+// is changed, and its others there go. What files before that assign of a list is taken back
+// by an empty assignment. Without any a line is put into the section.
+func (s *service) assign(key, value string) ([]manifest.Edit, error) {
 	reason := key + "=" + value
-	placed := false
-	for _, u := range slices.Backward(s.files) {
-		for _, a := range slices.Backward(u.all(s.section, key)) {
-			if placed {
-				edits = append(edits, manifest.Edit{File: u.name, Start: a.start, End: a.end, Reason: "remove another " + key + "="})
-				continue
-			}
-			placed = true
-			edits = append(edits, u.put(a, value, reason))
+	at, before := -1, false
+	for i, u := range s.files {
+		if len(u.all(s.section, key)) > 0 {
+			before = before || at >= 0
+			at = i
 		}
 	}
-	if !placed {
-		u := s.files[0]
-		if !u.has(s.section) {
-			u = s.files[len(s.files)-1]
+	if at < 0 {
+		u := s.home()
+		if u == nil || packaged(u.name) {
+			return nil, s.ofPackage(s.files[0], key+"="+value)
 		}
-		edits = append(edits, u.insert(s.section, key+"="+value, reason))
+		return []manifest.Edit{u.insert(s.section, key+"="+value, reason)}, nil
 	}
-	return edits
+	u := s.files[at]
+	all := u.all(s.section, key)
+	last := all[len(all)-1]
+	if packaged(u.name) {
+		return nil, s.ofPackage(u, key+"="+value)
+	}
+	var edits []manifest.Edit
+	reset := before && lists[key] && value != "" // an empty value takes back by itself
+	for _, a := range all[:len(all)-1] {
+		if reset && len(a.value.Bytes) == 0 {
+			reset = false // it stands there already
+			continue
+		}
+		edits = append(edits, manifest.Edit{File: u.name, Start: a.start, End: a.end, Reason: "remove another " + key + "="})
+	}
+	if reset {
+		edits = append(edits, manifest.Edit{File: u.name, Start: last.start, End: last.start, New: key + "=" + manifest.Newline(u.data, last.start), Reason: "take back what is assigned before"})
+	}
+	return append(edits, u.put(last, value, reason)), nil
+}
+
+// home is the file that a new setting goes to: the unit itself, or where that is a
+// package's the last of its drop-ins that is not.
+func (s *service) home() *unit {
+	if u := s.files[0]; !packaged(u.name) && u.has(s.section) {
+		return u
+	}
+	for _, u := range slices.Backward(s.files[1:]) {
+		if !packaged(u.name) && u.has(s.section) {
+			return u
+		}
+	}
+	return nil
+}
+
+func (s *service) ofPackage(u *unit, setting string) error {
+	key, _, _ := strings.Cut(setting, "=")
+	lines := "[" + s.section + "] " + setting
+	if lists[key] {
+		lines = "[" + s.section + "] " + key + "= " + setting
+	}
+	return &refused{manifest.Pos{File: u.name}, "it is a package's file, which the next update replaces",
+		"put it into a drop-in, with systemctl edit " + path.Base(s.files[0].name) + " (a line each): " + lines}
 }
 
 // put replaces the value of an assignment, continuations and all.
@@ -275,16 +329,12 @@ func verifyUnit(parse func(manifest.Source) ([]*manifest.Container, error)) func
 	return func(before, after manifest.Source, changes []manifest.Change) error {
 		x, _ := parse(before)
 		y, _ := parse(after)
+		names := map[string]bool{before.Name: true}
+		for _, d := range dropIns(before) {
+			names[d.name] = true
+		}
 		if err := manifest.Compare(x, y, changes); err != nil {
 			return err
-		}
-		names := map[string]bool{before.Name: true}
-		for _, c := range changes {
-			for _, r := range c.Container.Caps {
-				if r.Word.At.File != "" {
-					names[r.Word.At.File] = true
-				}
-			}
 		}
 		for name := range names {
 			a, b := before.Data, after.Data

@@ -13,7 +13,7 @@ import (
 
 func recogniseQuadlet(name string, data []byte) manifest.Likelihood {
 	switch {
-	case quadletHeader.Match(head(data)):
+	case quadletHeader().Match(head(data)):
 		return manifest.Sure
 	case slices.Contains([]string{".container", ".pod", ".kube"}, path.Ext(name)):
 		return manifest.Likely
@@ -48,10 +48,26 @@ func readQuadlet(src manifest.Source) (*quadlet, error) {
 	}
 	u, errs := parseUnit(src.Name, src.Data)
 	q := &quadlet{unit: u, errs: errs}
-	if u.has(containerSection) {
+	if u.has(containerSection) && !ofUnitBeside(src) {
 		q.container(src)
+		q.dropIns(src)
 	}
 	return q, nil
+}
+
+// dropIns: Quadlet merges a file's drop-ins into it (podman-systemd.unit(5)), which is not
+// done here, so that with one that has settings of the container what it asks for is not
+// known.
+func (q *quadlet) dropIns(src manifest.Source) {
+	if path.Ext(src.Name) == ".conf" {
+		q.c.CapsWhy = "it is a drop-in, and what it is dropped into is another file"
+		q.c.Kind = "drop-in"
+	}
+	for _, d := range dropIns(src) {
+		if u, _ := parseUnit(d.name, d.data); u.has(containerSection) && q.c.CapsWhy == "" {
+			q.c.CapsWhy = "the drop-in " + d.name + " may say otherwise"
+		}
+	}
 }
 
 // list are the words of all assignments of a key; an empty one takes back those before
@@ -86,6 +102,44 @@ func (u *unit) fact(w *words.Word, from, to int) manifest.Text {
 		return manifest.NotKnown[string](text, w.Why, at)
 	}
 	return manifest.Of(text, text, at)
+}
+
+// args are the words of the last assignment of a key.
+func (u *unit) args(section, key string) manifest.Args {
+	all := u.all(section, key)
+	if len(all) == 0 || len(all[len(all)-1].value.Bytes) == 0 {
+		return manifest.Args{}
+	}
+	a := all[len(all)-1]
+	return u.line(splitWords(a.value), u.at(a))
+}
+
+// line makes a command line of words.
+func (u *unit) line(list []words.Word, at manifest.Pos) manifest.Args {
+	args := make([]manifest.Text, len(list))
+	for i := range list {
+		if list[i].Many {
+			return manifest.NotKnown[[]manifest.Text]("", list[i].Why, at)
+		}
+		args[i] = u.fact(&list[i], 0, len(list[i].Text))
+	}
+	return manifest.Of(args, "", at)
+}
+
+// environment is Environment= and EnvironmentFile=.
+func (u *unit) environment(section string) []manifest.Pair {
+	var list []manifest.Pair
+	for _, l := range u.list(section, "Environment") {
+		key, _, _ := strings.Cut(l.Text, "=")
+		from := min(len(key)+1, len(l.Text))
+		list = append(list, manifest.Pair{Key: key, KeyAt: u.fact(&l.Word, 0, len(key)).At, Value: u.fact(&l.Word, from, len(l.Text))})
+	}
+	for _, a := range u.all(section, "EnvironmentFile") {
+		if len(a.value.Bytes) > 0 {
+			list = append(list, manifest.Pair{KeyAt: u.at(a), Value: manifest.NotKnown[string](a.text(), "it stands in the file "+a.text(), u.at(a))})
+		}
+	}
+	return list
 }
 
 func (q *quadlet) container(src manifest.Source) {
@@ -129,6 +183,8 @@ func (q *quadlet) container(src manifest.Source) {
 			c.Caps = append(c.Caps, r)
 		}
 	}
+	c.Command, c.WorkDir = u.args(containerSection, "Exec"), text("WorkingDir")
+	c.Env = u.environment(containerSection)
 	// The same words as the flags that Quadlet makes of them.
 	var list []words.Word
 	put := func(a *setting, text string) {
@@ -136,7 +192,7 @@ func (q *quadlet) container(src manifest.Source) {
 		list = append(list, words.New(text, text, p.Start, p.End, nil))
 	}
 	for _, k := range [][2]string{{"Volume", "volume"}, {"Mount", "mount"}, {"PublishPort", "publish"}, {"Network", "network"},
-		{"AddDevice", "device"}, {"Tmpfs", "tmpfs"}, {"UserNS", "userns"}} {
+		{"AddDevice", "device"}, {"Tmpfs", "tmpfs"}, {"UserNS", "userns"}, {"Entrypoint", "entrypoint"}} {
 		for _, a := range u.all(containerSection, k[0]) {
 			if len(a.value.Bytes) > 0 {
 				put(a, "--"+k[1]+"="+a.text())

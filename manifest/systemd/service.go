@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/manifest"
@@ -31,19 +32,23 @@ var (
 )
 
 var (
-	unitHeader    = regexp.MustCompile(`(?m)^[ \t]*\[(Unit|Service|Socket|Install|Mount|Swap|Timer|Path)\][ \t\r]*$`)
-	execHeader    = regexp.MustCompile(`(?m)^[ \t]*\[(Service|Socket|Mount|Swap)\][ \t\r]*$`)
-	quadletHeader = regexp.MustCompile(`(?m)^[ \t]*\[(Container|Pod|Kube)\][ \t\r]*$`)
+	unitHeader = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?m)^[ \t]*\[(Unit|Service|Socket|Install|Mount|Swap|Timer|Path)\][ \t\r]*$`)
+	})
+	execHeader = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?m)^[ \t]*\[(Service|Socket|Mount|Swap)\][ \t\r]*$`)
+	})
+	quadletHeader = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^[ \t]*\[(Container|Pod|Kube)\][ \t\r]*$`) })
 )
 
 func recogniseUnit(name string, data []byte) manifest.Likelihood {
 	head := head(data)
 	switch {
-	case quadletHeader.Match(head):
+	case quadletHeader().Match(head):
 		return manifest.No
-	case execHeader.Match(head) && (unitHeader.Match(head) || strings.HasSuffix(name, ".conf")):
+	case execHeader().Match(head) && (unitHeader().Match(head) || strings.HasSuffix(name, ".conf")):
 		return manifest.Sure
-	case unitHeader.Match(head):
+	case unitHeader().Match(head):
 		return manifest.Likely
 	case slices.Contains([]string{".service", ".socket", ".mount", ".swap"}, path.Ext(name)):
 		return manifest.Maybe
@@ -66,8 +71,7 @@ type service struct {
 	errs    []error
 }
 
-// readService reads a unit, and of its drop-ins the one that `systemctl edit` writes,
-// the only one whose name is known.
+// readService reads a unit and its drop-ins.
 func readService(src manifest.Source) (*service, error) {
 	if err := manifest.CheckSize(src); err != nil {
 		return nil, err
@@ -79,14 +83,12 @@ func readService(src manifest.Source) (*service, error) {
 			s.section = name
 		}
 	}
-	if dropIn := src.Name + ".d/override.conf"; src.Open != nil && path.Ext(src.Name) != ".conf" {
-		if data, err := src.Open(dropIn); err == nil && len(data) <= manifest.MaxSize {
-			d, errs := parseUnit(dropIn, data)
-			s.files, s.errs = append(s.files, d), append(s.errs, errs...)
-			for _, name := range sections {
-				if s.section == "" && d.has(name) {
-					s.section = name
-				}
+	for _, d := range dropIns(src) {
+		u, errs := parseUnit(d.name, d.data)
+		s.files, s.errs = append(s.files, u), append(s.errs, errs...)
+		for _, name := range sections {
+			if s.section == "" && u.has(name) {
+				s.section = name
 			}
 		}
 	}
@@ -126,7 +128,7 @@ func parseService(src manifest.Source) ([]*manifest.Container, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.section == "" {
+	if s.section == "" || ofUnitBeside(src) {
 		return nil, errors.Join(s.errs...)
 	}
 	list := []*manifest.Container{s.container()}
@@ -238,6 +240,10 @@ func (s *service) container() *manifest.Container {
 		Target: manifest.Target{Engines: []string{"systemd"}, Why: "it is a unit"},
 		User:   s.text("User"), NoNewPrivs: s.boolean("NoNewPrivileges"),
 	}
+	c.WorkDir = s.text("WorkingDirectory")
+	for _, u := range s.files {
+		c.Env = append(c.Env, u.environment(s.section)...)
+	}
 	bounding, _ := s.set("CapabilityBoundingSet", manifest.Bounding, caps.All(), &c.Caps)
 	ambient, _ := s.set("AmbientCapabilities", manifest.Ambient, 0, &c.Caps)
 	for _, t := range takers {
@@ -275,6 +281,12 @@ func (s *service) container() *manifest.Container {
 		}
 	}
 	s.eachExec(func(u *unit, a *setting, prefix string, list []words.Word) {
+		if a.key == "ExecStart" {
+			// A line that starts a container is one of its own.
+			if c.Command = u.line(list, u.at(a)); startsContainer(list, u.lines) {
+				c.Command = manifest.Args{}
+			}
+		}
 		if strings.ContainsAny(prefix, "+") { // systemd.service(5): without any of these settings
 			c.Facts = append(c.Facts, manifest.Pair{Key: a.key, KeyAt: u.at(a), Value: manifest.Of("+", a.text(), u.at(a))})
 		}
@@ -308,6 +320,25 @@ func (s *service) eachExec(f func(u *unit, a *setting, prefix string, list []wor
 			f(u, a, prefix, list)
 		}
 	}
+}
+
+// startsContainer says that a line is an engine's, or a shell's with one in it.
+func startsContainer(list []words.Word, lines *manifest.Lines) bool {
+	if v, err := flags.Parse(list, lines); v != nil || err != nil {
+		return true
+	}
+	if len(list) != 3 || list[1].Text != "-c" {
+		return false
+	}
+	t, ok := list[2].Script()
+	if !ok {
+		return false
+	}
+	commands, _ := words.Parse(t, nil)
+	return slices.ContainsFunc(commands, func(c words.Command) bool {
+		v, err := flags.Parse(c.Program(), lines)
+		return v != nil || err != nil
+	})
 }
 
 // An invocation is a docker line in a unit.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -300,4 +301,182 @@ func FuzzEdit(f *testing.F) {
 			t.Fatalf("%q: %v", data, err)
 		}
 	})
+}
+
+// tree is files in memory.
+type tree map[string]string
+
+func (f tree) source(name string) manifest.Source {
+	return manifest.Source{Name: name, Data: []byte(f[name]), Open: func(name string) ([]byte, error) {
+		if text, ok := f[name]; ok {
+			return []byte(text), nil
+		}
+		return nil, errors.New("no such file")
+	}, List: func(dir string) (names []string, err error) {
+		for name := range f {
+			if path.Dir(name) == path.Clean(dir) {
+				names = append(names, path.Base(name))
+			}
+		}
+		return names, nil
+	}}
+}
+
+// Drop-ins count as systemd itself counts them.
+func TestDropIns(t *testing.T) {
+	testenv.Need(t, testenv.Command("systemd-analyze"))
+	bound := func(words string) string { return "[Service]\nCapabilityBoundingSet=" + words + "\n" }
+	for _, tt := range []struct {
+		name string
+		unit string
+		tree
+		want caps.Set
+	}{
+		{"by their names, whatever the directory", "etc/systemd/system/a-b.service", tree{
+			"etc/systemd/system/a-b.service":                 "[Service]\nExecStart=/bin/true\nCapabilityBoundingSet=CAP_KILL\n",
+			"etc/systemd/system/a-b.service.d/20-x.conf":     bound("CAP_SYS_TIME"),
+			"etc/systemd/system/a-.service.d/30-x.conf":      bound("\nCapabilityBoundingSet=CAP_SYS_BOOT CAP_LEASE"),
+			"etc/systemd/system/service.d/40-x.conf":         bound("~CAP_LEASE"),
+			"etc/systemd/system/service.d/20-x.conf":         bound("CAP_MKNOD"), // hidden by the first
+			"etc/systemd/system/a-b.service.d/50-x.txt":      bound("CAP_BPF"),
+			"etc/systemd/system/b.service.d/60-x.conf":       bound("CAP_BPF"),
+			"etc/systemd/system/other.service.d/10-x.conf":   bound("CAP_BPF"),
+			"etc/systemd/system/a-b.service.d/sub/70-x.conf": bound("CAP_BPF"),
+		}, caps.Of(caps.SysBoot)},
+		{"an instance and its template", "etc/systemd/system/a-b@.service", tree{
+			"etc/systemd/system/a-b@.service":            "[Service]\nExecStart=/bin/true\nCapabilityBoundingSet=CAP_KILL\n",
+			"etc/systemd/system/a-b@.service.d/1.conf":   bound("CAP_SYS_TIME"),
+			"etc/systemd/system/a-@.service.d/2.conf":    bound("CAP_SYS_CHROOT"),
+			"etc/systemd/system/a-b@.service.d/0-x.conf": "[Service]\nPrivateDevices=yes\n",
+		}, caps.Of(caps.Kill, caps.SysTime, caps.SysChroot)},
+		{"what takes away, and an empty one", "etc/systemd/system/c.service", tree{
+			"etc/systemd/system/c.service":          "[Service]\nExecStart=/bin/true\nProtectClock=yes\nCapabilityBoundingSet=CAP_SYS_TIME CAP_KILL\n",
+			"etc/systemd/system/c.service.d/1.conf": "",
+			"etc/systemd/system/c.service.d/2.conf": "[Service]\nProtectClock=no\n",
+		}, caps.Of(caps.SysTime, caps.Kill)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			root := t.TempDir()
+			for name, text := range tt.tree {
+				name = filepath.Join(root, name)
+				if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			unit := strings.Replace(path.Base(tt.unit), "@.", "@x.", 1)
+			out, err := exec.Command("systemd-analyze", "security", "--offline=yes", "--root="+root, "--no-pager", "--json=short", unit).Output()
+			var exit *exec.ExitError
+			if err != nil && !errors.As(err, &exit) {
+				t.Fatal(err)
+			}
+			var tests []struct {
+				Set   bool   `json:"set"`
+				Field string `json:"json_field"`
+			}
+			if err := json.Unmarshal(out, &tests); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			compared := 0
+			for _, test := range tests {
+				name, ok := strings.CutPrefix(test.Field, "CapabilityBoundingSet_")
+				if c, err := caps.ParseCap(name); ok && err == nil {
+					compared++
+					if tt.want.Has(c) == test.Set {
+						t.Errorf("systemd says that %s is there: %v", c, !test.Set)
+					}
+				}
+			}
+			if compared < 10 {
+				t.Errorf("%d capabilities were compared", compared)
+			}
+			list, err := Format.Parse(tt.source(tt.unit))
+			if err != nil || len(list) != 1 || list[0].Stated.Bounding != tt.want {
+				t.Fatalf("%v %v, want %v", list[0].Stated.Bounding, err, tt.want)
+			}
+			for name := range tt.tree { // what is read with the unit is none by itself
+				if strings.Contains(name, path.Base(tt.unit)+".d/") && strings.HasSuffix(name, ".conf") && !strings.Contains(name, "sub") {
+					if own, err := Format.Parse(tt.source(name)); err != nil || len(own) != 0 {
+						t.Errorf("%s: %v, %v", name, own, err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// A Quadlet file's drop-ins are not merged, and so nothing is known with one.
+func TestQuadletDropIns(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		tree
+		why string
+	}{
+		{"d/a.container", tree{"d/a.container": "[Container]\nImage=x\n", "d/a.container.d/1.conf": "[Service]\nRestart=no\n"}, ""},
+		{"d/a.container", tree{"d/a.container": "[Container]\nImage=x\n", "d/container.d/1.conf": "[Container]\nUser=5\n"}, "the drop-in d/container.d/1.conf may say otherwise"},
+		{"d/a.container.d/1.conf", tree{"d/a.container": "[Container]\nImage=x\n", "d/a.container.d/1.conf": "[Container]\nUser=5\n"}, "none"},
+		{"d/a.container.d/1.conf", tree{"d/a.container.d/1.conf": "[Container]\nUser=5\n"}, "it is a drop-in, and what it is dropped into is another file"},
+	} {
+		why := "none"
+		list, err := Quadlet.Parse(tt.source(tt.name))
+		if len(list) > 0 {
+			why = list[0].CapsWhy
+		}
+		if err != nil || why != tt.why {
+			t.Errorf("%s: %q, want %q: %v", tt.name, why, tt.why, err)
+		}
+	}
+}
+
+// An edit goes where the setting stands, or to the unit, and never into a package's file.
+func TestEditDropIns(t *testing.T) {
+	one := caps.Of(caps.Kill)
+	const unit = "[Service]\nExecStart=x\n"
+	for _, tt := range []struct {
+		name, unit string
+		tree
+		want  manifest.Want
+		after tree // what changes
+		no    string
+	}{
+		{"where it stands last", "d/a.service", tree{"d/a.service": unit + "CapabilityBoundingSet=CAP_BPF\n", "d/a.service.d/1.conf": "[Service]\nCapabilityBoundingSet=CAP_CHOWN CAP_KILL\n", "d/a.service.d/2.conf": "[Service]\nUser=x\n"},
+			manifest.Want{Exactly: &one}, tree{"d/a.service.d/1.conf": "[Service]\nCapabilityBoundingSet=\nCapabilityBoundingSet=CAP_KILL\n"}, ""},
+		{"taken back already", "d/a.service", tree{"d/a.service": unit + "CapabilityBoundingSet=CAP_BPF\n", "d/a.service.d/1.conf": "[Service]\r\nCapabilityBoundingSet=\r\nCapabilityBoundingSet=CAP_CHOWN\r\n"},
+			manifest.Want{Exactly: &one}, tree{"d/a.service.d/1.conf": "[Service]\r\nCapabilityBoundingSet=\r\nCapabilityBoundingSet=CAP_KILL\r\n"}, ""},
+		{"in the unit, with a drop-in for the rest", "d/a.service", tree{"d/a.service": unit, "d/a.service.d/1.conf": "[Service]\nNoNewPrivileges=no\n"},
+			manifest.Want{Exactly: &one, NoNewPrivs: true}, tree{"d/a.service": unit + "CapabilityBoundingSet=CAP_KILL\n", "d/a.service.d/1.conf": "[Service]\nNoNewPrivileges=yes\n"}, ""},
+		{"two drop-ins", "d/a.service", tree{"d/a.service": unit, "d/a.service.d/1.conf": "[Service]\nCapabilityBoundingSet=CAP_BPF\n", "d/a.service.d/2.conf": "[Service]\nCapabilityBoundingSet=~CAP_BPF\n"},
+			manifest.Want{Exactly: &one}, tree{"d/a.service.d/2.conf": "[Service]\nCapabilityBoundingSet=\nCapabilityBoundingSet=CAP_KILL\n"}, ""},
+		{"a package's", "/usr/lib/systemd/system/a.service", tree{"/usr/lib/systemd/system/a.service": unit}, manifest.Want{Exactly: &one}, nil,
+			"it is a package's file, which the next update replaces; put it into a drop-in, with systemctl edit a.service (a line each): [Service] CapabilityBoundingSet= CapabilityBoundingSet=CAP_KILL"},
+		{"a package's, with a drop-in", "/usr/lib/systemd/system/a.service", tree{"/usr/lib/systemd/system/a.service": unit, "/etc/systemd/system/a.service.d/override.conf": "[Service]\nUser=x\n"},
+			manifest.Want{Exactly: &one}, tree{"/etc/systemd/system/a.service.d/override.conf": "[Service]\nUser=x\nCapabilityBoundingSet=CAP_KILL\n"}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			src := tt.source(tt.unit)
+			list, err := Format.Parse(src)
+			if err != nil || len(list) != 1 {
+				t.Fatal(list, err)
+			}
+			files, refusals, err := manifest.Rewrite(&Format, src, []manifest.Change{{Container: list[0], Want: tt.want}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := tree{}
+			for _, f := range files {
+				got[f.Name] = string(f.After)
+			}
+			if len(tt.after) == 0 {
+				tt.after = tree{}
+			}
+			if diff := cmp.Diff(tt.after, got); diff != "" {
+				t.Errorf("%v\n%s", refusals, diff)
+			}
+			if tt.no == "" && len(refusals) > 0 || tt.no != "" && (len(refusals) != 1 || refusals[0].Reason+"; "+refusals[0].Hint != tt.no) {
+				t.Errorf("%+v", refusals)
+			}
+		})
+	}
 }

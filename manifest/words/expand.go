@@ -20,6 +20,9 @@ type builder struct {
 	why  string
 	many bool
 	from string
+	set  *Setting
+	// alone: the expansion is all of the written word.
+	alone bool
 }
 
 // word expands a written word: one word, or several, or none.
@@ -34,6 +37,7 @@ func (r *reader) word(w *syntax.Word, level int) []Word {
 	if r.text.opaque {
 		b.start, b.end = r.text.Place(0), r.text.Place(len(r.text.Bytes))
 	}
+	b.alone = len(w.Parts) == 1
 	for _, p := range w.Parts {
 		if lit, ok := p.(*syntax.Lit); ok && braces(lit.Value) {
 			b.unknown("a brace expansion", true)
@@ -59,12 +63,12 @@ func (b *builder) flush() {
 	if !b.has {
 		return
 	}
-	w := Word{Text: string(b.text), Raw: b.raw, Why: b.why, Many: b.many, From: b.from, Start: b.start, End: b.end}
+	w := Word{Text: string(b.text), Raw: b.raw, Why: b.why, Many: b.many, From: b.from, Start: b.start, End: b.end, Set: b.set}
 	if b.from == "" && len(b.at) == len(b.text) && !b.r.text.opaque {
 		w.places = b.at // also of what is not known: parts of it may be
 	}
 	b.done = append(b.done, w)
-	b.text, b.at, b.has, b.why, b.many, b.from = nil, nil, false, "", false, ""
+	b.text, b.at, b.has, b.why, b.many, b.from, b.set = nil, nil, false, "", false, "", nil
 }
 
 func (b *builder) unknown(why string, many bool) {
@@ -230,7 +234,35 @@ func (b *builder) parameter(p *syntax.ParamExp, quoted bool, level int) {
 		fail("the variable "+name+" is set from "+v.why, !quoted)
 		return
 	}
+	if b.alone && !quoted && v.plain() && b.r.mentions(name) == 1 && p.Exp == nil {
+		if list := b.r.word(v.value, level+1); len(list) == 1 && list[0].Written() {
+			b.fields(&list[0], name)
+			return
+		}
+	}
 	b.add(v.text, quoted, name)
+}
+
+// fields are the words of a variable that is not quoted, with their places in its value.
+func (b *builder) fields(value *Word, name string) {
+	if !b.grow(value.Text) {
+		return
+	}
+	for i := 0; i < len(value.Text); {
+		if isBlank(rune(value.Text[i])) {
+			i++
+			continue
+		}
+		end := i
+		for end < len(value.Text) && !isBlank(rune(value.Text[end])) {
+			end++
+		}
+		start, stop := value.Range(i, end)
+		b.text, b.has, b.from = []byte(value.Text[i:end]), true, name
+		b.set = &Setting{Start: start, End: stop, places: value.places[i:end]}
+		b.flush()
+		i = end
+	}
 }
 
 // defaulted are the operators whose word counts if the variable is not set.
@@ -297,6 +329,9 @@ func (b *builder) array(v *variable, name string, quoted bool, level int, p *syn
 				first = false
 				b.grow(w.Text)
 				b.text, b.at, b.has, b.from = append(b.text, w.Text...), nil, true, name
+				if b.set = nil; b.alone && v.plain() && b.r.mentions(name) == 1 && p.Exp == nil && w.Written() && w.Why == "" {
+					b.set = &Setting{Start: w.Start, End: w.End, Array: true, places: w.places}
+				}
 				if w.Why != "" {
 					b.unknown(w.Why, w.Many)
 				}

@@ -141,6 +141,8 @@ type reader struct {
 	depth int // of sh -c in sh -c
 	found []Command
 	grown int // bytes that variables brought
+
+	mentioned map[string]int // see mentions
 }
 
 // commands collects the simple commands below a node.

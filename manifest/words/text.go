@@ -101,6 +101,24 @@ type Word struct {
 	Start, End int // offsets in the file
 	// places are the offsets of each byte of Text, nil if From is.
 	places []int
+	// Set is where the word stands in what From is set to, if that is set once and for all,
+	// and used here alone: then it can be changed there. Nil in all other cases.
+	Set *Setting
+}
+
+// A Setting is the place of a word in the value of a variable.
+type Setting struct {
+	Start, End int // offsets in the file, with its quotes if it is an array's
+	Array      bool
+	places     []int
+}
+
+// Range is where a part of the word's text stands.
+func (s *Setting) Range(from, to int) (start, end int) {
+	if from >= to || to > len(s.places) {
+		return s.Start, s.End
+	}
+	return s.places[from], s.places[to-1] + 1
 }
 
 // New makes a word for hosts that have words of their own: places are the offsets of

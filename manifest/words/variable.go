@@ -14,6 +14,37 @@ type variable struct {
 	known bool                // text and why are what value means
 	text  string
 	why   string
+	// uses are how often the text expands it; shared says that others can see it.
+	uses   int
+	shared bool
+}
+
+// plain says that a variable is set once and for all, and used once.
+func (v *variable) plain() bool { return v.sets == 1 && !v.maybe && !v.shared && v.uses == 1 }
+
+// mentions counts where the text expands a variable, also in strings that are run later
+// (trap, eval).
+func (r *reader) mentions(name string) int {
+	if r.mentioned == nil {
+		r.mentioned = map[string]int{}
+		b := r.text.Bytes
+		for i := 0; i < len(b); i++ {
+			if b[i] != '$' {
+				continue
+			}
+			start := i + 1
+			if start < len(b) && b[start] == '{' {
+				start++
+			}
+			end := start
+			for end < len(b) && syntax.ValidName("a"+string(b[end:end+1])) {
+				end++
+			}
+			r.mentioned[string(b[start:end])]++
+			i = max(i, end-1)
+		}
+	}
+	return r.mentioned[name]
 }
 
 func (r *reader) variable(name string) *variable {
@@ -51,6 +82,9 @@ func (r *reader) collect(n syntax.Node, maybe bool) {
 		case *syntax.DeclClause:
 			for _, a := range n.Args {
 				r.assign(a, maybe)
+				if a.Name != nil && n.Variant.Value != "local" && n.Variant.Value != "readonly" {
+					r.variable(a.Name.Value).shared = true // export, or a declare that may do as much
+				}
 			}
 		case *syntax.CallExpr:
 			if len(n.Args) == 0 {
@@ -68,6 +102,9 @@ func (r *reader) collect(n syntax.Node, maybe bool) {
 				}
 			}
 		case *syntax.ParamExp:
+			if n.Param != nil {
+				r.variable(n.Param.Value).uses++
+			}
 			if n.Param != nil && n.Exp != nil && (n.Exp.Op == syntax.AssignUnset || n.Exp.Op == syntax.AssignUnsetOrNull) {
 				v := r.variable(n.Param.Value)
 				v.sets, v.value, v.maybe = v.sets+1, n.Exp.Word, maybe || v.maybe

@@ -277,6 +277,23 @@ func (n Node) IsTemplate() bool {
 	return d.IsMapping() && d.IsFlow() && d.Len() > 0 && d.n.Content[0].Kind == v3.MappingNode && d.n.Content[0].Style&v3.FlowStyle != 0
 }
 
+// Args is a list of scalars as the words of a command line; text reads one.
+func (n Node) Args(text func(Node) manifest.Text) manifest.Args {
+	switch {
+	case !n.Exists() || n.IsNull():
+		return manifest.Args{}
+	case n.IsTemplate():
+		return manifest.NotKnown[[]manifest.Text](n.source(), "it is a template that is not rendered", n.Pos())
+	case !n.IsSequence():
+		return manifest.NotKnown[[]manifest.Text](n.Value(), "it is no list", n.Pos())
+	}
+	list := make([]manifest.Text, n.Len())
+	for i := range list {
+		list[i] = text(n.Item(i))
+	}
+	return manifest.Of(list, "", n.Pos())
+}
+
 // source is the node as it is written.
 func (n Node) source() string {
 	p := n.Pos()

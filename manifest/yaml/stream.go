@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	v3 "go.yaml.in/yaml/v3"
 
@@ -204,13 +205,16 @@ func (d *Document) parse() (root *v3.Node, err error) {
 	return root, nil
 }
 
-var errorLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+// TemplateHint is that of an error in what looks like a template.
+const TemplateHint = "this looks like a template: give what it renders to (helm template, for a chart)"
+
+var errorLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^yaml: (?:line (\d+): )?`) })
 
 // parserError puts the file's line into an error of the parser, which counts from the
 // document's first.
 func (d *Document) parserError(err error) error {
 	text := err.Error()
-	m := errorLine.FindStringSubmatch(text)
+	m := errorLine().FindStringSubmatch(text)
 	at := d.Start
 	if m != nil {
 		if n, _ := strconv.Atoi(m[1]); n > 0 {
@@ -220,7 +224,7 @@ func (d *Document) parserError(err error) error {
 	}
 	e := d.errorAt(at, text)
 	if bytes.Contains(d.Bytes(), []byte("{{")) {
-		e.Hint = "this looks like a template: give what it renders to (helm template, for a chart)"
+		e.Hint = TemplateHint
 	} else if strings.Contains(text, "tab") || strings.Contains(text, "cannot start any token") {
 		e.Hint = "YAML allows no tabs in indentation"
 	}

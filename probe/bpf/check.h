@@ -29,18 +29,45 @@ static __always_inline bool asked_by(void *ctx, int first, int end)
 	return false;
 }
 
+/* Was nothing denied yet in the system call that this thread is in? */
+static __always_inline bool undenied(__u32 tid)
+{
+	struct flight *f = flights ? bpf_map_lookup_elem(&inflight, &tid) : NULL;
+
+	return !f || !f->n;
+}
+
+/*
+ * fork(2), vfork(2) and clone(2) ask for SYS_ADMIN, beside the accounting of what they
+ * copy, for a new namespace (kernel/nsproxy.c copy_namespaces()), or after another
+ * capability was denied: SYS_RESOURCE beyond RLIMIT_NPROC (kernel/fork.c
+ * copy_process()), PERFMON for inherited events (perfmon_capable()). Walking the stack
+ * costs ten times as much as looking whether one was.
+ */
+static __always_inline bool plain_fork(struct call *c, __u32 tid)
+{
+	/* fork(2) and vfork(2) have no argument: what stands there may cost them the walk. */
+#if defined(__TARGET_ARCH_x86)
+	__u64 flags = LOAD(has_typed_regs(), c->regs, di);
+#else
+	__u64 flags = LOAD(has_typed_regs(), c->regs, orig_x0);
+#endif
+
+	return !(flags & CLONE_NEW) && undenied(tid);
+}
+
 /*
  * security_vm_enough_memory_mm() asks for SYS_ADMIN at every mmap, brk, fork,
  * exec and page fault that accounts memory (security/commoncap.c
  * cap_vm_enough_memory()): advice to the overcommit heuristic, never a need. So
  * does the JIT at every classic filter (arch/x86/net/bpf_jit_comp.c do_jit()).
  */
-static __always_inline bool advice_only(void *ctx, struct call *c, struct sysinfo *si)
+static __always_inline bool advice_only(void *ctx, struct call *c, struct sysinfo *si, __u32 tid)
 {
-	if (si && si->special == SPECIAL_MEMORY)
+	if (si && (si->special == SPECIAL_MEMORY || (si->special == SPECIAL_FORK && plain_fork(c, tid))))
 		return true;
 	if (!cfg_text[0][0])
-		return c->nr < 0 || (si && (si->special == SPECIAL_MEMORY_MAYBE || si->special == SPECIAL_EXEC));
+		return c->nr < 0 || (si && (si->special == SPECIAL_MEMORY_MAYBE || si->special == SPECIAL_FORK || si->special == SPECIAL_EXEC));
 	return asked_by(ctx, 0, ADVISERS);
 }
 
@@ -170,6 +197,19 @@ static __noinline int settle(struct memo *m)
 	return 0;
 }
 
+static __always_inline void keep(struct memo *m, struct evidence_key *key, struct call *c, struct user_namespace *target,
+				 __u32 tid, int ret)
+{
+	m->ns = (__u64)target;
+	m->key = *key;
+	m->tid = tid;
+	m->epoch = epoch;
+	m->nr = c->nr;
+	m->ret = ret;
+	m->compat = c->compat;
+	m->advice = 0;
+}
+
 /*
  * Typed says that cred and target are BTF pointers, as a tracing program's arguments
  * are; it is known when this is compiled.
@@ -199,10 +239,11 @@ static __always_inline int check_in(void *ctx, __u32 slot, bool typed, const str
 	c.slot = slot;
 	real = LOAD_TASK(task, real_cred);
 	own = LOAD(typed, cred, user_ns);
-	if (slot == SLOT_CHECK && !ret && !cfg_refusals && cred == real && own == target) {
+	if (slot == SLOT_CHECK && cred == real && own == target && !(ret && cap != CAP_SYS_ADMIN)) {
 		m = memo_of(cap, c.nr);
 		if (m && m->key.scope == cg && m->tid == (__u32)id && m->ns == (__u64)target &&
-		    m->key.cap == cap && m->nr == c.nr && m->compat == c.compat && m->epoch == epoch) {
+		    m->key.cap == cap && m->nr == c.nr && m->compat == c.compat && m->ret == ret && m->epoch == epoch &&
+		    (m->advice < ADVICE_OF_FORK || plain_fork(&c, (__u32)id))) {
 			m->pending++;
 			return 0;
 		}
@@ -246,8 +287,18 @@ static __always_inline int check_in(void *ctx, __u32 slot, bool typed, const str
 	by = decided_by(cred, own, target);
 	if (by == 0)
 		return 0;
-	if (cap == CAP_SYS_ADMIN && advice_only(ctx, &c, si))
+	if (cap == CAP_SYS_ADMIN && advice_only(ctx, &c, si, (__u32)id)) {
+		if (m && si && !in_interrupt(task) && (si->special == SPECIAL_MEMORY || si->special == SPECIAL_FORK)) {
+			settle(m);
+			key.scope = cg;
+			key.phase = phase;
+			key.kind = KIND_ADVICE;
+			key.cap = cap;
+			keep(m, &key, &c, target, (__u32)id, ret);
+			m->advice = si->special == SPECIAL_FORK ? ADVICE_OF_FORK : ADVICE;
+		}
 		return 0;
+	}
 	if (cap == CAP_SETPCAP && si && si->special == SPECIAL_CAPSET && !setpcap_matters(task, &c))
 		return 0;
 	if (cfg_own && slot == SLOT_CHECK && cap == CAP_SETPCAP && is_own(&c, si))
@@ -275,14 +326,9 @@ static __always_inline int check_in(void *ctx, __u32 slot, bool typed, const str
 	} else {
 		count(sum, kind, cap);
 	}
-	if (note(ctx, &key, &c, si) && m && !key.launch && cap != CAP_SETPCAP) {
+	if (note(ctx, &key, &c, si) && m && !ret && !cfg_refusals && !key.launch && cap != CAP_SETPCAP) {
 		settle(m);
-		m->ns = (__u64)target;
-		m->key = key;
-		m->tid = (__u32)id;
-		m->epoch = epoch;
-		m->nr = c.nr;
-		m->compat = c.compat;
+		keep(m, &key, &c, target, (__u32)id, ret);
 	}
 	if ((ret || cfg_refusals) && c.nr >= 0)
 		follow((__u32)id, &key, ret);

@@ -17,29 +17,29 @@ static __noinline int identify(struct task_struct *task, struct task *t, bool ex
 
 	if (!s || !t)
 		return 0;
-	cred = READ(task, real_cred);
+	cred = LOAD_TASK(task, real_cred);
 	key.scope = t->scope;
 	key.exe_ino = t->exe_ino;
 	key.exe_dev = t->exe_dev;
 	key.exe_stamp = t->exe_stamp;
-	key.uid[0] = READ(cred, uid.val);
-	key.uid[1] = READ(cred, euid.val);
-	key.uid[2] = READ(cred, suid.val);
-	key.uid[3] = READ(cred, fsuid.val);
-	key.gid[0] = READ(cred, gid.val);
-	key.gid[1] = READ(cred, egid.val);
-	key.gid[2] = READ(cred, sgid.val);
-	key.gid[3] = READ(cred, fsgid.val);
-	key.nnp = READ(task, atomic_flags) & 1; /* PFA_NO_NEW_PRIVS */
-	key.seccomp = READ(task, seccomp.mode);
+	key.uid[0] = LOAD_TASK(cred, uid.val);
+	key.uid[1] = LOAD_TASK(cred, euid.val);
+	key.uid[2] = LOAD_TASK(cred, suid.val);
+	key.uid[3] = LOAD_TASK(cred, fsuid.val);
+	key.gid[0] = LOAD_TASK(cred, gid.val);
+	key.gid[1] = LOAD_TASK(cred, egid.val);
+	key.gid[2] = LOAD_TASK(cred, sgid.val);
+	key.gid[3] = LOAD_TASK(cred, fsgid.val);
+	key.nnp = LOAD_TASK(task, atomic_flags) & 1; /* PFA_NO_NEW_PRIVS */
+	key.seccomp = LOAD_TASK(task, seccomp.mode);
 	key.exited = exited;
 	root = READ(task, fs, root.dentry);
 	key.root = (__u64)root;
 
 	id = &s->id;
 	clear(id, sizeof(*id));
-	groups = READ(cred, group_info);
-	key.ngroups = READ(groups, ngroups);
+	groups = LOAD_TASK(cred, group_info);
+	key.ngroups = LOAD_TASK(groups, ngroups);
 	for (int i = 0; i < GROUPS; i++) {
 		__u32 g = 0;
 

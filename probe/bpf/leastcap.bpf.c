@@ -176,18 +176,18 @@ int BPF_PROG(on_cgroup_attach, struct cgroup *dst, const char *path, struct task
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 {
-	__u32 tid = READ(child, pid);
+	__u32 tid = child->pid, tgid = parent->tgid;
 	struct task mark = {};
 	struct scope *scope;
 	struct task *t;
-	__u64 cg = scope_of(child), from = scope_of(parent);
+	__u64 cg = typed_scope_of(child), from = typed_scope_of(parent);
 
-	t = mark_of(READ(parent, pid), READ(parent, tgid), from);
+	t = mark_of(parent->pid, tgid, from);
 	if (t) {
 		mark = *t;
 		mark.granted = mark.denied = mark.beyond = 0;
 	}
-	if (cfg_self && cg == from && READ(parent, tgid) == cfg_self) {
+	if (cfg_self && cg == from && tgid == cfg_self) {
 		mark.scope = cg;
 		mark.state = TASK_OWN;
 		set_mark(tid, &mark);
@@ -215,7 +215,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 		return 0;
 	}
 	mark.state = TASK_SETUP;
-	if (scope && scope->host && READ(parent, tgid) != 1) {
+	if (scope && scope->host && tgid != 1) {
 		mark.state = TASK_WORKLOAD;
 		mark.home = cg;
 	}
@@ -293,10 +293,11 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 
 static __always_inline int see_exit(struct task_struct *task)
 {
-	__u32 tid = READ(task, pid);
+	__u32 tid = LOAD_TASK(task, pid);
 	struct task *t = bpf_map_lookup_elem(&tasks, &tid);
 
-	bpf_map_delete_elem(&inflight, &tid);
+	if (flights)
+		bpf_map_delete_elem(&inflight, &tid);
 	if (cfg_refusals)
 		bpf_map_delete_elem(&entered, &tid);
 	if (!t)
@@ -324,7 +325,7 @@ int BPF_PROG(on_exit, struct task_struct *task)
 SEC("tracepoint/sched/sched_process_exit")
 int on_exit_whole(void *ctx)
 {
-	return see_exit((struct task_struct *)bpf_get_current_task());
+	return see_exit(current_task());
 }
 
 /* ---- system calls that make no check, and what denied ones returned ---- */

@@ -30,6 +30,7 @@ enum kind {
 	KIND_PLAIN_OWN,      /* the same without the runtime's set-up */
 	KINDS,
 	KIND_EXEC_FAILED = KINDS, /* evidence only */
+	KIND_ADVICE,              /* memos only: memory accounting */
 };
 
 enum task_state {
@@ -63,6 +64,7 @@ enum special {
 	SPECIAL_NONE,
 	SPECIAL_MEMORY,      /* SYS_ADMIN here is memory accounting, always */
 	SPECIAL_MEMORY_MAYBE,/* may be */
+	SPECIAL_FORK,        /* may be, after something was denied */
 	SPECIAL_ACCESS,      /* judged with temporary credentials derived from the task's own */
 	SPECIAL_CAPSET,
 	SPECIAL_PRCTL,
@@ -126,13 +128,16 @@ struct evidence_key {
  * takes its place, and by whoever reads.
  */
 #define MEMOS 8
+enum advice { ADVICE = 1, ADVICE_OF_FORK };
 struct memo {
 	__u64 ns;      /* the namespace's address, an opaque id */
 	__u64 pending;
 	struct evidence_key key;
 	__u32 tid, epoch;
 	__s32 nr;
-	__u32 compat;
+	__s32 ret;
+	__u8 compat;
+	__u8 advice; /* enum advice: its check counts as no need */
 };
 struct flight { /* the denied checks of a system call that has not returned yet */
 	struct evidence_key key; /* of the first */

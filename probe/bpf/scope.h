@@ -25,19 +25,13 @@ static __always_inline __u64 scope_of(struct task_struct *task)
 }
 
 /*
- * The same for the current task, for the hot paths: loads through BTF pointers
+ * The same for a BTF pointer, for the hot paths: loads through BTF pointers
  * cost a fraction of bpf_probe_read_kernel(). CO-RE relocates no variable index,
  * so that there is a case for each; the verifier knows which one it is.
  */
-static __always_inline __u64 own_scope(void)
+static __always_inline __u64 typed_scope_of(struct task_struct *task)
 {
-	struct task_struct *task;
-	struct css_set *set;
-
-	if (!has_typed_task())
-		return scope_of((struct task_struct *)bpf_get_current_task());
-	task = bpf_get_current_task_btf();
-	set = task->cgroups;
+	struct css_set *set = task->cgroups;
 
 #define OF_SUBSYS(i) case i: return set->subsys[i]->cgroup->kn->id
 	switch (cfg_subsys) {
@@ -46,6 +40,13 @@ static __always_inline __u64 own_scope(void)
 	}
 #undef OF_SUBSYS
 	return set->dfl_cgrp->kn->id;
+}
+
+static __always_inline __u64 own_scope(void)
+{
+	if (!has_typed_task())
+		return scope_of((struct task_struct *)bpf_get_current_task());
+	return typed_scope_of(bpf_get_current_task_btf());
 }
 
 /* Ids of different hierarchies may collide: is this cgroup in ours? */

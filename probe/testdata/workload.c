@@ -27,6 +27,8 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -58,6 +60,12 @@ static int in_child(void *p)
 {
 	in_thread(p);
 	_exit(0);
+}
+
+static void *to_the_end(void *p)
+{
+	in_child(p);
+	return NULL;
 }
 
 static int capset_raw(int version, uint64_t e, uint64_t p, uint64_t i)
@@ -200,18 +208,20 @@ static long flood_n;
 
 static void *flood_thread(void *p)
 {
-	int host = !strcmp(flood_call, "sethostname");
+	int host = !strcmp(flood_call, "sethostname"), time = !strcmp(flood_call, "settimeofday");
 	long gid = getgid();
 
 	for (long i = 0; i < flood_n; i++)
 		if (host)
 			syscall(SYS_sethostname, "", -1); /* asks, then finds the length invalid */
+		else if (time)
+			syscall(SYS_settimeofday, NULL, NULL); /* asks, and changes nothing */
 		else
 			syscall(SYS_setgid, gid);
 	return p;
 }
 
-/* flood setgid|sethostname THREADS CALLS: prints how many nanoseconds that took. */
+/* flood setgid|sethostname|settimeofday THREADS CALLS: prints how many nanoseconds that took. */
 static int flood(const char *call, int threads, long n)
 {
 	struct timespec from, to;
@@ -260,6 +270,148 @@ static int wait_line(void)
 	return -1;
 }
 
+static const char *self(void)
+{
+	static char path[4096];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+	path[n < 0 ? 0 : n] = 0;
+	return path;
+}
+
+/*
+ * What a container's runtime does: into the cgroup, without a capability (-1: with all),
+ * capset(2), execve(2). The child is not waited for.
+ */
+static pid_t contain(const char *dir, int without, char **words)
+{
+	struct __user_cap_header_struct h = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct d[2];
+	char *argv[256] = { "workload" };
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	for (int i = 0; words[i] && i < 254; i++)
+		argv[i + 1] = words[i];
+	if (enter_cgroup(dir) || (without >= 0 && prctl(PR_CAPBSET_DROP, without)) || syscall(SYS_capget, &h, d))
+		_exit(126);
+	if (without >= 0) {
+		d[without / 32].effective &= ~(1U << without % 32);
+		d[without / 32].permitted &= ~(1U << without % 32);
+	}
+	d[0].inheritable = d[1].inheritable = 0;
+	if (syscall(SYS_capset, &h, d))
+		_exit(126);
+	execv(self(), argv);
+	_exit(127);
+}
+
+/*
+ * Containers FROM to TO - 1, each in a cgroup of its own: DIR/ and 64 digits, as engines
+ * call theirs. The bits of its number say what one needs.
+ */
+static int containers(const char *dir, long from, long to)
+{
+	enum { ATONCE = 4 };
+	char path[4096], number[32];
+	int status, running = 0, failed = 0;
+
+	for (long i = from; i < to || running; i++) {
+		if (running == ATONCE || i >= to) {
+			if (wait(&status) < 0)
+				return -1;
+			running--;
+			failed |= status;
+		}
+		if (i >= to)
+			continue;
+		snprintf(path, sizeof(path), "%s/%064lx", dir, i);
+		snprintf(number, sizeof(number), "%ld", i);
+		if (mkdir(path, 0755) || contain(path, i & 32 ? CAP_SYS_NICE : -1, (char *[]){ "need", number, NULL }) < 0)
+			return -1;
+		running++;
+	}
+	errno = ECHILD;
+	return failed ? -1 : 0;
+}
+
+/* The needs of one of them; the tests know them too. None of it changes anything. */
+static int need(long bits)
+{
+	if (bits & 1)
+		syscall(SYS_setgid, 0);
+	if (bits & 2)
+		syscall(SYS_setuid, 0);
+	if (bits & 4 && chroot("/"))
+		return -1;
+	if (bits & 8)
+		syscall(SYS_sethostname, "", -1); /* asks, then finds the length invalid */
+	if (bits & 16)
+		syscall(SYS_settimeofday, NULL, NULL);
+	if (bits & 32) /* is refused: it starts without sys_nice */
+		setpriority(PRIO_PROCESS, 0, -1);
+	return 0;
+}
+
+/* Runs a program COUNT times, one after the other. */
+static int starts(long count, char **argv)
+{
+	int status;
+
+	for (; count > 0; count--) {
+		pid_t pid = vfork();
+
+		if (!pid) {
+			execv(argv[0], argv);
+			_exit(127);
+		}
+		if (pid < 0 || waitpid(pid, &status, 0) < 0)
+			return -1;
+		if (status) {
+			errno = ECHILD;
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/* A child's child's child…, which runs the steps at the end. */
+static int deep(long depth, int n, char **a)
+{
+	int status;
+	pid_t pid;
+
+	if (!depth) {
+		run(n, a);
+		return 0;
+	}
+	pid = fork();
+	if (!pid)
+		_exit(deep(depth - 1, n, a) ? 1 : 0);
+	if (pid < 0 || waitpid(pid, &status, 0) < 0)
+		return -1;
+	errno = ECHILD;
+	return status ? -1 : 0;
+}
+
+/* Executes itself COUNT times, then runs the steps. */
+static int again(char **a, int n)
+{
+	static char count[32];
+	long left = num(a[1]);
+
+	if (!left) {
+		run(n - 2, a + 2);
+		return 0;
+	}
+	snprintf(count, sizeof(count), "%ld", left - 1);
+	a[1] = count;
+	a[n] = NULL;
+	a[-1] = "workload";
+	return execv("/proc/self/exe", a - 1);
+}
+
 static int start(const char *how, struct block b)
 {
 	static char stack[1 << 16];
@@ -270,6 +422,11 @@ static int start(const char *how, struct block b)
 		if (pthread_create(&t, NULL, in_thread, &b))
 			return -1;
 		return pthread_join(t, NULL) ? -1 : 0;
+	}
+	if (!strcmp(how, "orphan")) { /* its threads go on without the first one */
+		if (pthread_create(&t, NULL, to_the_end, &b))
+			return -1;
+		syscall(SYS_exit, 0);
 	}
 	if (!strcmp(how, "vfork"))
 		pid = clone(in_child, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | SIGCHLD, &b);
@@ -326,8 +483,21 @@ static int step(int n, char **a)
 	if (IS("nnp", 0)) return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	if (IS("seccomp", 0)) return seccomp_filter();
 	if (IS("capset", 4)) return capset_raw(num(a[1]), num(a[2]), num(a[3]), num(a[4]));
+	if (IS("keepcaps", 0)) return prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
+	if (IS("processes", 1)) {
+		struct rlimit limit = { num(a[1]), num(a[1]) };
+		return setrlimit(RLIMIT_NPROC, &limit);
+	}
+	if (IS("clone", 1)) {
+		long pid = syscall(SYS_clone, num(a[1]) | SIGCHLD, 0, 0, 0, 0);
+		if (!pid)
+			_exit(0);
+		return pid < 0 || waitpid(pid, NULL, 0) < 0 ? -1 : 0;
+	}
 	if (IS("ambient", 1)) return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, num(a[1]), 0, 0);
 	if (IS("dropbound", 1)) return prctl(PR_CAPBSET_DROP, num(a[1]), 0, 0, 0);
+	if (IS("unshare", 1)) return unshare(num(a[1]));
+	if (IS("settimeofday", 0)) return syscall(SYS_settimeofday, NULL, NULL); /* asks, and changes nothing */
 	if (IS("unshare-user", 0)) return unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWUTS);
 	if (IS("sethostname", 1)) return syscall(SYS_sethostname, a[1], strlen(a[1]));
 	if (IS("mount-tmpfs", 1)) return mount("none", a[1], "tmpfs", 0, NULL);
@@ -345,6 +515,23 @@ static int step(int n, char **a)
 		a[n] = NULL;
 		return execv(a[1], a + 1);
 	}
+	if (!strcmp(s, "contain") && args > 1) {
+		int status;
+
+		a[n] = NULL;
+		if (contain(a[1], -1, a + 2) < 0 || wait(&status) < 0)
+			return -1;
+		errno = ECHILD;
+		return status ? -1 : 0;
+	}
+	if (!strcmp(s, "starts") && args > 1) {
+		a[n] = NULL;
+		return starts(num(a[1]), a + 2);
+	}
+	if (!strcmp(s, "deep") && args > 1) return deep(num(a[1]), n - 2, a + 2);
+	if (!strcmp(s, "again") && args > 1) return again(a, n);
+	if (IS("containers", 3)) return containers(a[1], num(a[2]), num(a[3]));
+	if (IS("need", 1)) return need(num(a[1]));
 	if (IS("script", 1)) return script(a[1]);
 	/* Processes that each make one check and end: churn setgid|setuid COUNT. */
 	if (IS("churn", 2)) {
@@ -382,7 +569,8 @@ static void run(int n, char **a)
 	while (i < n) {
 		int from = i, depth = 0, ret;
 
-		if (!strcmp(a[i], "exec")) /* takes all that follows */
+		if (!strcmp(a[i], "exec") || !strcmp(a[i], "contain") || !strcmp(a[i], "starts") || !strcmp(a[i], "deep") ||
+		    !strcmp(a[i], "again")) /* take all that follows */
 			i = n;
 		while (i < n && (depth || strcmp(a[i], ","))) {
 			depth += !strcmp(a[i], "{") - !strcmp(a[i], "}");

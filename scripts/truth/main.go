@@ -15,6 +15,7 @@ const usage = `usage: go run ./scripts/truth VERB [flags] [WORKLOAD...]
   images   build the images of the workloads (all, or the named ones)
   oracle   find what each workload really needs, and write bench/truth/oracle.json
   bench    learn each workload, compare, and write docs/accuracy.md
+  clues    read what the files of each workload suggest, and write advise/testdata/clues.json
 
 Each verb's -h lists its flags.`
 
@@ -22,6 +23,7 @@ var verbs = map[string]func(ctx context.Context, args []string) error{
 	"images": images,
 	"oracle": oracle,
 	"bench":  bench,
+	"clues":  clues,
 }
 
 func main() {

@@ -344,11 +344,12 @@ func fillRoot(t *testing.T, r *Root, top string) {
 	suite, err := debian.Open(t.Context(), "bookworm")
 	try(err)
 	defer suite.Close()
-	about, err := suite.Show(t.Context(), "libbpf-tools")
+	const tools = "libbpf-tools"
+	about, err := suite.Show(t.Context(), tools)
 	try(err)
-	tools, err := suite.Unpack(t.Context(), about.Field("Version"), "libbpf-tools")
+	dir, err := suite.Unpack(t.Context(), about.Field("Version"), tools)
 	try(err)
-	try(r.Copy(filepath.Join(tools, "usr/sbin/capable"), "/usr/bin/capable"))
+	try(r.Copy(filepath.Join(dir, "usr/sbin/capable"), "/usr/bin/capable"))
 	const modules = "/usr/lib/x86_64-linux-gnu/perl-base"
 	try(os.CopyFS(filepath.Join(r.Dir, modules), os.DirFS(modules)))
 }

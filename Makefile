@@ -70,6 +70,7 @@ bench: setup ## run the benchmarks
 	go test -tags '$(TAGS)' -run '^$$' -bench . -benchmem -p 1 -timeout 30m $(TESTFLAGS) $(PKGS)
 	@if [ -x scripts/bench.sh ]; then scripts/bench.sh; fi
 	@scripts/bench-watch.sh
+	@scripts/bench-top.sh
 	@scripts/bench-cost.sh docs/cost.md
 
 truth: setup ## find afresh what the bench's workloads really need (about half an hour)

@@ -97,36 +97,46 @@ func Place(root string, list []proc.Process) {
 	for i := range list {
 		at[list[i].PID] = i
 	}
+	// The monitor above each, once it was looked for: most have the same ancestors.
+	const none = -1
+	above := make([]int, len(list)) // 0: not looked for
+	var look func(i, left int) int
+	look = func(i, left int) int {
+		if above[i] != 0 {
+			return above[i]
+		}
+		parent := list[i].PPID
+		above[i] = none // also where a list of several moments has a circle
+		if _, ok := found[parent]; ok {
+			above[i] = parent
+		} else if j, ok := at[parent]; ok && left > 0 {
+			above[i] = look(j, left-1)
+		}
+		return above[i]
+	}
 	named := make(map[string]map[string]string) // by the bundles' directories
 	for i := range list {
-		if list[i].Container != "" {
+		p := &list[i]
+		if p.Container != "" {
 			continue
 		}
-		const deep = 1000 // a list of another moment may have circles
-		parent, left := list[i].PPID, deep
-		for ; left > 0 && parent > 1; left-- {
-			m, ok := found[parent]
-			if !ok {
-				j, ok := at[parent]
-				if !ok {
-					break
-				}
-				parent = list[j].PPID
-				continue
+		const deepest = 1000
+		monitor := look(i, deepest)
+		if monitor == none {
+			continue
+		}
+		m := found[monitor]
+		if m.id != "" {
+			p.Container, p.Engine = m.id, "podman"
+			continue
+		}
+		if named[m.tasks] == nil {
+			named[m.tasks] = m.cgroups()
+		}
+		if cgroup, err := os.ReadFile(filepath.Join(root, "proc", strconv.Itoa(p.PID), "cgroup")); err == nil {
+			if id := containerOf(string(cgroup), named[m.tasks]); id != "" {
+				p.Container, p.Engine = id, "containerd"
 			}
-			if m.id != "" {
-				list[i].Container, list[i].Engine = m.id, "podman"
-				break
-			}
-			if named[m.tasks] == nil {
-				named[m.tasks] = m.cgroups()
-			}
-			if cgroup, err := os.ReadFile(filepath.Join(root, "proc", strconv.Itoa(list[i].PID), "cgroup")); err == nil {
-				if id := containerOf(string(cgroup), named[m.tasks]); id != "" {
-					list[i].Container, list[i].Engine = id, "containerd"
-				}
-			}
-			break
 		}
 	}
 }

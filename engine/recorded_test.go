@@ -69,14 +69,14 @@ func TestRecords(t *testing.T) {
 		"build/job": {Engine: "containerd", ID: "build/job", Name: "job", Spec: &set, Address: "/odd.sock", Namespace: "build"},
 		id("a"):     {Engine: "containerd", ID: id("a"), Spec: &set, Address: "/odd.sock", Namespace: "build"},
 		id("b"):     {Engine: "podman", ID: id("b"), Name: "mine", Image: "localhost/mine:1", Spec: &set},
-		id("1"): {Engine: "docker", ID: id("1"), Name: "web", Image: "nginx:1", Told: true, CapAdd: []string{"CAP_NET_ADMIN"}, User: "33"},
-		id("2"): {Engine: "docker", ID: id("2"), Name: "db", Image: "db", Told: true, CapDrop: []string{"ALL"}, Privileged: true},
-		id("3"): {Engine: "containerd", ID: id("3"), Name: "prod/app-7d9/app", Image: "docker.io/library/app:2", Spec: &set, Address: socket, Namespace: "k8s.io"},
-		id("4"): {Engine: "containerd", ID: id("4"), Name: "prod/app-7d9/(pause)", Address: socket, Namespace: "k8s.io"},
-		id("5"): {Engine: "nerdctl", ID: id("5"), Name: "cache", Spec: &set, Address: filepath.Join(root, "run/k3s/containerd/containerd.sock"), Namespace: "default"},
-		id("7"): {Engine: "podman", ID: id("7"), Name: "web", Image: "docker.io/leastcap-test/tiny:latest"},
-		id("8"): {Engine: "crio", ID: id("8"), Name: "prod/app-7d9/app", Image: "quay.io/app:3", Spec: &set},
-		id("9"): {Engine: "crio", ID: id("9"), Name: "prod/app-7d9/(pause)"},
+		id("1"):     {Engine: "docker", ID: id("1"), Name: "web", Image: "nginx:1", Told: true, CapAdd: []string{"CAP_NET_ADMIN"}, User: "33"},
+		id("2"):     {Engine: "docker", ID: id("2"), Name: "db", Image: "db", Told: true, CapDrop: []string{"ALL"}, Privileged: true},
+		id("3"):     {Engine: "containerd", ID: id("3"), Name: "prod/app-7d9/app", Image: "docker.io/library/app:2", Spec: &set, Address: socket, Namespace: "k8s.io"},
+		id("4"):     {Engine: "containerd", ID: id("4"), Name: "prod/app-7d9/(pause)", Address: socket, Namespace: "k8s.io"},
+		id("5"):     {Engine: "nerdctl", ID: id("5"), Name: "cache", Spec: &set, Address: filepath.Join(root, "run/k3s/containerd/containerd.sock"), Namespace: "default"},
+		id("7"):     {Engine: "podman", ID: id("7"), Name: "web", Image: "docker.io/leastcap-test/tiny:latest"},
+		id("8"):     {Engine: "crio", ID: id("8"), Name: "prod/app-7d9/app", Image: "quay.io/app:3", Spec: &set},
+		id("9"):     {Engine: "crio", ID: id("9"), Name: "prod/app-7d9/(pause)"},
 	}
 	ids := []string{"../../../etc", "*", "", "build/job", "build/..", "other/job", "build/nosuch"}
 	for _, c := range "0123456789ab" {

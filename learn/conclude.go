@@ -1,6 +1,10 @@
 package learn
 
 import (
+	"cmp"
+	"slices"
+	"strings"
+
 	"github.com/leastcap/leastcap/advise"
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/usage"
@@ -48,6 +52,9 @@ func (l *learner) conclude(final caps.Set, proven bool) {
 	p.Runs = l.passes[p.Recommended]
 	p.Portability = advise.Portability(base, p.Recommended)
 	p.Use = l.workload.Use(p.Recommended, l.grant(0).Unconfined)
+	if beyond := base.All().Beyond; !beyond.Empty() {
+		l.note("%v: asked of a user namespace outside the container's own (%s); no capability that it is given can satisfy that", beyond, beyondCalls(base))
+	}
 	p.Capabilities = nil
 	for _, c := range (p.Baseline | p.Required).Caps() {
 		p.Capabilities = append(p.Capabilities, l.finding(c, base))
@@ -106,4 +113,15 @@ func (l *learner) finding(c caps.Cap, base *usage.Record) usage.Finding {
 		f.Reasons = []string{"trial"}
 	}
 	return f
+}
+
+// beyondCalls names what asked for something that cannot be given.
+func beyondCalls(r *usage.Record) string {
+	var calls []string
+	for _, c := range r.Checks {
+		if call := cmp.Or(c.Syscall, "no system call"); c.Beyond && !slices.Contains(calls, call) {
+			calls = append(calls, call)
+		}
+	}
+	return strings.Join(calls, ", ")
 }

@@ -3,6 +3,7 @@ package learn_test
 import (
 	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,19 +18,7 @@ import (
 // Docker only infers it.
 func TestPodmanAndDockerDiffer(t *testing.T) {
 	const image = "leastcap-test/tiny"
-	testenv.Need(t, testenv.Root, testenv.BPF, testenv.Docker, testenv.Image(image), testenv.Command("podman"), testenv.Command("runc"))
-	save, load := exec.Command("docker", "save", image), exec.Command("podman", "load")
-	r, w := io.Pipe()
-	save.Stdout, load.Stdin = w, r
-	if err := save.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() { w.CloseWithError(save.Wait()) }()
-	if out, err := load.CombinedOutput(); err != nil {
-		t.Fatalf("podman load: %v: %s", err, out)
-	}
-	t.Cleanup(func() { _ = exec.Command("podman", "rmi", "-f", image).Run() })
-
+	podmanImage(t, image)
 	p := openProbe(t)
 	server := []string{image, "httpd", "-f", "-p", "80"}
 	// busybox as the first process does not listen to SIGTERM.
@@ -59,5 +48,49 @@ func TestPodmanAndDockerDiffer(t *testing.T) {
 	left, err := exec.Command("podman", "ps", "-aq", "--filter", "label=io.leastcap.owner").Output()
 	if err != nil || len(left) > 0 {
 		t.Errorf("containers left behind: %s %v", left, err)
+	}
+}
+
+// podmanImage gives Podman one of Docker's images.
+func podmanImage(t *testing.T, image string) {
+	t.Helper()
+	testenv.Need(t, testenv.Root, testenv.BPF, testenv.Docker, testenv.Image(image), testenv.Command("podman"), testenv.Command("runc"))
+	save, load := exec.Command("docker", "save", image), exec.Command("podman", "load")
+	r, w := io.Pipe()
+	save.Stdout, load.Stdin = w, r
+	if err := save.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { w.CloseWithError(save.Wait()) }()
+	if out, err := load.CombinedOutput(); err != nil {
+		t.Fatalf("podman load: %v: %s", err, out)
+	}
+	t.Cleanup(func() { _ = exec.Command("podman", "rmi", "-f", image).Run() })
+
+}
+
+// A container in a user namespace of its own is asked for capabilities in the first one too:
+// it can never have them there, which is said, and changes no set.
+func TestUserNamespaced(t *testing.T) {
+	const image = "leastcap-test/tiny"
+	podmanImage(t, image)
+	line := []string{"podman", "--runtime", "runc", "run", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024",
+		"--cap-add", "SYS_NICE", "--uidmap", "0:100000:65536", "--network", "none"}
+	got, err := learnLine(t, openProbe(t), learn.Options{}, append(line, image, "sh", "-c", "busybox renice -n -5 $$; busybox chown 33 /tmp")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Required != caps.Of(caps.Chown) || !got.Proven || !got.Complete {
+		t.Errorf("required %v proven %v complete %v lost %v", got.Required, got.Proven, got.Complete, got.Lost)
+	}
+	if !slices.ContainsFunc(got.Notes, func(n string) bool {
+		return strings.HasPrefix(n, "sys_nice: asked of a user namespace outside the container's own (setpriority)")
+	}) || got.Recommended.Has(caps.SysNice) {
+		t.Errorf("recommended %v, notes %q", got.Recommended, got.Notes)
+	}
+	if t.Failed() {
+		for _, tr := range got.Trials {
+			t.Logf("%+v", tr)
+		}
 	}
 }

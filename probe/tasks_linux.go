@@ -257,7 +257,10 @@ func processes(entries []tasksTaskEntry, o TaskOptions) []proc.Process {
 			}
 		}
 		if !c.known || e.Exiting != 0 { // zombies have left v1's cgroups
-			c.id, c.engine, c.pod = proc.ContainerOf(p.PID)
+			var ok bool
+			if c.id, c.engine, c.pod, ok = proc.ContainerOf(p.PID); !ok && unix.Kill(p.PID, 0) == unix.ESRCH {
+				continue // it has ended meanwhile, and nobody can say where it was
+			}
 		}
 		p.Container, p.Engine, p.Pod = c.id, c.engine, c.pod
 		list = append(list, p)

@@ -130,13 +130,15 @@ func (h Hierarchy) Contains(pid int, cgroup uint64) (id, engine, pod string, ok 
 	return id, engine, pod, true
 }
 
-// ContainerOf reads which container a process is in.
-func ContainerOf(pid int) (id, engine, pod string) {
+// ContainerOf reads which container a process is in; not ok if it has ended, or its
+// cgroups may not be read.
+func ContainerOf(pid int) (id, engine, pod string, ok bool) {
 	text, err := newReader("/proc").file(pid, "cgroup")
 	if err != nil {
-		return "", "", ""
+		return "", "", "", false
 	}
-	return containerOf(text)
+	id, engine, pod = containerOf(text)
+	return id, engine, pod, true
 }
 
 // MountedForUs says that /proc is that of the initial pid namespace and that this process

@@ -1,23 +1,20 @@
 #!/bin/bash
 # Measures leastcap ps beside pscap as whole programs, at several numbers of processes, as
 # root, in one run: medians, the ratio, and the peak memory. Then leastcap ps and top while
-# processes come and go, and what top itself takes beside 60 containers.
+# processes come and go.
 #
-#   scripts/bench-ps.sh [ps|churn|top]...
+#   scripts/bench-ps.sh [ps|churn]...
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 rounds=${ROUNDS:-15}
-[ $# -gt 0 ] || set -- ps churn top
+[ $# -gt 0 ] || set -- ps churn
 
 make -s build
 work=$(mktemp -d)
 sleepers=
-containers=
 # shellcheck disable=SC2317 # the trap calls it
 finish() {
   [ -z "$sleepers" ] || kill -9 "$sleepers" 2>/dev/null || true
-  # shellcheck disable=SC2086 # one word an id
-  [ -z "$containers" ] || docker rm -f $containers >/dev/null 2>&1 || true
   rm -rf "$work"
 }
 trap finish EXIT
@@ -127,23 +124,6 @@ measure_churn() {
   "$work/leastcap" top --snapshot --wait 5s --interval 100ms >"$work/top" || echo "leastcap top failed"
   wait $storm
   echo "leastcap top, 5 s of them at 10 samples a second: $(head -1 "$work/top")"
-}
-
-measure_top() {
-  local i ticks seconds=10
-  for ((i = 0; i < 60; i++)); do
-    containers+=" $(docker run -d --network none --label io.leastcap.bench=1 leastcap-test/tiny sleep 600)"
-  done
-  # Two of them ask for capabilities all the time.
-  for ((i = 0; i < 2; i++)); do
-    containers+=" $(docker run -d --network none --label io.leastcap.bench=1 leastcap-test/tiny sh -c 'while :; do chown 1 /tmp; chown 0 /tmp; done')"
-  done
-  "$work/leastcap" top --snapshot --wait ${seconds}s >"$work/top" &
-  i=$!
-  sleep $((seconds - 1))
-  ticks=$(awk '{ print $14 + $15 }' /proc/$i/stat)
-  wait $i
-  echo "leastcap top beside 62 containers, a sample every 2 s: $((ticks * 100 / $(getconf CLK_TCK) / (seconds - 1))) % of one processor"
 }
 
 for what in "$@"; do "measure_$what"; done

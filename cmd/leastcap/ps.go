@@ -145,6 +145,15 @@ func (f *psFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if err != nil {
 		say(stderr, "warning: %v: its containers are shown by their ids", err)
 	}
+	hidden := 0
+	for _, c := range containers {
+		if c.Name == "" && c.Engine != "leastcap" && os.Geteuid() != 0 {
+			hidden++
+		}
+	}
+	if hidden > 0 {
+		say(stderr, "warning: %d of %d containers are shown by their ids: what engines keep of them may not be read: run leastcap as root", hidden, len(containers))
+	}
 	if f.container != "" {
 		list = slices.DeleteFunc(list, func(p proc.Process) bool {
 			c := containers[p.Container]
@@ -165,7 +174,14 @@ func (f *psFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	}
 	if err == nil && len(rows) == 0 {
 		if f.container != "" {
-			say(stderr, "no process of a container %q has capabilities; -a shows those without", f.container)
+			switch {
+			case hidden > 0:
+				say(stderr, "no container is known to be called %q; a beginning of its id will do, too", f.container)
+			case f.all:
+				say(stderr, "no process is in a container %q", f.container)
+			default:
+				say(stderr, "no process of a container %q has capabilities; -a shows those without", f.container)
+			}
 		}
 		return status(exitFindings)
 	}

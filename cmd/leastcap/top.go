@@ -123,7 +123,9 @@ func (f *topFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	m.look = func() tea.Cmd {
 		return tea.Tick(f.interval, func(time.Time) tea.Msg { return sampleMsg(s.sample(ctx)) })
 	}
-	_, err = tea.NewProgram(m, tea.WithContext(ctx), tea.WithOutput(stdout)).Run()
+	p := tea.NewProgram(m, tea.WithContext(ctx), tea.WithOutput(stdout))
+	defer handleStops(p)()
+	_, err = p.Run()
 	if errors.Is(err, tea.ErrInterrupted) || ctx.Err() != nil {
 		return status(exitInterrupted) // the screen is as it was, and there is nothing to say
 	}

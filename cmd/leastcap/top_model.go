@@ -87,6 +87,9 @@ func (m topModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		if msg.String() == "ctrl+c" {
 			return m, tea.Quit
 		}
+		if msg.String() == "ctrl+z" {
+			return m, stopSelf
+		}
 		if m.typing {
 			return m.typed(msg), nil
 		}

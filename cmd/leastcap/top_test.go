@@ -275,11 +275,11 @@ func TestUseOf(t *testing.T) {
 }
 
 // TestTopTerminal runs top on a terminal of its own, and looks at how it leaves that: at
-// "q" and at SIGTERM.
+// "q" and at SIGTERM; and in between, at a SIGTSTP and the SIGCONT after it.
 func TestTopTerminal(t *testing.T) {
 	testenv.Need(t, testenv.Root, testenv.Command("script"))
 	bin := testenv.Leastcap(t)
-	for _, how := range []string{"q", "SIGTERM"} {
+	for _, how := range []string{"q", "SIGTERM", "SIGTSTP"} {
 		t.Run(how, func(t *testing.T) {
 			line := "stty rows 24 cols 80; stty -g; sh -c 'echo pid $$; exec " + bin + " top'; code=$?; echo; echo status $code; stty -g"
 			cmd := exec.Command("script", "-qefc", line, "/dev/null")
@@ -296,7 +296,9 @@ func TestTopTerminal(t *testing.T) {
 				t.Fatal(err)
 			}
 			var text strings.Builder
-			done := false
+			const enter, leave = "\x1b[?1049h", "\x1b[?1049l"
+			done, stopped, quit := false, false, false
+			pid := 0
 			for buf := make([]byte, 4096); ; {
 				n, err := out.Read(buf)
 				text.Write(buf[:n])
@@ -305,15 +307,28 @@ func TestTopTerminal(t *testing.T) {
 					if how == "q" {
 						_, _ = io.WriteString(in, "q")
 					} else {
-						var pid int
 						_, rest, _ := strings.Cut(text.String(), "pid ")
 						if _, err := fmt.Sscan(rest, &pid); err != nil || pid <= 1 {
 							t.Fatalf("%v: %q", err, text.String())
 						}
-						if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+						if err := syscall.Kill(pid, map[string]syscall.Signal{"SIGTERM": syscall.SIGTERM, "SIGTSTP": syscall.SIGTSTP}[how]); err != nil {
 							t.Fatal(err)
 						}
 					}
+				}
+				if how == "SIGTSTP" && !stopped && strings.Contains(text.String(), leave) {
+					stopped = true
+					waitFor(t, "top is stopped", func() bool {
+						stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+						return err == nil && strings.Contains(string(stat), ") T ")
+					})
+					if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if stopped && !quit && strings.Count(text.String(), enter) == 2 {
+					quit = true
+					_, _ = io.WriteString(in, "q")
 				}
 				if err != nil {
 					if !errors.Is(err, io.EOF) {
@@ -324,12 +339,12 @@ func TestTopTerminal(t *testing.T) {
 			}
 			_ = cmd.Wait()
 			all := text.String()
-			const enter, leave = "\x1b[?1049h", "\x1b[?1049l"
-			if strings.Count(all, enter) != 1 || strings.LastIndex(all, leave) < strings.Index(all, enter) {
+			times := map[string]int{"q": 1, "SIGTERM": 1, "SIGTSTP": 2}[how]
+			if strings.Count(all, enter) != times || strings.LastIndex(all, leave) < strings.LastIndex(all, enter) {
 				t.Errorf("the other screen is not left: %q", all)
 			}
 			lines := strings.Fields(ansi.Strip(all))
-			status := map[string]string{"q": "0", "SIGTERM": "130"}[how]
+			status := map[string]string{"q": "0", "SIGTERM": "130", "SIGTSTP": "0"}[how]
 			if !strings.Contains(all, "status "+status) || lines[0] != lines[len(lines)-1] {
 				t.Errorf("status is not %s, or the terminal was %s and is %s: %q", status, lines[0], lines[len(lines)-1], all)
 			}

@@ -316,6 +316,23 @@ func (w *Workload) Prepare(ctx context.Context, g engine.Grant) (engine.Instance
 	return &instance{w: w, id: id, exited: make(chan struct{})}, nil
 }
 
+// remove ends and removes a container. Podman's own clean-up after a container that has
+// ended, another process of it, may still hold a mount, for which Podman does not wait.
+func (w *Workload) remove(ctx context.Context, id string) error {
+	for wait := 50 * time.Millisecond; ; wait *= 2 {
+		_, err := w.run(ctx, "rm", "-f", "-v", id)
+		var e *engine.Error
+		if !errors.As(err, &e) || w.line.Engine != "podman" || !strings.Contains(e.Reason, "root filesystem") || wait > 2*time.Second {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
 // Clean removes this process's containers, and those of dead ones on this host.
 func (w *Workload) Clean(ctx context.Context) error {
 	out, err := w.run(ctx, "ps", "-aq", "--no-trunc", "--filter", "label="+ownerLabel)
@@ -331,8 +348,7 @@ func (w *Workload) Clean(ctx context.Context) error {
 		}
 		on, process, _ := strings.Cut(owner, "/")
 		if owner == w.owner || on == host && !proc.Owner(process).Alive() {
-			_, err := w.run(ctx, "rm", "-f", "-v", id)
-			errs = append(errs, err)
+			errs = append(errs, w.remove(ctx, id))
 		}
 	}
 	return errors.Join(errs...)

@@ -228,7 +228,7 @@ func (i *instance) FileCaps(ctx context.Context, path string) (*caps.FileCaps, e
 func (i *instance) archive(ctx context.Context, path string, follow bool) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	args := []string{"cp", i.id + ":" + path, "-"}
-	if follow {
+	if follow && i.w.line.Engine != "podman" { // which follows links always, and has no flag for it
 		args = slices.Insert(args, 1, "-L")
 	}
 	argv := slices.Concat(i.w.base(), args)
@@ -290,7 +290,7 @@ func (i *instance) Read(ctx context.Context, name string) (*engine.File, error) 
 
 // Remove implements [engine.Instance].
 func (i *instance) Remove(ctx context.Context) error {
-	_, err := i.w.run(ctx, "rm", "-f", "-v", i.id)
+	err := i.w.remove(ctx, i.id)
 	if i.wait != nil {
 		i.wait()
 		<-i.exited

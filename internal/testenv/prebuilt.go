@@ -38,3 +38,6 @@ func MadeBy(command, what string) Requirement {
 		return nil
 	}}
 }
+
+// Guest says whether this is a guest of internal/kerneltest, which is the test's alone.
+func Guest() bool { return os.Getenv(PrebuiltVar) != "" }

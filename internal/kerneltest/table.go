@@ -177,9 +177,9 @@ const costsHead = `
 
 What each way in adds to setgid(2), a cheap system call that makes one check: in a
 workload that is learned, and elsewhere on the machine meanwhile. Beside it bcc's
-` + "`capable`" + ` (libbpf-tools 0.26), which prints each check. Medians of three alternating
-rounds of the best of five floods of 20,000 calls (BenchmarkWays). The processor is
-emulated, so compare lines, not nanoseconds with those of a real one.
+` + "`capable`" + ` (libbpf-tools 0.26), which prints each check. The best of fifteen floods of
+20,000 calls, in three alternating rounds (BenchmarkWays). The processor is emulated, by
+one thread: compare lines, and not nanoseconds with those of a real one.
 
 | Linux | what looks | added ns | times the call | checks that it has |
 |---|---|---|---|---|

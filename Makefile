@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build install demo test test-kernels bench truth bench-truth generate lint setup clean
+.PHONY: help build install demo test race test-kernels bench truth bench-truth generate lint setup clean
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
@@ -55,6 +55,12 @@ test: setup ## run all tests; nothing may be skipped
 	LEASTCAP_TEST=1 go test -tags '$(TAGS)' -count=1 -p 1 -timeout 15m $(TESTFLAGS) $(PKGS)
 	$(if $(filter ./...,$(PKGS)),LEASTCAP_TEST=1 go test -C caps/catalog/engines -count=1 $(TESTFLAGS) ./...)
 
+# Where goroutines share something: learning, watching, engines, the probe's readers, images,
+# progress and top. The rest has none. RACE names the packages.
+RACE ?= ./advise ./learn ./watch ./proc ./probe ./image ./engine ./engine/cli ./engine/docker ./engine/embedded ./engine/host ./cmd/leastcap
+race: setup ## run the tests of what is concurrent with the race detector
+	LEASTCAP_TEST=1 CGO_ENABLED=1 go test -race -tags '$(TAGS)' -count=1 -p 1 -timeout 30m $(TESTFLAGS) $(RACE)
+
 # Everything under each of Debian's kernels, in QEMU; "make test" has a short form.
 test-kernels: setup ## run the probe's and the runtimes' tests under other kernels, write docs/kernels.md
 	LEASTCAP_TEST=1 go test -tags '$(TAGS)' -count=1 -timeout 90m ./internal/kerneltest -kernels all \
@@ -65,6 +71,7 @@ bench: setup ## run the benchmarks
 	@if [ -x scripts/bench.sh ]; then scripts/bench.sh; fi
 	@scripts/bench-watch.sh
 	@scripts/bench-top.sh
+	@scripts/bench-cost.sh docs/cost.md
 
 truth: setup ## find afresh what the bench's workloads really need (about half an hour)
 	go run ./scripts/truth oracle

@@ -23,7 +23,7 @@ import (
 const (
 	// clueTime is how long the reading may take at least; as long as the first run in any
 	// case, which goes on meanwhile.
-	clueTime = 2 * time.Second
+	clueTime = 5 * time.Second
 	// cluePrograms is how many programs are read, clueLibraries how many libraries.
 	cluePrograms, clueLibraries = 24, 16
 	// clueScript is the most of a script that is read, in bytes.

@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/internal/testenv"
+	"github.com/leastcap/leastcap/probe"
 	"github.com/leastcap/leastcap/proc"
 	"github.com/leastcap/leastcap/usage"
 )
@@ -19,8 +21,17 @@ import (
 func TestHosts(t *testing.T) {
 	bin := filepath.Dir(program(t, "workload"))
 	h := theProbe(t).Hierarchy()
+	parent := fmt.Sprintf("/probetest-parent-%d", os.Getpid())
+	// Docker makes it in every controller's tree, and leaves it.
+	t.Cleanup(func() {
+		trees, _ := filepath.Glob("/sys/fs/cgroup/*" + parent)
+		for _, dir := range append(trees, "/sys/fs/cgroup"+parent) {
+			_ = os.Remove(filepath.Join(dir, "deep"))
+			_ = os.Remove(dir)
+		}
+	})
 	// A container that may write to its own cgroup, which is d there.
-	writable := "--cap-add ALL --cap-drop SYS_RESOURCE -v " + h.Mount + ":/cg"
+	writable := "--cap-add ALL --cap-drop SYS_RESOURCE --cgroupns host -v " + h.Mount + ":/cg"
 	own := "d=/cg$(sed -n s/^[0-9]*:" + h.Controller + "://p /proc/self/cgroup); mkdir $d/%[1]s; exec /w/workload fork { cgroup $d/%[1]s , setgid 33 , fork { setuid 0 } , cgroup $d , setuid 0 }"
 	for _, c := range []struct {
 		name, args, steps string
@@ -29,13 +40,14 @@ func TestHosts(t *testing.T) {
 		{"the host's processes", "--pid host", "setgid 33", caps.Of(caps.Setgid), 0},
 		{"the host's network", "--network host", "bind tcp 817 , setuid 0", caps.Of(caps.NetBindService, caps.Setuid), 0},
 		{"all of the host's namespaces", "--pid host --network host --ipc host --uts host", "setgid 33 , sethostname x", caps.Of(caps.Setgid), 0},
-		{"a parent cgroup of the user's", fmt.Sprintf("--cgroup-parent /probetest-parent-%d/deep", os.Getpid()), "setgid 33", caps.Of(caps.Setgid), 0},
+		{"a parent cgroup of the user's", "--cgroup-parent " + parent + "/deep", "setgid 33", caps.Of(caps.Setgid), 0},
 		{"cgroups of its own", writable, fmt.Sprintf(own, "a"), caps.Of(caps.Setgid, caps.Setuid), 0},
 		{"cgroups that are called like another container's", writable, fmt.Sprintf(own, strings.Repeat("ab", 32)), caps.Of(caps.Setgid, caps.Setuid), 0},
 		{"read-only, another user, no new privileges", "--read-only --user 33 --security-opt no-new-privileges", "setgid 34", 0, caps.Of(caps.Setgid)},
 		{"an init of the engine's", "--init", "setuid 0", caps.Of(caps.Setuid), 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			args := append([]string{"-v", bin + ":/w:ro"}, strings.Fields(c.args)...)
 			if strings.Contains(c.steps, "$") {
 				args = append(args, tiny, "sh", "-c", c.steps)
@@ -50,8 +62,6 @@ func TestHosts(t *testing.T) {
 			}
 		})
 	}
-	_ = os.Remove(filepath.Join(h.Mount, fmt.Sprintf("probetest-parent-%d/deep", os.Getpid())))
-	_ = os.Remove(filepath.Join(h.Mount, fmt.Sprintf("probetest-parent-%d", os.Getpid())))
 }
 
 // TestTwoOfOneImage: two containers of one image at the same time have each its own needs, and
@@ -177,9 +187,13 @@ func TestContainerd(t *testing.T) {
 	if _, err := os.Stat(socket); err != nil {
 		socket = "/run/containerd/containerd.sock"
 	}
-	id := fmt.Sprintf("probetest-ctr-%d", os.Getpid())
+	// Under a name that is an id it is a container to those who look at everything, too.
+	id := fmt.Sprintf("%064x", time.Now().UnixNano())
 	dir := bundleOf(t, "", "true")
-	p := theProbe(t)
+	p, all := theProbe(t), runningProbe(t, probe.Options{})
+	if err := all.Adopt("/"); err != nil {
+		t.Fatal(err)
+	}
 	w, err := p.Watch(proc.ScopeRef{Name: id})
 	if err != nil {
 		t.Fatal(err)
@@ -202,6 +216,16 @@ func TestContainerd(t *testing.T) {
 		t.Fatalf("%v, lost %v", err, r.Lost)
 	}
 	wantSet(t, "granted", r.All().Granted, caps.Of(caps.Setgid, caps.Setuid))
+	groups, err := all.Survey(func(place probe.Place) string {
+		if strings.HasSuffix(place.Path, "/"+id) && !place.Host {
+			return "it"
+		}
+		return ""
+	})
+	if err != nil || groups["it"] == nil {
+		t.Fatalf("not seen by a look at everything: %v", err)
+	}
+	wantSet(t, "granted, seen with everything", groups["it"].Record.All().Granted, caps.Of(caps.Setgid, caps.Setuid))
 	if r.Launch == nil || r.Launch.Bounding != caps.Set(0xa80425fb) {
 		t.Errorf("launch %+v", r.Launch)
 	}

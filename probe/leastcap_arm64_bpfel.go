@@ -163,6 +163,7 @@ type bpfMemo struct {
 	_       structs.HostLayout
 	Ns      uint64
 	Pending uint64
+	Born    uint64
 	Key     bpfEvidenceKey
 	Tid     uint32
 	Epoch   uint32

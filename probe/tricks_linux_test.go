@@ -35,7 +35,7 @@ func TestTricks(t *testing.T) {
 				"setuid", "0", ",", "capset", "3", "0xc0", "0xc0", "0", ",", "exec", self, "setgid", "0"}
 		}, caps.Of(caps.Setgid, caps.Setuid), map[string]uint64{"setgid": 2, "setuid": 1}},
 		{"many generations", func(string) []string {
-			return []string{"deep", "200", "setgid", "33", ",", "exec", self, "setuid", "0"}
+			return []string{"deep", "60", "setgid", "33", ",", "exec", self, "setuid", "0"}
 		}, caps.Of(caps.Setgid, caps.Setuid), map[string]uint64{"setgid": 1, "setuid": 1}},
 		{"that executes itself again and again", func(string) []string {
 			return []string{"again", "500", "setgid", "33", ",", "vfork", "{", "setuid", "0", "}"}

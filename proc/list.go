@@ -193,10 +193,12 @@ func (r *reader) open(path string) ([]byte, error) {
 			continue
 		case err != nil:
 			return nil, &fs.PathError{Op: "read", Path: path, Err: err}
-		case m == 0:
+		}
+		// All of these files are shown in one piece, so that a short read is all
+		// (fs/proc/base.c:proc_single_show, fs/seq_file.c:seq_read_iter).
+		if n += m; n < len(r.buf) {
 			return r.buf[:n], nil
 		}
-		n += m
 	}
 }
 

@@ -88,9 +88,13 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	return s, "", false
 }
 
-// Owner names a process for good: "PID-STARTTIME". It marks what leastcap
-// creates, so that a later start knows what a killed one left behind.
+// Owner names a process for good: "PID-STARTTIME", and with "nINODE" behind it in another
+// pid namespace than the first. It marks what leastcap creates, so that a later start knows
+// what a killed one left behind.
 type Owner string
+
+// OwnerPattern is what an owner looks like, for regular expressions.
+const OwnerPattern = `\d+-\d+(?:n\d+)?`
 
 // Self is this process.
 func Self() Owner {
@@ -99,18 +103,68 @@ func Self() Owner {
 	if err != nil {
 		t = 0
 	}
-	return Owner(fmt.Sprintf("%d-%d", pid, t))
+	o := fmt.Sprintf("%d-%d", pid, t)
+	if ns := ownPIDs(); ns != "" {
+		o += "n" + ns
+	}
+	return Owner(o)
+}
+
+// ownPIDs is the inode of this process's pid namespace, empty for the first one.
+var ownPIDs = sync.OnceValue(func() string { return pidNamespace("self") })
+
+func pidNamespace(pid string) string {
+	const first = "4026531836" // include/linux/proc_ns.h PROC_PID_INIT_INO
+	link, _ := os.Readlink("/proc/" + pid + "/ns/pid")
+	ns, ok := strings.CutPrefix(strings.TrimSuffix(link, "]"), "pid:[")
+	if !ok || ns == first {
+		return ""
+	}
+	return ns
 }
 
 // Alive says whether that process still runs; one that nobody has waited for
-// yet does not. What is not an owner's name is not alive.
+// yet does not. What is not an owner's name is not alive. One in a pid namespace that
+// cannot be looked into is taken for alive.
 func (o Owner) Alive() bool {
 	pid, start, ok := strings.Cut(string(o), "-")
 	n, err := strconv.Atoi(pid)
 	if !ok || err != nil || n <= 0 {
 		return false
 	}
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n))
+	start, ns, _ := strings.Cut(start, "n")
+	switch own := ownPIDs(); {
+	case ns == own:
+		return runs(pid, start)
+	case own != "":
+		return true
+	}
+	// The first namespace sees all, under other numbers.
+	dirs, err := os.ReadDir("/proc")
+	if err != nil {
+		return true
+	}
+	for _, d := range dirs {
+		if _, err := strconv.Atoi(d.Name()); err != nil || pidNamespace(d.Name()) != ns {
+			continue
+		}
+		status, err := os.ReadFile("/proc/" + d.Name() + "/status")
+		if err != nil {
+			continue // ended meanwhile
+		}
+		for line := range strings.Lines(string(status)) {
+			f := strings.Fields(line)
+			if len(f) > 1 && f[0] == "NSpid:" && f[len(f)-1] == pid && runs(d.Name(), start) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// runs says whether there is such a process that started then.
+func runs(pid, start string) bool {
+	stat, err := os.ReadFile("/proc/" + pid + "/stat")
 	if err != nil {
 		return false
 	}

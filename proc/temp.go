@@ -14,7 +14,7 @@ func TempPattern() string { return tempPrefix + string(Self()) + ".*" }
 
 const tempPrefix = ".leastcap-"
 
-var tempName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\.leastcap-(\d+-\d+)\.\d+$`) })
+var tempName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\.leastcap-(` + OwnerPattern + `)\.\d+$`) })
 
 // SweepTemp removes from a directory what killed processes were making in it. It does
 // what it can: what it leaves is no reason to fail.

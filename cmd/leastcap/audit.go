@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -229,6 +230,10 @@ func (f *auditFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io
 		say(stderr, "warning: %s is of no container that was found: --profile CONTAINER=FILE says whose it is", name)
 	}
 	in.sayUnusedCharts(stderr)
+	if len(in.subjects) > 100 {
+		// What was read stays to the end, and would let as much garbage lie.
+		defer debug.SetGCPercent(debug.SetGCPercent(70))
+	}
 	r := in.audit(time.Now())
 	if known != nil {
 		all := len(r.Findings)

@@ -51,11 +51,11 @@ func findCharts(named []string, subjects []audit.Subject) (charts, error) {
 		if file := subjects[i].Container.At.File; file != stdinName {
 			dir = filepath.Dir(file)
 		}
+		if looked[dir+"\x00"+name] {
+			continue
+		}
+		looked[dir+"\x00"+name] = true
 		for _, dir := range besides(dir) {
-			if looked[dir+"\x00"+name] {
-				continue
-			}
-			looked[dir+"\x00"+name] = true
 			// One that cannot be read was not named: nothing depends on it.
 			if chart, err := helm.Read(os.DirFS(dir), dir); err == nil && chart.Name == name {
 				c.list = append(c.list, chart)

@@ -79,13 +79,17 @@ func (l *learned) find(s *audit.Subject) {
 	if !ok {
 		return
 	}
-	own, err := startOf(s.Container)
+	var own *starting
+	var err error
 	var named, stored *learnedProfile
 	fits := false // named was learned with its command
 	for i := range l.list {
 		p := &l.list[i]
 		if p.container != "" || !sameImage(p.profile, image) {
 			continue
+		}
+		if own == nil && err == nil {
+			own, err = startOf(s.Container)
 		}
 		same := err == nil && p.starts(own, s.Container)
 		switch {
@@ -110,7 +114,7 @@ func (p *learnedProfile) starts(own *starting, c *manifest.Container) bool {
 	if err != nil {
 		return false
 	}
-	if c.Format == inspected.Format.Name && line.User() == "" && own.user == p.profile.Subject.User {
+	if line.User() == "" && inspected.ImageUser(c) {
 		same := *own
 		same.user = ""
 		own = &same

@@ -54,8 +54,8 @@ A container is never given a capability that it does not have, unless --grant sa
 a proven profile that it is required.
 
 Only the bytes of an edit change: comments, quotes, line ends, the order of keys and all
-else stay. The result is read by a second parser, and is not written if it means anything
-else than was wanted. Where a change would reach other containers too (an anchor, a
+else stay. The result is read by a second parser, of a unit by systemd-analyze too if it is
+there, and is not written if it means anything else than was wanted. Where a change would reach other containers too (an anchor, a
 template, an extended service), it is not made, and the reason is said. What is rendered from
 a Helm chart that is known (--chart, or it lies beside) is not changed: the key of the chart's
 values is named instead. Exceptions (see leastcap audit) hold.
@@ -223,6 +223,12 @@ func (f *fixFlags) plan(in *definitions, r *audit.Report) *fixPlan {
 		if err != nil {
 			p.errs = append(p.errs, err)
 			continue
+		}
+		if len(files) > 0 {
+			if err := askTool(file.format, manifest.Overlay(file.source, files), own); err != nil {
+				p.errs = append(p.errs, err)
+				continue
+			}
 		}
 		for _, c := range files {
 			if before, again := changed[c.Name]; again {

@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -48,6 +50,9 @@ func main() {
 	if len(os.Args) == 3 && os.Args[1] == host.LaunchVerb {
 		os.Exit(host.Launch(os.Args[2], os.Stderr))
 	}
+	if looksOnly(os.Args[1:]) {
+		runtime.UnlockOSThread() // handing over to other threads and back takes longer than to look
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	// A second signal ends leastcap at once; the next start removes what is left.
@@ -55,6 +60,11 @@ func main() {
 	// Output that nobody reads any more must not end it before it has cleaned up.
 	signal.Ignore(syscall.SIGPIPE)
 	os.Exit(run(ctx, os.Stdout, os.Stderr, os.Args[1:]))
+}
+
+// looksOnly reports whether nothing is run by a call.
+func looksOnly(args []string) bool {
+	return len(args) == 0 || strings.HasPrefix(args[0], "-") || slices.ContainsFunc(verbs, func(v verb) bool { return v.looks && v.name == args[0] })
 }
 
 // status is an error that only carries an exit status: all has been said.

@@ -54,23 +54,25 @@ take the rest away.
 type verb struct {
 	name string
 	make func(stdout, stderr io.Writer) *cobra.Command
+	// looks: it runs no container, and does without the thread that engine/embedded keeps.
+	looks bool
 }
 
 var verbs = []verb{
-	{"learn", newLearn},
-	{"run", newRun},
-	{"spec", newSpec},
-	{"ps", newPs},
-	{"top", newTop},
-	{"watch", newWatch},
-	{"why", newWhy},
-	{"audit", func(out, err io.Writer) *cobra.Command { return newAudit(os.Stdin, out, err) }},
-	{"convert", func(out, err io.Writer) *cobra.Command { return newConvert(os.Stdin, out, err) }},
-	{"fix", func(out, err io.Writer) *cobra.Command { return newFix(os.Stdin, out, err) }},
-	{"explain", newExplain},
-	{"atomic", newAtomic},
-	{"image", newImage},
-	{"profile", newProfile},
-	{"doctor", func(out, _ io.Writer) *cobra.Command { return newDoctor(out) }},
-	{"man", func(out, _ io.Writer) *cobra.Command { return newMan(out) }},
+	{"learn", newLearn, false},
+	{"run", newRun, false},
+	{"spec", newSpec, false},
+	{"ps", newPs, true},
+	{"top", newTop, true},
+	{"watch", newWatch, false},
+	{"why", newWhy, false},
+	{"audit", func(out, err io.Writer) *cobra.Command { return newAudit(os.Stdin, out, err) }, true},
+	{"convert", func(out, err io.Writer) *cobra.Command { return newConvert(os.Stdin, out, err) }, true},
+	{"fix", func(out, err io.Writer) *cobra.Command { return newFix(os.Stdin, out, err) }, false},
+	{"explain", newExplain, true},
+	{"atomic", newAtomic, false},
+	{"image", newImage, false},
+	{"profile", newProfile, false},
+	{"doctor", func(out, _ io.Writer) *cobra.Command { return newDoctor(out) }, false},
+	{"man", func(out, _ io.Writer) *cobra.Command { return newMan(out) }, true},
 }

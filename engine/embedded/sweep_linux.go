@@ -19,11 +19,11 @@ import (
 
 // halfVolume is what fill has not given its name yet.
 var halfVolume = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^\.(\d+-\d+)\.[0-9a-f]{64}$`)
+	return regexp.MustCompile(`^\.(` + proc.OwnerPattern + `)\.[0-9a-f]{64}$`)
 })
 
 var containerDir = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^(\d+-\d+)\.([0-9a-f]{64})(\.volumes)?$`)
+	return regexp.MustCompile(`^(` + proc.OwnerPattern + `)\.([0-9a-f]{64})(\.volumes)?$`)
 })
 
 // Sweep removes what processes that are dead left behind: containers, mounts,

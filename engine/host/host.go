@@ -123,7 +123,7 @@ const cgroupPrefix = "leastcap-"
 
 // cgroupName is "leastcap-OWNER-N"; a cgroup with any other name is not ours.
 var cgroupName = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile("^" + cgroupPrefix + `(\d+-\d+)-\d+$`)
+	return regexp.MustCompile("^" + cgroupPrefix + `(` + proc.OwnerPattern + `)-\d+$`)
 })
 
 // Prepare makes the cgroup.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Other is a line about containers that there are already: docker stop web.
@@ -20,17 +21,19 @@ type Other struct {
 
 // otherVerbs are the verbs of an [Other], with their flags: docker-exec(1) and so on,
 // and what Podman has beside them.
-var otherVerbs = map[string][]FlagSpec{
-	"exec":    wrapperFlags("d/detach i/interactive /privileged t/tty", "/detach-keys e/env /env-file u/user w/workdir"),
-	"start":   wrapperFlags("a/attach i/interactive /sig-proxy", "/detach-keys /checkpoint /checkpoint-dir"),
-	"stop":    wrapperFlags("i/ignore", "t/time s/signal /timeout"),
-	"restart": wrapperFlags("", "t/time s/signal /timeout"),
-	"rm":      wrapperFlags("f/force l/link v/volumes i/ignore", "t/time"),
-	"kill":    wrapperFlags("", "s/signal"),
-	"wait":    nil,
-	"pause":   nil,
-	"unpause": nil,
-}
+var otherVerbs = sync.OnceValue(func() map[string][]FlagSpec {
+	return map[string][]FlagSpec{
+		"exec":    wrapperFlags("d/detach i/interactive /privileged t/tty", "/detach-keys e/env /env-file u/user w/workdir"),
+		"start":   wrapperFlags("a/attach i/interactive /sig-proxy", "/detach-keys /checkpoint /checkpoint-dir"),
+		"stop":    wrapperFlags("i/ignore", "t/time s/signal /timeout"),
+		"restart": wrapperFlags("", "t/time s/signal /timeout"),
+		"rm":      wrapperFlags("f/force l/link v/volumes i/ignore", "t/time"),
+		"kill":    wrapperFlags("", "s/signal"),
+		"wait":    nil,
+		"pause":   nil,
+		"unpause": nil,
+	}
+})
 
 // ParseOther takes a line about existing containers apart. Errors are [*Error].
 func ParseOther(argv []string) (*Other, error) {
@@ -56,9 +59,9 @@ func ParseOther(argv []string) (*Other, error) {
 	if p.at < len(argv) {
 		o.Verb = argv[p.at]
 	}
-	specs, ok := otherVerbs[o.Verb]
+	specs, ok := otherVerbs()[o.Verb]
 	if !ok {
-		known := slices.Sorted(maps.Keys(otherVerbs))
+		known := slices.Sorted(maps.Keys(otherVerbs()))
 		return nil, &Error{
 			Word: o.Verb, At: p.at,
 			Reason: fmt.Sprintf("%s %q is not understood, only run, create, %s", engine, o.Verb, strings.Join(known, ", ")),

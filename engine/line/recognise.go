@@ -36,7 +36,7 @@ func locate(argv []string) (at int, engine string, err error) {
 		if slices.Contains(engines, base) {
 			return at, base, nil
 		}
-		flags, ok := wrappers[base]
+		flags, ok := wrappers()[base]
 		if !ok {
 			return at, "", nil
 		}
@@ -72,17 +72,19 @@ func mentioned(words []string) string {
 // wrappers are the programs that are followed, with those of their flags after
 // which a command still follows and runs in the foreground. Sources: sudo(8)
 // 1.9, doas(1) 6.8, env(1) of coreutils 9.
-var wrappers = map[string][]FlagSpec{
-	"sudo": wrapperFlags(
-		"A/askpass B/bell E/ H/set-home k/reset-timestamp i/login n/non-interactive N/no-update P/preserve-groups S/stdin s/shell",
-		"a/auth-type c/login-class C/close-from D/chdir g/group h/host p/prompt r/role R/chroot T/command-timeout t/type u/user",
-		FlagSpec{Name: "preserve-env", NoOpt: "all"}),
-	"doas": wrapperFlags("n/", "a/ u/"),
-	"env": wrapperFlags("i/ignore-environment v/debug", "C/chdir u/unset a/argv0",
-		FlagSpec{Name: "block-signal", NoOpt: "all"},
-		FlagSpec{Name: "default-signal", NoOpt: "all"},
-		FlagSpec{Name: "ignore-signal", NoOpt: "all"}),
-}
+var wrappers = sync.OnceValue(func() map[string][]FlagSpec {
+	return map[string][]FlagSpec{
+		"sudo": wrapperFlags(
+			"A/askpass B/bell E/ H/set-home k/reset-timestamp i/login n/non-interactive N/no-update P/preserve-groups S/stdin s/shell",
+			"a/auth-type c/login-class C/close-from D/chdir g/group h/host p/prompt r/role R/chroot T/command-timeout t/type u/user",
+			FlagSpec{Name: "preserve-env", NoOpt: "all"}),
+		"doas": wrapperFlags("n/", "a/ u/"),
+		"env": wrapperFlags("i/ignore-environment v/debug", "C/chdir u/unset a/argv0",
+			FlagSpec{Name: "block-signal", NoOpt: "all"},
+			FlagSpec{Name: "default-signal", NoOpt: "all"},
+			FlagSpec{Name: "ignore-signal", NoOpt: "all"}),
+	}
+})
 
 // wrapperFlags reads "x/long" pairs; the long name may be missing.
 func wrapperFlags(booleans, valued string, more ...FlagSpec) []FlagSpec {

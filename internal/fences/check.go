@@ -114,6 +114,11 @@ func checkFile(dir, name string, fset *token.FileSet, file *ast.File) []string {
 			exit[local] = imp + ".Exit"
 		}
 	}
+	if !slices.Contains(testingPackages, dir) {
+		compiled(file, func(pos token.Pos, call string) {
+			report(pos, "%s at every start of the program: do it at first use (sync.OnceValue)", call)
+		})
+	}
 	if within(dir, exits) {
 		return found
 	}
@@ -129,6 +134,29 @@ func checkFile(dir, name string, fset *token.FileSet, file *ast.File) []string {
 		return true
 	})
 	return found
+}
+
+// compiled reports the calls that compile a pattern or a template when a package is
+// initialised, which is before main, whatever is called.
+func compiled(file *ast.File, report func(pos token.Pos, call string)) {
+	slow := map[string]string{"MustCompile": "regexp", "Must": "template"}
+	for _, decl := range file.Decls {
+		vars, ok := decl.(*ast.GenDecl)
+		if !ok {
+			continue
+		}
+		ast.Inspect(vars, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.FuncLit:
+				return false
+			case *ast.SelectorExpr:
+				if x, ok := n.X.(*ast.Ident); ok && slow[n.Sel.Name] == x.Name {
+					report(n.Pos(), x.Name+"."+n.Sel.Name)
+				}
+			}
+			return true
+		})
+	}
 }
 
 // outside says why the package dir may not import imp; "" if it may.

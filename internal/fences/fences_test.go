@@ -43,6 +43,10 @@ func TestFences(t *testing.T) {
 		{"test support, shipped", "caps/a.go", own("internal/testenv"), "only tests may"},
 		{"test support wires", "internal/kerneltest/a.go", own("learn"), ""},
 
+		{"a pattern before main", "audit/a.go", "import \"regexp\"\nvar x = []*regexp.Regexp{regexp.MustCompile(`a`)}", "at every start"},
+		{"a pattern at its first use", "audit/a.go", "import \"regexp\"\nvar x = f(func() *regexp.Regexp { return regexp.MustCompile(`a`) })", ""},
+		{"a pattern in a test", "audit/a_test.go", "import \"regexp\"\nvar x = regexp.MustCompile(`a`)", ""},
+
 		{"unknown package", "surprise/a.go", "", "not in the table"},
 		{"unknown subpackage", "caps/surprise/a.go", "", "not in the table"},
 		{"unknown package, only tests", "surprise/a_test.go", "", "not in the table"},

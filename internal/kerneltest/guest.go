@@ -73,10 +73,14 @@ func (g *Guest) boot(ctx context.Context, steps []Step) (results []byte, err err
 	defer stop(nil)
 	m := &machine{console: filepath.Join(dir, "console"), results: filepath.Join(dir, "results"), monitor: filepath.Join(dir, "monitor")}
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64",
+		// One thread for all processors: with several, QEMU before 8.1 goes on executing the
+		// breakpoints that Linux puts into its code while it changes it, as it does for
+		// each probe, and the guest dies of an int3 or hangs (QEMU commit deba78709ae8;
+		// lore.kernel.org/all/20230808072835.GT7636@redhat.com).
 		// The plain model, not "max": what Linux makes of the newest features (five levels of
 		// page tables, and more) costs a quarter of the time in emulation, and QEMU 7.2's
 		// cmpxchg16b sends Linux 6.12 into a double fault.
-		"-accel", "tcg,thread=multi", "-cpu", "qemu64,-cx16", "-smp", "2", "-m", fmt.Sprint(g.MiB),
+		"-accel", "tcg,thread=single", "-cpu", "qemu64,-cx16", "-smp", "2", "-m", fmt.Sprint(g.MiB),
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console", "-serial", "file:"+m.results,
 		"-qmp", "unix:"+m.monitor+",server=on,wait=off",

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/leastcap/leastcap/image"
+	"github.com/leastcap/leastcap/internal/debian"
 	"github.com/leastcap/leastcap/internal/testenv"
 )
 
@@ -25,6 +27,7 @@ var (
 	onlyBy = flag.String("guest-ways", "", "only these ways in, such as kprobe/cap_capable,fexit/cap_capable")
 	limit  = flag.Duration("guest-timeout", 20*time.Minute, "how long a kernel's guests may run; in the short form it is less")
 	onlyIn = flag.String("guest-run", "", "only the tests in guests that match this")
+	costly = flag.Bool("guest-cost", false, "measure what the ways in cost, and nothing else")
 )
 
 // row is a guest and the ways in that its kernel has: one that is missing there
@@ -32,34 +35,43 @@ var (
 type row struct {
 	kernel  string
 	cgroups Cgroups
-	ways    []string
+	ways    []string // the one that leastcap prefers first
+	// preempts: the kernel preempts itself, so that all ways but the first may miss
+	// checks, which they count. They run the corpus only, which makes a run again that
+	// is incomplete.
+	preempts bool
 }
 
 var (
 	before614 = []string{"fexit/cap_capable", "fexit/security_capable", "kprobe/cap_capable"}
-	since614  = append([]string{"tp_btf/cap_capable"}, before614...)
+	since70   = []string{"kprobe/cap_capable", "tp_btf/cap_capable", "fexit/cap_capable", "fexit/security_capable"}
 )
 
-// Both ways to mount cgroups are tested with an older and a newer kernel.
+// Debian's 6.12 and later have no memory and cpuset controllers for v1 (MEMCG_V1,
+// CPUSETS_V1), and crun refuses a hybrid tree whose v2 side has controllers.
 var matrix = []row{
-	{"5.10", Hybrid, before614},
-	{"6.1", V2, before614},
-	{"6.12", Hybrid, before614},
-	{"7", V2, since614},
+	{"5.10", Hybrid, before614, false},
+	{"6.1", V2, before614, false},
+	{"6.12", V2, before614, false},
+	{"7", V2, since70, true},
 }
 
 // program is a test program that runs in guests.
 type program struct {
 	pkg  string
 	cgo  bool
-	once bool   // with the preferred way in only
+	long bool   // not in the short form, and with the preferred way in only
 	run  string // the tests; all if empty
-	core string // those of the short form
+	core string // those that depend on the way in
+	few  string // those of the short form; core if empty
 }
 
 var programs = []program{
-	{pkg: "internal/kerneltest", cgo: true, run: "^TestSets$", core: "^TestSets$"},
+	{pkg: "internal/kerneltest", cgo: true, run: "^TestSets$", core: "^TestSets$",
+		few: "^TestSets$/./^(drops_root|child_and_thread|is_in_a_closed_directory|keeps_one_by_capset|inherits_beyond_what_it_has|filters_system_calls)$"},
 	{pkg: "probe", core: "^(TestCounted|TestEvidence|TestMemoryAccounting|TestUserNamespace|TestBeyond|TestCapset|TestFileCaps|TestThreads|TestPhases|TestAdopt|TestRefusals|TestTasksOwn)$"},
+	{pkg: "engine/embedded", cgo: true, long: true},
+	{pkg: "learn", cgo: true, long: true},
 }
 
 // Guests cannot have these; nothing else may be skipped in them.
@@ -69,7 +81,7 @@ func TestKernels(t *testing.T) {
 	testenv.Need(t, testenv.Command("qemu-system-x86_64"), testenv.Command("cpio"), testenv.Command("busybox"),
 		testenv.Command("apt-get"), testenv.Command("gcc"), testenv.Command("xz"), testenv.Command("runc"), testenv.Command("crun"))
 	short := *which == "short"
-	root := guestRoot(t)
+	root := guestRoot(t, short)
 	for _, r := range matrix {
 		if !short && *which != "all" && !slices.Contains(strings.Split(*which, ","), r.kernel) || short && r.kernel != "6.1" {
 			continue
@@ -110,12 +122,16 @@ func writeTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	costs, err := LoadCosts(*saved)
+	if err != nil {
+		t.Fatal(err)
+	}
 	f, err := os.Create(*table)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := Table(f, cells, []string{"host", "embedded", "runc", "crun"}); err != nil {
+	if err := Table(f, cells, costs, []string{"host", "embedded", "runc", "crun"}); err != nil {
 		t.Error(err)
 	}
 }
@@ -129,13 +145,20 @@ func (r row) test(t *testing.T, root *Root, short bool) {
 	t.Logf("Linux %s (%s), cgroups %s", img.Release, img.Version, r.cgroups)
 	var steps []Step
 	for _, p := range programs {
+		if *costly {
+			break
+		}
 		for _, way := range r.ways {
-			if (p.once || short) && way != r.ways[0] || *onlyBy != "" && !slices.Contains(strings.Split(*onlyBy, ","), way) {
+			once := p.long || short || r.preempts && p.pkg == "probe"
+			if p.long && short || once && way != r.ways[0] || *onlyBy != "" && !slices.Contains(strings.Split(*onlyBy, ","), way) {
 				continue
 			}
 			run := p.run
 			if short || way != r.ways[0] {
-				run = p.core // the rest does not depend on the way in
+				run = p.core
+			}
+			if short && p.few != "" {
+				run = p.few
 			}
 			if *onlyIn != "" {
 				run = *onlyIn
@@ -145,8 +168,16 @@ func (r row) test(t *testing.T, root *Root, short bool) {
 				p.pkg, testenv.HookVar, way, name, run)})
 		}
 	}
+	const cost = "internal/kerneltest cost"
+	if *costly || !short && *onlyBy == "" && *onlyIn == "" {
+		steps = append(steps, Step{cost, "cd /src/internal/kerneltest && /tests/kerneltest.test -test.timeout=10m -test.run='^$' -test.bench='^BenchmarkWays$' -test.benchtime=1x"})
+	}
 	g := &Guest{Image: img, Cgroups: r.cgroups, Root: root, Modules: []string{"overlay", "veth"}, Steps: steps, MiB: 1536,
-		Setup: fmt.Sprintf("export %s=/prebuilt LEASTCAP_TEST=0\n", testenv.PrebuiltVar), Silence: 3 * time.Minute}
+		// A router, as a machine with Docker is.
+		Setup: fmt.Sprintf("export %s=/prebuilt LEASTCAP_TEST=0\necho 1 >/proc/sys/net/ipv4/ip_forward\n", testenv.PrebuiltVar), Silence: 3 * time.Minute}
+	if r.preempts {
+		g.Setup += "export " + preemptsVar + "=1\n"
+	}
 	limit := *limit
 	if short {
 		limit, g.Silence = min(limit, 5*time.Minute), 100*time.Second
@@ -167,6 +198,18 @@ func (r row) test(t *testing.T, root *Root, short bool) {
 		t.Errorf("%d programs ran, want %d", len(runs), len(steps))
 	}
 	t.Logf("%d programs in %.1f s", len(runs), time.Since(began).Seconds())
+	if i := slices.IndexFunc(runs, func(r Run) bool { return r.Name == cost }); i >= 0 {
+		costs, err := CostsOf(runs[i])
+		if err != nil || runs[i].Status != 0 {
+			t.Errorf("exit status %d, %v", runs[i].Status, err)
+		} else if *saved != "" {
+			if err := SaveCosts(*saved, Costs{r.kernel, img.Release, costs}); err != nil {
+				t.Error(err)
+			}
+		}
+		t.Logf("costs: %+v", costs)
+		runs = slices.Delete(runs, i, i+1)
+	}
 	var cells []Cell
 	for _, run := range runs {
 		if exact, of, ok := CellOf(run); ok {
@@ -182,6 +225,21 @@ func (r row) test(t *testing.T, root *Root, short bool) {
 	for _, run := range runs {
 		t.Run(run.Name, func(t *testing.T) { report(t, run) })
 	}
+	if !short && !*costly && *onlyBy == "" && *onlyIn == "" {
+		t.Run("caps/catalog/proof", func(t *testing.T) { measureCatalog(t, img) })
+	}
+}
+
+// measureCatalog makes the catalog's experiments under a kernel: their test has a guest
+// of its own, in which the experiments' program is all that there is.
+func measureCatalog(t *testing.T, img *Image) {
+	cmd := exec.Command("go", "test", "-count=1", "-tags", "otherkernel", "-run", "^TestOtherKernel$", "-v", "./caps/catalog/proof", "-kernel", img.Vmlinuz)
+	cmd.Dir = "../.."
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	t.Logf("%s", out)
 }
 
 // report makes a test program's tests in the guest subtests of this test.
@@ -206,7 +264,7 @@ func report(t *testing.T, run Run) {
 }
 
 // guestRoot makes the root file system that all guests share.
-func guestRoot(t *testing.T) *Root {
+func guestRoot(t *testing.T, short bool) *Root {
 	t.Helper()
 	module, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {
@@ -238,7 +296,13 @@ func guestRoot(t *testing.T) *Root {
 		try(err)
 		try(r.Copy(path, "/usr/bin/"+name))
 	}
+	if !short {
+		fillRoot(t, r, top)
+	}
 	for _, p := range programs {
+		if p.long && short {
+			continue
+		}
 		out := filepath.Join(dir, filepath.Base(p.pkg)+".test")
 		args := []string{"test", "-c", "-o", out}
 		env := "CGO_ENABLED=0"
@@ -257,8 +321,41 @@ func guestRoot(t *testing.T) *Root {
 	return r
 }
 
+// fillRoot puts there what the tests of the long form make for themselves, or have from
+// Docker and the machine.
+func fillRoot(t *testing.T, r *Root, top string) {
+	t.Helper()
+	testenv.Need(t, testenv.Image("leastcap-test/tiny"), testenv.Command("perl"))
+	try := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	img, err := image.Open(t.Context(), "docker-daemon:leastcap-test/tiny", image.Options{})
+	try(err)
+	defer img.Close()
+	try(image.Unpack(t.Context(), img, filepath.Join(r.Dir, "prebuilt/tiny"), image.Limits{}))
+	build := exec.Command("go", "build", "-o", filepath.Join(r.Dir, "prebuilt/regain"), "./engine/embedded/testdata/regain")
+	build.Dir, build.Env = top, append(os.Environ(), "CGO_ENABLED=0")
+	_, err = output(build)
+	try(err)
+	try(r.Copy("/usr/bin/perl", "/usr/bin/perl"))
+	suite, err := debian.Open(t.Context(), "bookworm")
+	try(err)
+	defer suite.Close()
+	const tools = "libbpf-tools"
+	about, err := suite.Show(t.Context(), tools)
+	try(err)
+	dir, err := suite.Unpack(t.Context(), about.Field("Version"), tools)
+	try(err)
+	try(r.Copy(filepath.Join(dir, "usr/sbin/capable"), "/usr/bin/capable"))
+	const modules = "/usr/lib/x86_64-linux-gnu/perl-base"
+	try(os.CopyFS(filepath.Join(r.Dir, modules), os.DirFS(modules)))
+}
+
 // buildStatic compiles one of the probe's test programs, so that it runs anywhere.
-func buildStatic(t *testing.T, from, to string) {
+func buildStatic(t testing.TB, from, to string) {
 	t.Helper()
 	args := []string{"-static", "-O1", "-o", to, from, "-pthread"}
 	if filepath.Base(from) == "exit.c" {

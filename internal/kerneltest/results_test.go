@@ -52,13 +52,24 @@ func TestTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := SaveCosts(dir, Costs{"6.12", "6.12.1-x", []Cost{{"nothing", 1000, 0}, {"kprobe/cap_capable", 1500, 1}, {"another", 3000, .999}}}); err != nil {
+		t.Fatal(err)
+	}
+	costs, err := LoadCosts(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var b bytes.Buffer
-	if err := Table(&b, back, []string{"runc", "crun"}); err != nil {
+	if err := Table(&b, back, costs, []string{"runc", "crun"}); err != nil {
 		t.Fatal(err)
 	}
 	const want = "| Linux | cgroups | way in | runc | crun |\n|---|---|---|---|---|\n" +
 		"| 5.10.1-x | v2 | fexit/cap_capable | exact (2) | not run |\n| 6.12.1-x | hybrid | kprobe/cap_capable | 1 of 2 | not run |\n\n"
 	if !strings.Contains(b.String(), want) {
 		t.Errorf("got\n%s\nwant in it\n%s", b.String(), want)
+	}
+	const cost = "| 6.12.1-x | nothing | 0 | 1.00 | - |\n| 6.12.1-x | kprobe/cap_capable | 500 | 1.50 | 100 % |\n| 6.12.1-x | another | 2000 | 3.00 | 99 % |\n"
+	if !strings.HasSuffix(b.String(), cost) {
+		t.Errorf("got\n%s\nwant at its end\n%s", b.String(), cost)
 	}
 }

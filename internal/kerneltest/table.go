@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,6 +24,70 @@ type Cell struct {
 	Way     string         `json:"way"`
 	Exact   map[string]int `json:"exact"` // by runtime
 	Of      map[string]int `json:"of"`
+}
+
+// Cost is what one way to look costs a system call that makes one check.
+type Cost struct {
+	Name        string  `json:"name"`
+	Nanoseconds float64 `json:"nanoseconds"` // of a call, with the check
+	Seen        float64 `json:"seen"`        // the part of the checks that was counted; 0 where none should be
+}
+
+// costMark begins the line of results that holds a guest's costs.
+const costMark = "@@ cost "
+
+// CostsOf finds the costs that a run printed.
+func CostsOf(run Run) (costs []Cost, err error) {
+	text := run.Output
+	for _, t := range run.Tests {
+		text += t.Output
+	}
+	_, list, ok := strings.Cut(text, costMark)
+	if !ok {
+		return nil, fmt.Errorf("%s measured no costs:\n%s", run.Name, text)
+	}
+	err = json.NewDecoder(strings.NewReader(list)).Decode(&costs)
+	return costs, err
+}
+
+// Costs are those of a kernel.
+type Costs struct {
+	Kernel  string `json:"kernel"`
+	Release string `json:"release"`
+	Costs   []Cost `json:"costs"`
+}
+
+// SaveCosts keeps them in a directory, beside its cells.
+func SaveCosts(dir string, c Costs) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "cost-"+c.Kernel+".json"), append(data, '\n'), 0o644)
+}
+
+// LoadCosts reads all that were saved in a directory.
+func LoadCosts(dir string) ([]Costs, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "cost-*.json"))
+	if err != nil {
+		return nil, err
+	}
+	var all []Costs
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		var c Costs
+		if err := json.Unmarshal(data, &c); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		all = append(all, c)
+	}
+	return all, nil
 }
 
 // CellOf counts the subtests TestSets/RUNTIME/WORKLOAD of a run, of the runtimes that
@@ -83,6 +148,9 @@ func Load(dir string) ([]Cell, error) {
 	}
 	var cells []Cell
 	for _, file := range files {
+		if strings.HasPrefix(filepath.Base(file), "cost-") {
+			continue
+		}
 		data, err := os.ReadFile(file)
 		if err != nil {
 			return nil, err
@@ -104,8 +172,21 @@ var notSeen = [][2]string{
 	{"kprobe/cap_capable", "Needs kprobes. The verdict is worked out from the credentials before the kernel does so. It cannot be preempted, so that load loses nothing."},
 }
 
+const costsHead = `
+## Cost
+
+What each way in adds to setgid(2), a cheap system call that makes one check: in a
+workload that is learned, and elsewhere on the machine meanwhile. Beside it bcc's
+` + "`capable`" + ` (libbpf-tools 0.26), which prints each check. Medians of three alternating
+rounds of the best of five floods of 20,000 calls (BenchmarkWays). The processor is
+emulated, so compare lines, not nanoseconds with those of a real one.
+
+| Linux | what looks | added ns | times the call | checks that it has |
+|---|---|---|---|---|
+`
+
 // Table writes docs/kernels.md.
-func Table(w io.Writer, cells []Cell, runtimes []string) error {
+func Table(w io.Writer, cells []Cell, costs []Costs, runtimes []string) error {
 	order := func(name string) int { return slices.IndexFunc(Kernels, func(k Kernel) bool { return k.Name == name }) }
 	way := func(name string) int {
 		return slices.IndexFunc(notSeen, func(n [2]string) bool { return n[0] == name })
@@ -122,7 +203,8 @@ What leastcap sees on Debian's kernels, in QEMU: a corpus of small workloads
 (internal/kerneltest/sets_test.go), each started on the host and by three container
 runtimes with Docker's default capabilities. "exact" says that all of them gave
 exactly the sets that they need: granted, denied, set by capset(2) and demanded by
-executables' file capabilities.
+executables' file capabilities. A run that says of itself that it is incomplete, as may
+be where the kernel preempts programs of BPF, is made again.
 
 | Linux | cgroups | way in |`)
 	for _, r := range runtimes {
@@ -150,6 +232,20 @@ executables' file capabilities.
 	b.WriteString(`
 ` + "`leastcap doctor`" + ` says which of them this machine has, and ` + "`--hook`" + ` takes one.
 `)
+	slices.SortFunc(costs, func(a, b Costs) int { return order(a.Kernel) - order(b.Kernel) })
+	if len(costs) > 0 {
+		b.WriteString(costsHead)
+	}
+	for _, k := range costs {
+		base := k.Costs[0].Nanoseconds // of no probe
+		for _, c := range k.Costs {
+			seen := "-"
+			if c.Seen > 0 {
+				seen = fmt.Sprintf("%.0f %%", math.Floor(100*c.Seen))
+			}
+			fmt.Fprintf(&b, "| %s | %s | %.0f | %.2f | %s |\n", k.Release, c.Name, c.Nanoseconds-base, c.Nanoseconds/base, seen)
+		}
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }

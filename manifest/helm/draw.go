@@ -12,13 +12,14 @@ import (
 // A drawing is a template's text with all of its branches, and a mark in the place of each
 // output.
 type drawing struct {
-	chart *Chart
-	in    *text // the file that is being drawn
-	out   []char
-	marks []mark
-	depth int
-	left  *int // how much may yet be drawn
-	err   error
+	chart  *Chart
+	in     *text // the file that is being drawn
+	out    []char
+	marks  []mark
+	depth  int  // of named templates
+	nested int  // of branches
+	left   *int // how much may yet be drawn
+	err    error
 }
 
 // A char is a byte, and where it stands.
@@ -99,6 +100,10 @@ func (d *drawing) list(l *parse.ListNode, dot value, s *scope) {
 	if l == nil {
 		return
 	}
+	if d.nested++; d.nested > manifest.MaxDepth {
+		d.err = errTooMuch
+	}
+	defer func() { d.nested-- }()
 	for _, n := range l.Nodes {
 		if d.err != nil {
 			return
@@ -150,7 +155,7 @@ func (d *drawing) declare(p *parse.PipeNode, dot value, s *scope) value {
 	if include != nil {
 		v = d.refsOf(include)
 	}
-	if p != nil {
+	if p != nil && d.spend(callCost*len(v.refs)) {
 		for _, name := range p.Decl {
 			if p.IsAssign {
 				s.set(name.Ident[0], v)

@@ -309,3 +309,35 @@ func FuzzOrigin(f *testing.F) {
 		}
 	})
 }
+
+// A stranger's chart costs neither time nor the program.
+func TestHostile(t *testing.T) {
+	bomb := "a: &a [x, x]\n"
+	for c := 'b'; c <= 'z'; c++ {
+		bomb += fmt.Sprintf("%c: &%c [*%c, *%c, *%c, *%c, *%c, *%c, *%c, *%c, *%c]\n", c, c, c-1, c-1, c-1, c-1, c-1, c-1, c-1, c-1, c-1)
+	}
+	item := head + "        - name: web\n          securityContext: {{ toYaml .Values.z.s | nindent 12 }}\n"
+	for name, files := range map[string]fstest.MapFS{
+		"an alias bomb":       chart(item, bomb),
+		"values of 20 MB":     chart(item, "a: 1\n#"+strings.Repeat("x", 20<<20)),
+		"values nested deep":  chart(item, "z: "+strings.Repeat("{a: ", 5000)),
+		"a template of 2 MB":  chart(item+strings.Repeat("# x\n", 1<<19), "z: 1\n"),
+		"branches in one":     chart(strings.Repeat("{{ if .Values.a }}", 20000)+strings.Repeat("{{ end }}", 20000)+item, "z: 1\n"),
+		"parentheses":         chart("{{ "+strings.Repeat("(", 20000)+".x"+strings.Repeat(")", 20000)+" }}"+item, "z: 1\n"),
+		"many variables":      chart("{{ $a := .Values }}"+strings.Repeat("{{ $a = $a.b }}", 20000)+item, "z: 1\n"),
+		"much that it writes": chart("{{ define \"a\" }}"+strings.Repeat("x: 1\n", 2000)+"{{ end }}"+strings.Repeat("{{ include \"a\" . | nindent 900 }}", 2000)+item, "z: 1\n"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			files["templates/_helpers.tpl"] = &fstest.MapFile{Data: []byte(helpers)}
+			c, err := helm.Read(files, "c")
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := c.Origin(helm.Asked{Source: "web/templates/d.yaml", Kind: "Deployment", Container: "web",
+				Path: []string{"spec", "template", "spec", "containers", "0", "securityContext", "capabilities"}})
+			if (len(o.Keys) == 0) == (o.Why == "") {
+				t.Errorf("neither a key nor a reason, or both: %+v", o)
+			}
+		})
+	}
+}

@@ -82,6 +82,7 @@ func WithoutImages(list []*manifest.Container, images []byte) error {
 	var answer []struct {
 		ID     string `json:"Id"`
 		Config struct {
+			User       string
 			WorkingDir string
 			Entrypoint words
 			Cmd, Env   []string
@@ -106,6 +107,9 @@ func WithoutImages(list []*manifest.Container, images []byte) error {
 			} else if len(command) == 0 {
 				c.Command = manifest.Args{} // another entry point has none of the image's
 			}
+			if c.User.V == own.User { // who it is matters still
+				c.Facts = append(c.Facts, manifest.Pair{Key: factUser, KeyAt: c.At, Value: manifest.Of(own.User, own.User, c.At)})
+			}
 			if c.WorkDir.V == own.WorkingDir {
 				c.WorkDir = manifest.Text{}
 			}
@@ -115,7 +119,15 @@ func WithoutImages(list []*manifest.Container, images []byte) error {
 	return nil
 }
 
-const factImage = "image id"
+const (
+	factImage = "image id"
+	factUser  = "image user"
+)
+
+// ImageUser says that a container's user is its image's own, which [WithoutImages] found.
+func ImageUser(c *manifest.Container) bool {
+	return slices.ContainsFunc(c.Facts, func(p manifest.Pair) bool { return p.Key == factUser })
+}
 
 // ImageID is the id of a container's image, "" if it is not said.
 func ImageID(c *manifest.Container) string {

@@ -76,7 +76,7 @@ func FuzzParse(f *testing.F) {
 
 // What the image says already is not what was asked for.
 func TestWithoutImages(t *testing.T) {
-	const images = `[{"Id":"sha256:i","Config":{"Entrypoint":["run"],"Cmd":["a","b"],"Env":["PATH=/bin","A=1"],"WorkingDir":"/w"}}]`
+	const images = `[{"Id":"sha256:i","Config":{"User":"5","Entrypoint":["run"],"Cmd":["a","b"],"Env":["PATH=/bin","A=1"],"WorkingDir":"/w"}}]`
 	for _, tt := range []struct{ config, want string }{
 		{`"Entrypoint":["run"],"Cmd":["a","b"],"Env":["PATH=/bin","A=2","B=3"],"WorkingDir":"/w"`, "unset unset A=2 B=3 unset"},
 		{`"Entrypoint":["run"],"Cmd":["c"],"Env":["A=1"],"WorkingDir":"/x"`, "unset [c] /x"},
@@ -108,6 +108,12 @@ func TestWithoutImages(t *testing.T) {
 		}
 		if got != tt.want {
 			t.Errorf("%s: %s, want %s", tt.config, got, tt.want)
+		}
+	}
+	for user, own := range map[string]bool{"5": true, "6": false, "": false} {
+		list, _ := inspect.Parse(manifest.Source{Name: "f", Data: []byte(`[{"Id":"c","Image":"sha256:i","Config":{"User":"` + user + `"}}]`)})
+		if err := inspect.WithoutImages(list, []byte(images)); err != nil || inspect.ImageUser(list[0]) != own || list[0].User.V != user {
+			t.Errorf("user %q: %v", user, err)
 		}
 	}
 	if err := inspect.WithoutImages(nil, []byte("x")); err == nil {

@@ -83,6 +83,17 @@ func dropIns(src manifest.Source) []dropIn {
 	return list
 }
 
+// Files are a unit and its drop-ins as one directory of units could have them: NAME, and
+// NAME.d/…. It is for those who ask systemd itself.
+func Files(src manifest.Source) map[string][]byte {
+	unit := path.Base(src.Name)
+	files := map[string][]byte{unit: src.Data}
+	for _, d := range dropIns(src) {
+		files[path.Join(unit+".d", path.Base(d.name))] = d.data
+	}
+	return files
+}
+
 // dropInDirs are the directories of a unit of that name, the most specific first: for
 // a-b@x.service a-b@x.service.d, a-b@.service.d, a-@.service.d and a-@x.service.d
 // (unit_file_find_dirs).

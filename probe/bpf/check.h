@@ -187,7 +187,7 @@ static __noinline int settle(struct memo *m)
 	key = m->key;
 	of.scope = key.scope;
 	of.phase = key.phase;
-	ev = bpf_map_lookup_elem(&evidences, &key);
+	ev = key.kind == KIND_ADVICE ? NULL : bpf_map_lookup_elem(&evidences, &key);
 	if (ev)
 		add(ev->count, n);
 	sum = bpf_map_lookup_elem(&sums, &of);
@@ -203,6 +203,7 @@ static __always_inline void keep(struct memo *m, struct evidence_key *key, struc
 	m->ns = (__u64)target;
 	m->key = *key;
 	m->tid = tid;
+	m->born = LOAD_TASK(current_task(), start_time);
 	m->epoch = epoch;
 	m->nr = c->nr;
 	m->ret = ret;
@@ -242,7 +243,7 @@ static __always_inline int check_in(void *ctx, __u32 slot, bool typed, const str
 	if (slot == SLOT_CHECK && cred == real && own == target && !(ret && cap != CAP_SYS_ADMIN)) {
 		m = memo_of(cap, c.nr);
 		if (m && m->key.scope == cg && m->tid == (__u32)id && m->ns == (__u64)target &&
-		    m->key.cap == cap && m->nr == c.nr && m->compat == c.compat && m->ret == ret && m->epoch == epoch &&
+		    m->key.cap == cap && m->nr == c.nr && m->compat == c.compat && m->ret == ret && m->epoch == epoch && m->born == LOAD_TASK(task, start_time) &&
 		    (m->advice < ADVICE_OF_FORK || plain_fork(&c, (__u32)id))) {
 			m->pending++;
 			return 0;

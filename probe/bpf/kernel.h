@@ -171,6 +171,7 @@ struct task_struct {
 	struct task_struct *real_parent;
 	struct mm_struct *mm;
 	const struct cred *real_cred, *cred;
+	__u64 start_time;
 	char comm[16];
 	struct css_set *cgroups;
 	struct files_struct *files;

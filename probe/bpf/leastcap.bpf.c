@@ -190,13 +190,13 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	if (cfg_self && cg == from && tgid == cfg_self) {
 		mark.scope = cg;
 		mark.state = TASK_OWN;
-		set_mark(tid, &mark);
+		set_first_mark(tid, &mark);
 		return 0;
 	}
 	if (cg == from || (t && mark.scope == cg)) {
 		if (t) {
 			mark.scope = cg;
-			set_mark(tid, &mark);
+			set_first_mark(tid, &mark);
 		} else {
 			bpf_map_delete_elem(&tasks, &tid); /* the number's last user may have left one */
 		}
@@ -207,7 +207,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	scope = bpf_map_lookup_elem(&scopes, &cg);
 	if (t && mark.state == TASK_WORKLOAD && !(scope && is_host(mark.home))) {
 		check_home(cg, mark.home);
-		set_mark(tid, &mark);
+		set_first_mark(tid, &mark);
 		return 0;
 	}
 	if (!t && !scope) {
@@ -219,7 +219,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 		mark.state = TASK_WORKLOAD;
 		mark.home = cg;
 	}
-	set_mark(tid, &mark);
+	set_first_mark(tid, &mark);
 	return 0;
 }
 

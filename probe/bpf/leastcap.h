@@ -132,6 +132,7 @@ enum advice { ADVICE = 1, ADVICE_OF_FORK };
 struct memo {
 	__u64 ns;      /* the namespace's address, an opaque id */
 	__u64 pending;
+	__u64 born;    /* when the thread began: its number may be another's by now */
 	struct evidence_key key;
 	__u32 tid, epoch;
 	__s32 nr;

@@ -27,7 +27,7 @@ volatile const __u32 cfg_self;
 __u64 lost[LOST_KINDS];
 __u32 flights;     /* 1 once a denied check was followed: until then no call has to be looked up */
 __u32 phased;      /* 1 once a phase was set: until then none has to be looked up */
-__u32 epoch;       /* grows with each change of what a thread is, or of a phase: memos end with it */
+__u32 epoch;       /* grows with each change of what a thread is that may have memos, or of a phase: memos end with it */
 __u64 news;        /* grows with each first of a kind: until it does, nobody has to look again */
 __u64 checks_seen[STRIPES] __attribute__((aligned(64))); /* in any scope, so that "saw nothing" can be told from "was blind" */
 

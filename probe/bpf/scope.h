@@ -98,11 +98,17 @@ static __always_inline bool is_early(struct scope *scope, struct task *t)
 	return !t && scope->born && !scope->launched && !scope->host;
 }
 
+/* Of a thread that has just begun: no memo is its own. */
+static __always_inline void set_first_mark(__u32 tid, struct task *t)
+{
+	if (bpf_map_update_elem(&tasks, &tid, t, BPF_ANY))
+		lose(LOST_TASKS);
+}
+
 static __always_inline void set_mark(__u32 tid, struct task *t)
 {
 	__sync_fetch_and_add(&epoch, 1);
-	if (bpf_map_update_elem(&tasks, &tid, t, BPF_ANY))
-		lose(LOST_TASKS);
+	set_first_mark(tid, t);
 }
 
 /* Is a cgroup another one, or below it? One that is not registered is not. */

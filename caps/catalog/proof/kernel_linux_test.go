@@ -70,7 +70,7 @@ func TestOtherKernel(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	// TCG: the processor is emulated, which works on every machine.
-	out, err := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "qemu64,-cx16", "-m", "512", "-nographic", "-no-reboot",
+	out, err := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=single", "-cpu", "qemu64,-cx16", "-m", "512", "-nographic", "-no-reboot",
 		"-net", "none", "-kernel", *kernelFile, "-initrd", filepath.Join(dir, "initramfs"), "-append", "console=ttyS0 panic=-1 quiet").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -110,7 +110,7 @@ func manual(cmd *cobra.Command) ([]byte, error) {
 	}
 	p := &manPage{}
 	p.line(".nh") // words are not broken
-	p.line(`.TH "%s" "1" "%s" "leastcap %s" "leastcap"`, strings.ToUpper(roff(pageName(cmd), true)), date.Format("Jan 2006"), roff(version, true))
+	p.line(`.TH "%s" "1" "%s" "leastcap %s" "leastcap"`, strings.ToUpper(roff(pageName(cmd), false)), date.Format("Jan 2006"), roff(version, true))
 	p.line(".SH NAME")
 	p.text(pageName(cmd)+` - `+cmd.Short, false)
 	p.line(".SH SYNOPSIS")

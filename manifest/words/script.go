@@ -143,6 +143,9 @@ type reader struct {
 	grown int // bytes that variables brought
 
 	mentioned map[string]int // see mentions
+	// elsewhere: variables may be used where the text does not name them: in a file that it
+	// sources, by the name of a name, by all that it starts.
+	elsewhere bool
 }
 
 // commands collects the simple commands below a node.

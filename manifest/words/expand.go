@@ -88,6 +88,9 @@ func (b *builder) literal(c byte, offset int) {
 
 // written appends a node as it is written: it is not known.
 func (b *builder) written(n syntax.Node) {
+	if b.r.written += int(n.End().Offset() - n.Pos().Offset()); b.r.written > maxWritten {
+		return // parse says so
+	}
 	for i := int(n.Pos().Offset()); i < int(n.End().Offset()) && i < len(b.r.text.Bytes); i++ {
 		b.literal(b.r.text.Bytes[i], i)
 	}

@@ -144,6 +144,9 @@ func (f *sourceFlags) add(cmd *cobra.Command) {
 	fl.BoolVar(&f.noStore, "no-store", false, "do not look into the profiles that leastcap learn keeps")
 	fl.BoolVar(&f.images, "images", false, "also look into the containers' images, for set-uid programs and file capabilities, where the engine has them")
 	fl.StringArrayVar(&f.charts, "chart", nil, "the directory of a Helm chart that the files were rendered from (repeatable; default: one of its name beside them)")
+	if err := cmd.MarkFlagDirname("chart"); err != nil {
+		panic(err) // there is no such flag
+	}
 	fl.StringVar(&f.rules, "rules", "", "the engine that runs them: "+strings.Join(rules.Names(), ", ")+" (default: by the format)")
 	fl.StringVar(&f.format, "format", "", "take every file for this: "+strings.Join(formatNames(), ", ")+" (default: by its content)")
 	fl.StringVar(&f.config, "config", "", "the configuration (default: "+audit.ConfigName+" in the directory or above)")

@@ -83,7 +83,7 @@ Exit status:
 	fl.BoolVar(&f.grant, "grant", false, "also give what a proven profile requires and the container does not have")
 	fl.BoolVar(&f.learn, "learn", false, "learn first what the containers need of which nothing is known")
 	fl.StringArrayVar(&f.checks, "check", nil, "with --learn: CONTAINER=COMMAND, or COMMAND for all, tells whether it works (repeatable)")
-	fl.StringVar(&f.engine, "engine", "", "with --learn: what runs them, embedded or api, as for leastcap learn (default: docker)")
+	fl.StringVar(&f.engine, "engine", "", "embedded or api: with --learn, what runs the containers, as for leastcap learn (default: docker)")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "do not say what else could be done")
 	f.sourceFlags.add(cmd)
 	return cmd
@@ -102,10 +102,8 @@ func (f *fixFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io.W
 	if f.engine != "" && !f.learn {
 		return &usageError{errors.New("--engine is for --learn"), "add --learn"}
 	}
-	if f.engine != "" {
-		if err := known(f.engine, engineEmbedded, engineAPI); err != nil {
-			return err
-		}
+	if f.engine != "" && f.engine != engineEmbedded && f.engine != engineAPI {
+		return &usageError{fmt.Errorf("--engine %q is not known", f.engine), "use " + engineEmbedded + " or " + engineAPI + ", or leave it out for docker"}
 	}
 	if f.learn && slices.Contains(args, stdinArg) {
 		return &usageError{errors.New("standard input is read once, and --learn reads twice"), "name a file"}

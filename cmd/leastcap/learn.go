@@ -105,7 +105,7 @@ directory that LEASTCAP_PROFILES names.
 	fl.StringVar(&f.keep, "keep", "", "keep what is required, or all that was used (default: required with --check, else used)")
 	fl.BoolVar(&f.opts.ObserveOnly, "observe-only", false, "run it once as it is and only report what it used")
 	fl.StringVar(&f.user, "user", "", "run a host command as this user, with ambient capabilities")
-	fl.StringVar(&f.engine, "engine", "", "run a docker line on another: embedded, or api, the Engine API at DOCKER_HOST (default: the line's own command)")
+	fl.StringVar(&f.engine, "engine", "", "embedded or api: run a docker line without docker, or through the Engine API at DOCKER_HOST (default: the line's own command)")
 	fl.StringVar(&f.image, "image", "", "run this image on the embedded runtime: a name, an OCI layout, an archive")
 	fl.StringVar(&f.rootfs, "rootfs", "", "run the root file system in this directory on the embedded runtime")
 	addHook(fl, &f.hook, ", or none: trials alone")

@@ -12,6 +12,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"strings"
 
@@ -94,6 +95,7 @@ func Parse(src manifest.Source) ([]*manifest.Container, error) {
 type project struct {
 	src      manifest.Source
 	files    map[string]*file // by name; nil where one could not be read
+	unread   map[string]error // why it could not be opened
 	services []*service
 	errs     []error
 	resolved int // layers, a limit to what a few lines of extends can stand for
@@ -224,9 +226,26 @@ func (p *project) open(name string, env func(string) (string, bool)) *file {
 	data, err := p.src.Open(name)
 	if err != nil {
 		p.files[name] = nil
+		if p.unread == nil {
+			p.unread = map[string]error{}
+		}
+		var of *fs.PathError
+		if errors.As(err, &of) {
+			err = of.Err // the name is said beside it
+		}
+		p.unread[name] = err
 		return nil
 	}
 	return p.add(name, data, env)
+}
+
+// failUnread says that another file, which the node names, could not be opened, and why.
+func (p *project) failUnread(n yaml.Node, written, name string) {
+	if err := p.unread[name]; err != nil {
+		p.fail(n, "%s cannot be read: %v", written, err)
+		return
+	}
+	p.fail(n, "%s cannot be read", written)
 }
 
 func (p *project) add(name string, data []byte, env func(string) (string, bool)) *file {

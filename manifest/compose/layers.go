@@ -135,7 +135,7 @@ func (p *project) extend(d *definition, f *file, section string, v yaml.Node, ch
 			from = p.open(relative(f.dir, t.V), f.env)
 			if from == nil {
 				d.why = "it extends a service of " + t.V + ", which cannot be read"
-				p.fail(named.Value, "%s cannot be read", t.V)
+				p.failUnread(named.Value, t.V, relative(f.dir, t.V))
 				return
 			}
 		}
@@ -239,7 +239,7 @@ func (p *project) include(f *file, list yaml.Node, outer []string) []*definition
 			}
 			inner := p.open(name, env)
 			if inner == nil {
-				p.fail(node, "%s cannot be read", t.V)
+				p.failUnread(node, t.V, name)
 				continue
 			}
 			group = p.stack(group, p.fileLayers(inner, outer))

@@ -57,7 +57,7 @@ func readMonitor(root string, pid int, comm string) (monitor, bool) {
 	// conmon(8); podman libpod/oci_conmon_common.go, cri-o internal/oci/runtime_oci.go
 	m := monitor{id: flag("-c"), name: flag("-n"), bundle: flag("-b")}
 	for i, arg := range args {
-		if arg == "--root" && args[i-1] == "--exit-command-arg" && i+2 < len(args) && args[i+1] == "--exit-command-arg" {
+		if arg == "--root" && i > 0 && args[i-1] == "--exit-command-arg" && i+2 < len(args) && args[i+1] == "--exit-command-arg" {
 			m.storage = args[i+2]
 		}
 	}

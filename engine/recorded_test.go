@@ -63,6 +63,11 @@ func TestRecords(t *testing.T) {
 	write("proc/72/cmdline", strings.Join([]string{"/usr/bin/conmon", "-c", id("b"), "-b", odd + "/storage/vfs-containers/" + id("b") + "/userdata",
 		"-n", "mine", "--exit-command", "/usr/bin/podman", "--exit-command-arg", "--root", "--exit-command-arg", odd + "/storage", ""}, "\x00"))
 	write("proc/73/comm", "sleep\n")
+	// Anybody may call a process so.
+	write("proc/74/comm", "conmon\n")
+	write("proc/74/cmdline", strings.Join([]string{"--root", "-c", id("c"), "-b", odd, ""}, "\x00"))
+	write("proc/75/comm", "conmon\n")
+	write("proc/75/cmdline", "")
 
 	socket := filepath.Join(root, "run/containerd/containerd.sock")
 	want := map[string]engine.Running{

@@ -27,7 +27,7 @@ type Tree struct {
 // Place gives the path on this machine, which does not leave the root.
 func (t Tree) Place(name string) (string, error) {
 	if t.Mounted != nil {
-		if p := t.Mounted(name); p != "" {
+		if p := t.Mounted(path.Clean(name)); p != "" {
 			return p, nil
 		}
 	}

@@ -145,7 +145,11 @@ func (o Owner) Alive() bool {
 		return true
 	}
 	for _, d := range dirs {
-		if _, err := strconv.Atoi(d.Name()); err != nil || pidNamespace(d.Name()) != ns {
+		if _, err := strconv.Atoi(d.Name()); err != nil {
+			continue
+		}
+		// Another user's may not be read: its numbers tell enough.
+		if in := pidNamespace(d.Name()); in != "" && in != ns {
 			continue
 		}
 		status, err := os.ReadFile("/proc/" + d.Name() + "/status")

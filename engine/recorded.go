@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -233,13 +234,14 @@ func (r *Records) stored(root, id string) (Running, bool) {
 	kept := r.storages[root]
 	if kept == nil {
 		kept = make(map[string]Running)
-		files, _ := filepath.Glob(filepath.Join(root, "*-containers", "*containers.json")) // a strange directory has none
+		// The directory may be a stranger's word, and is no pattern; a strange one has none.
+		files, _ := fs.Glob(os.DirFS(root), "*-containers/*containers.json")
 		for _, file := range files {
 			var list []struct {
 				ID, Metadata string
 				Names        []string
 			}
-			if !readJSON(file, &list) {
+			if !readJSON(filepath.Join(root, file), &list) {
 				continue
 			}
 			for _, c := range list {

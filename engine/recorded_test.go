@@ -62,6 +62,14 @@ func TestRecords(t *testing.T) {
 	write("proc/72/comm", "conmon\n")
 	write("proc/72/cmdline", strings.Join([]string{"/usr/bin/conmon", "-c", id("b"), "-b", odd + "/storage/vfs-containers/" + id("b") + "/userdata",
 		"-n", "mine", "--exit-command", "/usr/bin/podman", "--exit-command-arg", "--root", "--exit-command-arg", odd + "/storage", ""}, "\x00"))
+	write("proc/71/status", "Name:\tcontainerd-shim\nUid:\t0\t0\t0\t0\n")
+	write("user/tasks/system.slice/mine/config.json", `{"linux":{"cgroupsPath":"/system.slice"}}`)
+	write("proc/77/comm", "containerd-shim\n")
+	write("proc/77/cmdline", strings.Join([]string{"containerd-shim", "-namespace", "mine", ""}, "\x00"))
+	write("proc/77/status", "Name:\tcontainerd-shim\nUid:\t1000\t1000\t1000\t1000\n")
+	if err := os.Symlink(filepath.Join(root, "user/tasks/system.slice/mine"), filepath.Join(root, "proc/77/cwd")); err != nil {
+		t.Fatal(err)
+	}
 	write("proc/73/comm", "sleep\n")
 	// Anybody may call a process so.
 	write("proc/74/comm", "conmon\n")

@@ -107,15 +107,14 @@ func (r *Records) glob(pattern string) []string {
 // mebibytes.
 const largest = 64 << 20
 
-// readJSON reads what may be a stranger's: what is no file could be waited for without end.
+// readJSON reads what may be a stranger's.
 func readJSON(file string, into any) bool {
-	f, err := os.OpenFile(file, os.O_RDONLY|nonblock, 0)
+	f, err := openRegular(file)
 	if err != nil {
 		return false
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	return err == nil && info.Mode().IsRegular() && json.NewDecoder(io.LimitReader(f, largest)).Decode(into) == nil
+	return json.NewDecoder(io.LimitReader(f, largest)).Decode(into) == nil
 }
 
 // docker reads config.v2.json and hostconfig.json (moby daemon/container/container.go:

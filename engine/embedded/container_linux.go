@@ -507,17 +507,25 @@ func (c *Container) remove() error {
 				}
 			}
 		}
-		errs = append(errs, c.runtime.Destroy())
 	}
 	if c.console != nil {
 		_ = c.console.Close()
 	}
-	// The interfaces go with the container's network namespace, and so need no wait.
-	errs = append(errs, removeDir(c.dir))
-	if c.volumes != nil {
-		errs = append(errs, c.volumes.remove())
+	// Cgroups and files have nothing to do with each other, and each takes a while. The
+	// interfaces go with the container's network namespace, and so need no wait.
+	var files sync.WaitGroup
+	var dirErr, volErr error
+	files.Go(func() {
+		dirErr = removeDir(c.dir)
+		if c.volumes != nil {
+			volErr = c.volumes.remove()
+		}
+	})
+	if c.runtime != nil {
+		errs = append(errs, c.runtime.Destroy())
 	}
-	return errors.Join(errs...)
+	files.Wait()
+	return errors.Join(append(errs, dirErr, volErr)...)
 }
 
 // removeDir unmounts what is in a container's directory and removes it.

@@ -385,9 +385,7 @@ func parallel(n int, do func(i int)) {
 // define reads and understands one file.
 func define(f foundFile, stdin io.Reader, only *manifest.Format, engine string) (d definition) {
 	name, data, err := readFile(f, stdin)
-	d.source = manifest.Source{Name: name, Data: data, Env: os.LookupEnv, Open: func(name string) ([]byte, error) {
-		return os.ReadFile(name)
-	}, List: listDir}
+	d.source = manifest.Source{Name: name, Data: data, Env: os.LookupEnv, Open: readNamed, List: listDir}
 	fail := func(err error) {
 		var path *os.PathError
 		if errors.As(err, &path) {
@@ -477,7 +475,11 @@ func (f *sourceFlags) loadConfig(args []string) (*audit.Config, error) {
 			}
 		}
 	}
-	data, err := os.ReadFile(name)
+	read := readNamed
+	if f.config != "" {
+		read = os.ReadFile // a pipe, too
+	}
+	data, err := read(name)
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("read the configuration: %w", err), ""}
 	}

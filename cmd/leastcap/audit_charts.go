@@ -160,26 +160,44 @@ func (d *definitions) sayUnusedCharts(stderr io.Writer) {
 
 // origin says where the place of a finding comes from, nil if that is no chart that is known.
 func (c charts) origin(f *audit.Finding) *manifest.Origin {
-	source := chartSource(f.Container)
+	if c.of(chartSource(f.Container)) == nil {
+		return nil
+	}
+	return c.originOf(f.Container, chartPath(f))
+}
+
+// originOf says where a place in a container's document comes from.
+func (c charts) originOf(container *manifest.Container, path []string) *manifest.Origin {
+	source := chartSource(container)
 	chart := c.of(source)
 	if chart == nil {
 		return nil
 	}
-	return chart.Origin(helm.Asked{Source: source, Kind: f.Container.Owner.Kind, Path: chartPath(f), Container: f.Container.Name})
+	return chart.Origin(helm.Asked{Source: source, Kind: container.Owner.Kind, Path: path, Container: container.Name})
+}
+
+// containerPath leads to a container in its document.
+func containerPath(c *manifest.Container) []string {
+	own := c.Path
+	if strings.HasPrefix(own, "#") { // the document's number
+		_, own, _ = strings.Cut(own, " ")
+	}
+	return strings.Split(own, ".")
+}
+
+// capabilitiesPath leads to a container's capabilities, where they are or would be.
+func capabilitiesPath(c *manifest.Container) []string {
+	return append(containerPath(c), "securityContext", "capabilities")
 }
 
 // chartPath leads to the place in the document that a finding is about: where it is written,
 // or would be.
 func chartPath(f *audit.Finding) []string {
 	c := f.Container
-	own := c.Path
-	if strings.HasPrefix(own, "#") { // the document's number
-		_, own, _ = strings.Cut(own, " ")
-	}
-	container := strings.Split(own, ".")
+	container := containerPath(c)
 	pod := container[:max(len(container)-2, 0)]
 	of := func(base []string, names ...string) []string { return slices.Concat(base, names) }
-	capabilities := of(container, "securityContext", "capabilities")
+	capabilities := capabilitiesPath(c)
 	for _, r := range c.Caps {
 		if r.Word.At == f.At {
 			return of(capabilities, r.Action.String())

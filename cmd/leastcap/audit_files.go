@@ -88,7 +88,7 @@ func (w *walker) dir(dir string, parts []string, rules []ignoreRule) {
 		w.fail(dir, err)
 		return
 	}
-	if data, err := os.ReadFile(filepath.Join(dir, ".gitignore")); err == nil {
+	if data, err := readNamed(filepath.Join(dir, ".gitignore")); err == nil {
 		rules = append(slices.Clip(rules), parseIgnore(data, len(parts))...)
 	}
 	for _, e := range entries {
@@ -131,7 +131,7 @@ func outerPatterns(dir string) outer {
 		root = up
 	}
 	var o outer
-	if data, err := os.ReadFile(filepath.Join(root, ".git", "info", "exclude")); err == nil {
+	if data, err := readNamed(filepath.Join(root, ".git", "info", "exclude")); err == nil {
 		o.list = parseIgnore(data, 0)
 	}
 	rel, _ := filepath.Rel(root, abs)
@@ -140,13 +140,32 @@ func outerPatterns(dir string) outer {
 	}
 	at := root
 	for _, part := range strings.Split(rel, string(filepath.Separator)) {
-		if data, err := os.ReadFile(filepath.Join(at, ".gitignore")); err == nil {
+		if data, err := readNamed(filepath.Join(at, ".gitignore")); err == nil {
 			o.list = append(o.list, parseIgnore(data, len(o.domain))...)
 		}
 		o.domain = append(slices.Clip(o.domain), part)
 		at = filepath.Join(at, part)
 	}
 	return o
+}
+
+// readNamed reads a file that a stranger's file or tree names, and the user did not: no
+// pipe or device, where it could wait for ever, and none that is bigger than a definition.
+func readNamed(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular() && !info.IsDir(): // of a directory the system says so
+		return nil, &os.PathError{Op: "read", Path: name, Err: errors.New("it is no regular file")}
+	case info.Size() > manifest.MaxSize:
+		return nil, &os.PathError{Op: "read", Path: name, Err: tooBig(info)}
+	}
+	return os.ReadFile(name)
+}
+
+func tooBig(info fs.FileInfo) error {
+	return fmt.Errorf("%d MiB: a file of container definitions has at most %d MiB", info.Size()>>20, manifest.MaxSize>>20)
 }
 
 // sniffed are the bytes by which a file is known to be binary, Git's own number.
@@ -177,7 +196,7 @@ func readFile(f foundFile, stdin io.Reader) (name string, data []byte, err error
 		if !f.named && (err != nil || bytes.IndexByte(head[:n], 0) >= 0 || manifest.Recognise(formats, f.name, head[:n]) == nil) {
 			return f.name, nil, nil
 		}
-		return f.name, nil, fmt.Errorf("%d MiB: a file of container definitions has at most %d MiB", info.Size()>>20, manifest.MaxSize>>20)
+		return f.name, nil, tooBig(info)
 	}
 	buf := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
 	if !f.named {

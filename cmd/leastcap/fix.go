@@ -245,23 +245,28 @@ func (f *fixFlags) plan(in *definitions, r *audit.Report) *fixPlan {
 }
 
 // ofChart refuses to change what is rendered from a chart that is known: it would be as it
-// was with the next rendering. It says what to change instead.
+// was with the next rendering. It says what to change instead, once for a container and its
+// capabilities (refused: true).
 func (f *fixFlags) ofChart(in *definitions, finding *audit.Finding, refused map[*manifest.Container]bool, p *fixPlan) bool {
 	c := finding.Container
 	chart := in.charts.of(chartSource(c))
 	if chart == nil {
 		return false
 	}
-	if refused[c] && finding.Want.Exactly == nil {
+	exactly := finding.Want.Exactly
+	if said, again := refused[c]; again && (said || exactly == nil) {
 		return true
 	}
-	refused[c] = true
+	refused[c] = exactly != nil
 	_, template, _ := strings.Cut(chartSource(c), "/")
 	refusal := &manifest.Refusal{Container: c, At: c.At, Reason: "it is rendered from " + filepath.Join(chart.Dir, template)}
 	if c.At.File == filepath.Join(chart.Dir, template) {
 		refusal.Reason = "it is a chart's template, whose text is not what it renders to"
 	}
 	o := finding.Origin
+	if exactly != nil { // replaces all of them, whatever the finding is about
+		o = in.charts.originOf(c, capabilitiesPath(c))
+	}
 	switch {
 	case o == nil:
 	case len(o.Keys) == 1:
@@ -271,7 +276,7 @@ func (f *fixFlags) ofChart(in *definitions, finding *audit.Finding, refused map[
 			where = k.At.String()
 		}
 		refusal.Hint = fmt.Sprintf("set %s of the chart's values (%s)", k.Key, where)
-		if exactly := finding.Want.Exactly; exactly != nil && strings.HasSuffix(k.Key, "capabilities") {
+		if exactly != nil && strings.HasSuffix(k.Key, "capabilities") {
 			refusal.Hint += fmt.Sprintf(" to {drop: [ALL], add: [%s]}", strings.Join(exactly.Docker(), ", "))
 		}
 		refusal.Hint += ", and render it anew"

@@ -38,8 +38,7 @@ type Chart struct {
 	texts   map[string]*text // by path from the chart's directory
 	defines map[string]*define
 	values  map[string]yaml.Node // of the chart, and of those in it, by their directory
-	broken  []error
-	pages   map[string]*page // by path, once they are asked for
+	pages   map[string]*page     // by path, once they are asked for
 }
 
 // text is a template's.
@@ -73,7 +72,7 @@ func Read(files fs.FS, dir string) (*Chart, error) {
 
 // chartName is the name in Chart.yaml.
 func chartName(files fs.FS, dir string) (string, error) {
-	data, err := fs.ReadFile(files, ChartFile)
+	data, err := readFile(files, ChartFile)
 	if err != nil {
 		return "", fmt.Errorf("%s is no chart: %w", dir, err)
 	}
@@ -88,6 +87,21 @@ func chartName(files fs.FS, dir string) (string, error) {
 	return name, nil
 }
 
+// readFile reads a regular file that is no bigger than may be: a stranger's chart can have a
+// pipe or a device in the place of one.
+func readFile(files fs.FS, name string) ([]byte, error) {
+	info, err := fs.Stat(files, name)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is no regular file", name)
+	case info.Size() > manifest.MaxSize:
+		return nil, fmt.Errorf("%s has %d MiB, and at most %d are read", name, info.Size()>>20, manifest.MaxSize>>20)
+	}
+	return fs.ReadFile(files, name)
+}
+
 func document(name string, data []byte) (yaml.Node, error) {
 	f, err := yaml.Read(manifest.Source{Name: name, Data: data})
 	if err != nil {
@@ -99,12 +113,9 @@ func document(name string, data []byte) (yaml.Node, error) {
 
 // readChart reads one, and those in its charts directory.
 func (c *Chart) readChart(dir string, depth int) error {
-	if data, err := fs.ReadFile(c.files, path.Join(dir, valuesFile)); err == nil {
-		root, err := document(path.Join(c.Dir, dir, valuesFile), data)
-		if err != nil {
-			c.broken = append(c.broken, err)
-		}
-		c.values[dir] = root
+	if data, err := readFile(c.files, path.Join(dir, valuesFile)); err == nil {
+		// In values that cannot be read no key has a place; its name stays right.
+		c.values[dir], _ = document(path.Join(c.Dir, dir, valuesFile), data)
 	}
 	err := fs.WalkDir(c.files, path.Join(dir, "templates"), func(name string, e fs.DirEntry, err error) error {
 		switch {
@@ -137,12 +148,12 @@ func (c *Chart) readChart(dir string, depth int) error {
 }
 
 func (c *Chart) readTemplate(name string) error {
-	data, err := fs.ReadFile(c.files, name)
-	if err != nil {
-		return err
-	}
-	t := &text{path: name, data: data, lines: manifest.NewLines(path.Join(c.Dir, name), data)}
+	data, err := readFile(c.files, name)
+	t := &text{path: name, data: data, lines: manifest.NewLines(path.Join(c.Dir, name), data), err: err}
 	c.texts[name] = t
+	if err != nil {
+		return nil // said where it matters, as below
+	}
 	if len(data) > maxTemplate {
 		t.err = fmt.Errorf("%s is bigger than any template", name)
 		return nil
@@ -151,7 +162,7 @@ func (c *Chart) readTemplate(name string) error {
 	tree.Mode = parse.SkipFuncCheck
 	trees := map[string]*parse.Tree{}
 	if t.tree, t.err = tree.Parse(string(data), "", "", trees); t.err != nil {
-		return nil // said where it matters
+		return nil
 	}
 	for name, tree := range trees {
 		if tree != t.tree && tree.Root != nil {

@@ -3,6 +3,7 @@ package helm_test
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"maps"
 	"strconv"
 	"strings"
@@ -282,6 +283,10 @@ func TestNoChart(t *testing.T) {
 		if _, err := helm.Read(fstest.MapFS{"Chart.yaml": {Data: []byte(text)}}, "c"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", text, err)
 		}
+	}
+	pipe := fstest.MapFS{"Chart.yaml": {Mode: fs.ModeNamedPipe}}
+	if _, err := helm.Read(pipe, "c"); err == nil || !strings.Contains(err.Error(), "no regular file") {
+		t.Error(err)
 	}
 	if _, err := helm.Read(fstest.MapFS{}, "c"); err == nil || !strings.Contains(err.Error(), "c is no chart") {
 		t.Error(err)

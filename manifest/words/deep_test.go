@@ -14,6 +14,11 @@ func TestDeep(t *testing.T) {
 			t.Errorf("%q: %v", s, err)
 		}
 	}
+	// Each of these has the text of those in it.
+	s := strings.Repeat("$(echo ", 300) + strings.Repeat("b", MaxSize/2) + strings.Repeat(")", 300)
+	if _, err := Parse(Whole([]byte("a "+s), 0), nil); err == nil || !strings.Contains(err.Error(), "substitutions in one another") {
+		t.Error(err)
+	}
 	// Real nesting is far from the limit.
 	if _, err := Parse(Whole([]byte(strings.Repeat("if a; then ", 500)+"b"+strings.Repeat("; fi", 500)), 0), nil); err != nil {
 		t.Error(err)

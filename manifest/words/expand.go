@@ -88,6 +88,9 @@ func (b *builder) literal(c byte, offset int) {
 
 // written appends a node as it is written: it is not known.
 func (b *builder) written(n syntax.Node) {
+	if b.r.written += int(n.End().Offset() - n.Pos().Offset()); b.r.written > maxWritten {
+		return // parse says so
+	}
 	for i := int(n.Pos().Offset()); i < int(n.End().Offset()) && i < len(b.r.text.Bytes); i++ {
 		b.literal(b.r.text.Bytes[i], i)
 	}
@@ -234,7 +237,7 @@ func (b *builder) parameter(p *syntax.ParamExp, quoted bool, level int) {
 		fail("the variable "+name+" is set from "+v.why, !quoted)
 		return
 	}
-	if b.alone && !quoted && v.plain() && b.r.mentions(name) == 1 && p.Exp == nil {
+	if b.alone && !quoted && p.Exp == nil && b.r.plain(name, v) {
 		if list := b.r.word(v.value, level+1); len(list) == 1 && list[0].Written() {
 			b.fields(&list[0], name)
 			return
@@ -329,7 +332,7 @@ func (b *builder) array(v *variable, name string, quoted bool, level int, p *syn
 				first = false
 				b.grow(w.Text)
 				b.text, b.at, b.has, b.from = append(b.text, w.Text...), nil, true, name
-				if b.set = nil; b.alone && v.plain() && b.r.mentions(name) == 1 && p.Exp == nil && w.Written() && w.Why == "" {
+				if b.set = nil; b.alone && p.Exp == nil && b.r.plain(name, v) && w.Written() && w.Why == "" {
 					b.set = &Setting{Start: w.Start, End: w.End, Array: true, places: w.places}
 				}
 				if w.Why != "" {

@@ -39,6 +39,10 @@ const maxNesting = 10_000
 // maxWords bounds what variables that hold variables can grow to, in bytes.
 const maxWords = 64 << 10
 
+// maxWritten bounds the text of what is not known, in bytes: of substitutions in one another
+// each has the text of those in it, too.
+const maxWritten = 8 * MaxSize
+
 // Env looks a variable up that the text does not set.
 type Env func(name string) (string, bool)
 
@@ -79,6 +83,9 @@ func parse(t Text, env Env, depth int) ([]Command, error) {
 	}
 	for _, s := range stmts {
 		r.commands(s, "")
+	}
+	if r.written > maxWritten {
+		return nil, &Error{t.Place(0), fmt.Errorf("substitutions in one another of more than %d bytes", maxWritten)}
 	}
 	return r.found, failed
 }
@@ -142,7 +149,11 @@ type reader struct {
 	found []Command
 	grown int // bytes that variables brought
 
+	written   int            // bytes of what is not known
 	mentioned map[string]int // see mentions
+	// elsewhere: variables may be used where the text does not name them: in a file that it
+	// sources, by the name of a name, by all that it starts.
+	elsewhere bool
 }
 
 // commands collects the simple commands below a node.

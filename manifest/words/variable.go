@@ -1,6 +1,9 @@
 package words
 
 import (
+	"slices"
+	"strings"
+
 	"mvdan.cc/sh/v3/syntax"
 )
 
@@ -19,8 +22,11 @@ type variable struct {
 	shared bool
 }
 
-// plain says that a variable is set once and for all, and used once.
-func (v *variable) plain() bool { return v.sets == 1 && !v.maybe && !v.shared && v.uses == 1 }
+// plain says that a variable is set once and for all, and used once: where its value is
+// changed nothing else changes.
+func (r *reader) plain(name string, v *variable) bool {
+	return v.sets == 1 && !v.maybe && !v.shared && v.uses == 1 && !r.elsewhere && r.mentions(name) == 1
+}
 
 // mentions counts where the text expands a variable, also in strings that are run later
 // (trap, eval).
@@ -82,6 +88,9 @@ func (r *reader) collect(n syntax.Node, maybe bool) {
 		case *syntax.DeclClause:
 			for _, a := range n.Args {
 				r.assign(a, maybe)
+				if a.Naked && a.Value != nil && strings.HasPrefix(a.Value.Lit(), "-") && strings.Contains(a.Value.Lit(), "n") {
+					r.elsewhere = true // a name for another variable
+				}
 				if a.Name != nil && n.Variant.Value != "local" && n.Variant.Value != "readonly" {
 					r.variable(a.Name.Value).shared = true // export, or a declare that may do as much
 				}
@@ -94,6 +103,13 @@ func (r *reader) collect(n syntax.Node, maybe bool) {
 				return true
 			}
 			switch n.Args[0].Lit() {
+			case ".", "source", "eval":
+				r.elsewhere = true
+			case "set": // -a exports all
+				r.elsewhere = r.elsewhere || slices.ContainsFunc(n.Args[1:], func(w *syntax.Word) bool {
+					s := w.Lit()
+					return s == "allexport" || strings.HasPrefix(s, "-") && strings.Contains(s, "a")
+				})
 			case "read", "mapfile", "readarray", "getopts", "printf", "unset", "let":
 				for _, w := range n.Args[1:] {
 					if name := w.Lit(); syntax.ValidName(name) {
@@ -105,6 +121,7 @@ func (r *reader) collect(n syntax.Node, maybe bool) {
 			if n.Param != nil {
 				r.variable(n.Param.Value).uses++
 			}
+			r.elsewhere = r.elsewhere || n.Excl
 			if n.Param != nil && n.Exp != nil && (n.Exp.Op == syntax.AssignUnset || n.Exp.Op == syntax.AssignUnsetOrNull) {
 				v := r.variable(n.Param.Value)
 				v.sets, v.value, v.maybe = v.sets+1, n.Exp.Word, maybe || v.maybe

@@ -511,21 +511,27 @@ func (c *Container) remove() error {
 	if c.console != nil {
 		_ = c.console.Close()
 	}
-	// Cgroups and files have nothing to do with each other, and each takes a while. The
-	// interfaces go with the container's network namespace, and so need no wait.
-	var files sync.WaitGroup
-	var dirErr, volErr error
-	files.Go(func() {
-		dirErr = removeDir(c.dir)
-		if c.volumes != nil {
-			volErr = c.volumes.remove()
+	destroy := func() error {
+		if c.runtime == nil {
+			return nil
 		}
-	})
-	if c.runtime != nil {
-		errs = append(errs, c.runtime.Destroy())
+		return c.runtime.Destroy()
 	}
-	files.Wait()
-	return errors.Join(append(errs, dirErr, volErr)...)
+	// The interfaces go with the container's network namespace, and so need no wait.
+	files := func() error {
+		err := removeDir(c.dir)
+		if c.volumes != nil {
+			err = errors.Join(err, c.volumes.remove())
+		}
+		return err
+	}
+	if c.want.PID != "" { // what the first process leaves behind lives, and writes, until Destroy
+		return errors.Join(append(errs, destroy(), files())...)
+	}
+	// Cgroups and files have nothing to do with each other, and each takes a while.
+	done := make(chan error)
+	go func() { done <- files() }()
+	return errors.Join(append(errs, destroy(), <-done)...)
 }
 
 // removeDir unmounts what is in a container's directory and removes it.

@@ -60,10 +60,14 @@ func (c *Clues) Likelihood(k caps.Cap) float64 {
 		return silent
 	}
 	if p, ok := likelihoods[k]; ok {
-		return p[clue]
+		return max(p[clue], least)
 	}
 	return prior[clue]
 }
+
+// least is for what no workload of the corpus needs: nothing is impossible, and of what is
+// no trial could be expected to fail.
+const least = 0.0005
 
 // frequency is how many of a hundred workloads need a capability, whatever their files
 // suggest: of those in bench/truth/oracle.json, which a test compares.

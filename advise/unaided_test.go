@@ -246,6 +246,24 @@ func TestSearchHears(t *testing.T) {
 	}
 }
 
+// TestSearchUnlikely: what nothing suggests goes in one trial, and is found if it is needed
+// all the same.
+func TestSearchUnlikely(t *testing.T) {
+	set := caps.Of(caps.AuditWrite, caps.Mknod, caps.NetRaw, caps.Setfcap)
+	s := NewSearch(set, &Clues{Root: true})
+	if got := s.Group(); got != set {
+		t.Errorf("first without %v, want %v", got, set)
+	}
+	if s.Failed(0, ""); s.Left() < 1 || s.Left() > 10 {
+		t.Errorf("%d trials are left", s.Left())
+	}
+	for _, needed := range []caps.Set{0, caps.Of(caps.Mknod), set} {
+		if found, n := trials(set, needed, nil, &Clues{Root: true}); found != needed || n > 8 {
+			t.Errorf("found %v in %d trials, needed %v", found, n, needed)
+		}
+	}
+}
+
 // Of all 41 capabilities the choice is made in no time.
 func TestSearchLarge(t *testing.T) {
 	for _, needed := range []caps.Set{0, caps.Of(caps.SysAdmin), caps.All()} {

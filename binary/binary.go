@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"debug/elf"
 	"debug/gosym"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"path"
@@ -109,7 +110,7 @@ func goCalls(e *elf.File) (calls []string, isGo bool) {
 	}
 	data, err := table.Data()
 	text := e.Section(".text")
-	if err != nil || text == nil {
+	if err != nil || text == nil || !plausible(data) {
 		return nil, true
 	}
 	symbols, err := gosym.NewTable(nil, gosym.NewLineTable(data, text.Addr))
@@ -125,6 +126,25 @@ func goCalls(e *elf.File) (calls []string, isGo bool) {
 		}
 	}
 	return calls, true
+}
+
+// plausible says whether a .gopclntab has room for as many functions as it says that it
+// has: debug/gosym asks for memory for all of them, and to get none ends the program.
+func plausible(table []byte) bool {
+	// debug/gosym/pclntab.go: after a header of eight bytes stands their number, a word of
+	// table[7] bytes; each takes eight bytes or more. The magic number tells the byte order.
+	if len(table) < 16 {
+		return false
+	}
+	var order binary.ByteOrder = binary.LittleEndian
+	if table[0] == 0xff {
+		order = binary.BigEndian
+	}
+	n := uint64(order.Uint32(table[8:]))
+	if table[7] == 8 {
+		n = order.Uint64(table[8:])
+	}
+	return n <= uint64(len(table))/8
 }
 
 // Script gives the interpreter's line of a script, split into words, nil if the file is none.

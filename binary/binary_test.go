@@ -1,6 +1,8 @@
 package binary_test
 
 import (
+	"bytes"
+	"debug/elf"
 	"errors"
 	"os"
 	"os/exec"
@@ -45,6 +47,23 @@ func TestGo(t *testing.T) {
 		}
 		if slices.Contains(f.Functions, "mount") {
 			t.Errorf("%s: mount, which is not in it", mode)
+		}
+		// One that says that it has four billion functions is damaged, or a stranger's.
+		data, err := os.ReadFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := elf.NewFile(bytes.NewReader(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		table := e.Section(".gopclntab")
+		if table == nil {
+			table = e.Section(".data.rel.ro.gopclntab")
+		}
+		copy(data[table.Offset+8:], bytes.Repeat([]byte{0xff}, 4))
+		if f, err := binary.Read(data); err != nil || slices.Contains(f.Functions, "chroot") {
+			t.Errorf("%s: of a table with too many functions: %+v, %v", mode, f, err)
 		}
 	}
 }

@@ -72,8 +72,11 @@ func (a Archives) List(ctx context.Context, dir string) ([]File, error) {
 func (a Archives) Read(ctx context.Context, name string) (*File, error) {
 	var f *File
 	err := a.each(ctx, name, true, func(h *tar.Header, r io.Reader) (err error) {
-		if f, err = archived(h); err != nil || f == nil {
+		if f, err = archived(h); err != nil {
 			return err
+		}
+		if f == nil {
+			return io.EOF // a directory, whose files follow
 		}
 		f.Path = name
 		if h.Typeflag == tar.TypeReg && h.Size <= MaxContent {

@@ -14,6 +14,8 @@ import (
 // what the engine keeps of them is: also where that is no usual place, and a rootless
 // user's.
 type monitor struct {
+	root bool // it is root's
+
 	// tasks is a directory with the bundles of all containers of a containerd's namespace.
 	tasks              string
 	namespace, address string
@@ -57,7 +59,7 @@ func readMonitor(root string, pid int, comm string) (monitor, bool) {
 	// conmon(8); podman libpod/oci_conmon_common.go, cri-o internal/oci/runtime_oci.go
 	m := monitor{id: flag("-c"), name: flag("-n"), bundle: flag("-b")}
 	for i, arg := range args {
-		if arg == "--root" && args[i-1] == "--exit-command-arg" && i+2 < len(args) && args[i+1] == "--exit-command-arg" {
+		if arg == "--root" && i > 0 && args[i-1] == "--exit-command-arg" && i+2 < len(args) && args[i+1] == "--exit-command-arg" {
 			m.storage = args[i+2]
 		}
 	}
@@ -74,6 +76,8 @@ func (r *Records) monitors() (list []monitor) {
 		}
 		comm, _ := os.ReadFile(filepath.Join("/", r.Root, "proc", e.Name(), "comm")) // ended meanwhile
 		if m, ok := readMonitor(filepath.Join("/", r.Root), pid, strings.TrimSuffix(string(comm), "\n")); ok {
+			status, _ := os.ReadFile(filepath.Join("/", r.Root, "proc", e.Name(), "status")) // ended meanwhile
+			m.root = strings.Contains(string(status), "\nUid:\t0\t")
 			list = append(list, m)
 		}
 	}
@@ -215,7 +219,7 @@ func (b *Bundles) Cgroups() map[string]string {
 	}
 	if time.Since(b.scanned) > scanEvery {
 		for _, m := range (&Records{Root: b.Root}).monitors() {
-			if m.tasks != "" {
+			if m.tasks != "" && m.root { // anybody else could call the host's cgroups a container's
 				b.states[filepath.Dir(m.tasks)] = true
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -106,15 +107,14 @@ func (r *Records) glob(pattern string) []string {
 // mebibytes.
 const largest = 64 << 20
 
-// readJSON reads what may be a stranger's: what is no file could be waited for without end.
+// readJSON reads what may be a stranger's.
 func readJSON(file string, into any) bool {
-	f, err := os.OpenFile(file, os.O_RDONLY|nonblock, 0)
+	f, err := openRegular(file)
 	if err != nil {
 		return false
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	return err == nil && info.Mode().IsRegular() && json.NewDecoder(io.LimitReader(f, largest)).Decode(into) == nil
+	return json.NewDecoder(io.LimitReader(f, largest)).Decode(into) == nil
 }
 
 // docker reads config.v2.json and hostconfig.json (moby daemon/container/container.go:
@@ -233,13 +233,14 @@ func (r *Records) stored(root, id string) (Running, bool) {
 	kept := r.storages[root]
 	if kept == nil {
 		kept = make(map[string]Running)
-		files, _ := filepath.Glob(filepath.Join(root, "*-containers", "*containers.json")) // a strange directory has none
+		// The directory may be a stranger's word, and is no pattern; a strange one has none.
+		files, _ := fs.Glob(os.DirFS(root), "*-containers/*containers.json")
 		for _, file := range files {
 			var list []struct {
 				ID, Metadata string
 				Names        []string
 			}
-			if !readJSON(file, &list) {
+			if !readJSON(filepath.Join(root, file), &list) {
 				continue
 			}
 			for _, c := range list {

@@ -57,12 +57,27 @@ func TestRecords(t *testing.T) {
 	if err := os.Symlink(odd+"/tasks/build/job", filepath.Join(root, "proc/71/cwd")); err != nil {
 		t.Fatal(err)
 	}
-	write("odd/storage/vfs-containers/containers.json", `[{"id":"`+id("b")+`","names":["mine"],"metadata":"{\"image-name\":\"localhost/mine:1\"}"}]`)
+	write("odd/storage/vfs-containers/containers.json", `[{"id":"`+id("b")+`","names":["mine"],"metadata":"{\"image-name\":\"localhost/mine:1\"}"},{"id":"`+id("d")+`","names":["other"]}]`)
 	write("odd/storage/vfs-containers/"+id("b")+"/userdata/config.json", `{`+bounding+`,"annotations":{"io.container.manager":"libpod"}}`)
 	write("proc/72/comm", "conmon\n")
 	write("proc/72/cmdline", strings.Join([]string{"/usr/bin/conmon", "-c", id("b"), "-b", odd + "/storage/vfs-containers/" + id("b") + "/userdata",
 		"-n", "mine", "--exit-command", "/usr/bin/podman", "--exit-command-arg", "--root", "--exit-command-arg", odd + "/storage", ""}, "\x00"))
+	write("proc/71/status", "Name:\tcontainerd-shim\nUid:\t0\t0\t0\t0\n")
+	write("user/tasks/system.slice/mine/config.json", `{"linux":{"cgroupsPath":"/system.slice"}}`)
+	write("proc/77/comm", "containerd-shim\n")
+	write("proc/77/cmdline", strings.Join([]string{"containerd-shim", "-namespace", "mine", ""}, "\x00"))
+	write("proc/77/status", "Name:\tcontainerd-shim\nUid:\t1000\t1000\t1000\t1000\n")
+	if err := os.Symlink(filepath.Join(root, "user/tasks/system.slice/mine"), filepath.Join(root, "proc/77/cwd")); err != nil {
+		t.Fatal(err)
+	}
 	write("proc/73/comm", "sleep\n")
+	// Anybody may call a process so.
+	write("proc/74/comm", "conmon\n")
+	write("proc/74/cmdline", strings.Join([]string{"--root", "-c", id("c"), "-b", odd, ""}, "\x00"))
+	write("proc/76/comm", "conmon\n")
+	write("proc/76/cmdline", strings.Join([]string{"conmon", "-c", id("d"), "-b", odd, "--exit-command-arg", "--root", "--exit-command-arg", odd + "/*", ""}, "\x00"))
+	write("proc/75/comm", "conmon\n")
+	write("proc/75/cmdline", "")
 
 	socket := filepath.Join(root, "run/containerd/containerd.sock")
 	want := map[string]engine.Running{
@@ -79,7 +94,7 @@ func TestRecords(t *testing.T) {
 		id("9"):     {Engine: "crio", ID: id("9"), Name: "prod/app-7d9/(pause)"},
 	}
 	ids := []string{"../../../etc", "*", "", "build/job", "build/..", "other/job", "build/nosuch"}
-	for _, c := range "0123456789ab" {
+	for _, c := range "0123456789abd" {
 		ids = append(ids, id(string(c)))
 	}
 	records := engine.Records{Root: root}

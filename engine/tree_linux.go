@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -27,7 +26,7 @@ type Tree struct {
 // Place gives the path on this machine, which does not leave the root.
 func (t Tree) Place(name string) (string, error) {
 	if t.Mounted != nil {
-		if p := t.Mounted(name); p != "" {
+		if p := t.Mounted(path.Clean(name)); p != "" {
 			return p, nil
 		}
 	}
@@ -74,8 +73,7 @@ func (t Tree) Read(_ context.Context, name string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A FIFO would be waited for.
-	r, err := os.OpenFile(at, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	r, err := openRegular(at)
 	if err != nil {
 		return nil, err
 	}
@@ -83,9 +81,6 @@ func (t Tree) Read(_ context.Context, name string) (*File, error) {
 	fi, err := r.Stat()
 	if err != nil {
 		return nil, err
-	}
-	if !fi.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
 	}
 	f := &File{Path: name, Program: program(fi)}
 	if f.Caps, err = proc.FileCaps(at); err != nil {

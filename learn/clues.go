@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -237,7 +238,9 @@ func (s *search) linked(ctx context.Context, b *binary.File, origin string) {
 // privileged follows the names that a program holds of those commands whose files give
 // privileges: it may execute them.
 func (s *search) privileged(ctx context.Context, content []byte, name string, depth int) {
-	for other, f := range s.known(ctx) {
+	known := s.known(ctx)
+	for _, other := range slices.Sorted(maps.Keys(known)) { // the same ones each time, if there are too many
+		f := known[other]
 		if f.Caps == nil && !f.SetUID() || len(other) < 2 || f.Path == name {
 			continue
 		}

@@ -162,7 +162,7 @@ type learner struct {
 	// is seen.
 	clues  *advise.Clues
 	partly bool // not all of the files were read
-	kept   caps.Set
+	signs  signs
 
 	// decided is the trial that showed that a capability is needed, where it was not
 	// the only one that was taken away.

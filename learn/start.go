@@ -114,7 +114,9 @@ func (s *start) play(ctx context.Context) error {
 				return err
 			}
 			if w, ok := s.watch.(*unaidedWatch); ok && s.baseline {
-				s.kept |= w.Kept()
+				kept := s.signs.kept
+				s.signs = w.Signs()
+				s.signs.kept |= kept
 			}
 		}
 	} else if s.failure == "" && len(s.opts.Exec) > 0 {

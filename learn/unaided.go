@@ -44,6 +44,12 @@ type today interface {
 	Today() (caps.Set, error)
 }
 
+// signs are what processes that were looked at show of their needs.
+type signs struct {
+	kept     caps.Set // permitted to processes of other users than root
+	uid, gid uint32   // root's, which in a user namespace has other numbers here
+}
+
 type unaidedWatch struct {
 	hierarchy *proc.Hierarchy
 	ref       proc.ScopeRef
@@ -51,7 +57,7 @@ type unaidedWatch struct {
 	mu     sync.Mutex
 	dir    string
 	launch *caps.State
-	kept   caps.Set // permitted to processes of other users than root
+	signs  signs
 }
 
 func (w *unaidedWatch) SetPhase(usage.Phase) error { return nil }
@@ -75,7 +81,7 @@ func (w *unaidedWatch) Identities() ([]usage.Identity, error) {
 		return nil, nil // not this user's to see
 	}
 	var ids []usage.Identity
-	w.kept = 0
+	w.signs.kept = 0
 	for _, pid := range pids {
 		id, err := proc.Identity(pid)
 		if err != nil {
@@ -86,21 +92,23 @@ func (w *unaidedWatch) Identities() ([]usage.Identity, error) {
 		if err != nil {
 			continue
 		}
+		uid, gid := proc.Root(pid)
 		if w.launch == nil {
 			w.launch = &caps.State{Bounding: state.Bounding}
+			w.signs.uid, w.signs.gid = uid, gid
 		}
-		if id.UIDs[1] != 0 {
-			w.kept |= state.Permitted
+		if id.UIDs[1] != uid {
+			w.signs.kept |= state.Permitted
 		}
 	}
 	return ids, nil
 }
 
-// Kept is what processes of other users than root had permitted when last looked at.
-func (w *unaidedWatch) Kept() caps.Set {
+// Signs are those of when it was last looked.
+func (w *unaidedWatch) Signs() signs {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.kept
+	return w.signs
 }
 
 func (w *unaidedWatch) Record() (*usage.Record, error) {
@@ -221,16 +229,16 @@ func (l *learner) behaved() {
 			continue
 		}
 		for _, i := range e.settled.Missing(nil) {
-			if l.clues.Root && i.UIDs != (usage.IDs{}) {
+			if root := l.signs.uid; l.clues.Root && i.UIDs != (usage.IDs{root, root, root, root}) {
 				l.clues.Add(caps.Of(caps.Setuid), advise.Called, fmt.Sprintf("a process became user %v", i.UIDs))
 			}
-			if l.clues.Root && i.GIDs != (usage.IDs{}) {
+			if root := l.signs.gid; l.clues.Root && i.GIDs != (usage.IDs{root, root, root, root}) {
 				l.clues.Add(caps.Of(caps.Setgid), advise.Called, fmt.Sprintf("a process became group %v", i.GIDs))
 			}
 		}
 	}
 	// What it keeps when it gives up root is what it wants.
-	l.clues.Add(l.kept&l.profile.Baseline, advise.Granted, "a process that is not root keeps it")
+	l.clues.Add(l.signs.kept&l.profile.Baseline, advise.Granted, "a process that is not root keeps it")
 }
 
 // why says what the runs were for.

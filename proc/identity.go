@@ -70,6 +70,22 @@ func identity(status string) usage.Identity {
 	return i
 }
 
+// Root gives the numbers that user and group 0 of a process's user namespace have in this
+// process's own: 0 if that cannot be told (user_namespaces(7)).
+func Root(pid int) (uid, gid uint32) {
+	of := func(file string) uint32 {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file)) // ended meanwhile
+		for line := range strings.Lines(string(text)) {
+			if f := strings.Fields(line); len(f) == 3 && f[0] == "0" {
+				n, _ := strconv.ParseUint(f[1], 10, 32)
+				return uint32(n)
+			}
+		}
+		return 0
+	}
+	return of("uid_map"), of("gid_map")
+}
+
 // Find gives the directory of a scope's cgroup, "" if it is not there, or not on this
 // machine.
 func (h Hierarchy) Find(ref ScopeRef) string {

@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"fmt"
 	"os"
 	"runtime"
 	"strings"
@@ -75,6 +76,19 @@ func TestOwner(t *testing.T) {
 	}
 	if o := Self(); !o.Alive() {
 		t.Errorf("%s (ourselves, pid %d) is said not to be alive", o, os.Getpid())
+	}
+	start, err := StartTime(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, ns, _ := strings.Cut(string(Self()), "n")
+	if ns != "" {
+		ns = "n" + ns
+	}
+	for add, want := range map[uint64]bool{0: true, 1: true, 2: false} { // another time namespace rounds
+		if o := Owner(fmt.Sprintf("%d-%d%s", os.Getpid(), start+add, ns)); o.Alive() != want {
+			t.Errorf("%s, %d ticks late: alive %t", o, add, !want)
+		}
 	}
 	for _, o := range []Owner{"", "x", "1", "-1-5", Owner(strings.Split(string(Self()), "-")[0] + "-1")} {
 		if o.Alive() {

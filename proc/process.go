@@ -145,7 +145,11 @@ func (o Owner) Alive() bool {
 		return true
 	}
 	for _, d := range dirs {
-		if _, err := strconv.Atoi(d.Name()); err != nil || pidNamespace(d.Name()) != ns {
+		if _, err := strconv.Atoi(d.Name()); err != nil {
+			continue
+		}
+		// Another user's may not be read: its numbers tell enough.
+		if in := pidNamespace(d.Name()); in != "" && in != ns {
 			continue
 		}
 		status, err := os.ReadFile("/proc/" + d.Name() + "/status")
@@ -162,14 +166,19 @@ func (o Owner) Alive() bool {
 	return false
 }
 
-// runs says whether there is such a process that started then.
+// runs says whether there is such a process that started then. From time namespaces whose
+// offsets are not whole ticks (criu makes such) a start is rounded differently, by one.
 func runs(pid, start string) bool {
+	then, err := strconv.ParseUint(start, 10, 64)
+	if err != nil {
+		return false
+	}
 	stat, err := os.ReadFile("/proc/" + pid + "/stat")
 	if err != nil {
 		return false
 	}
 	t, err := startTime(string(stat))
-	return err == nil && strconv.FormatUint(t, 10) == start && !ended(string(stat))
+	return err == nil && t <= then+1 && then <= t+1 && !ended(string(stat))
 }
 
 // ended says whether /proc/PID/stat is a zombie's: proc_pid_stat(5), field 3.

@@ -370,6 +370,7 @@ var built = sync.OnceValues(func() (string, error) {
 	out := filepath.Join(dir, "workload")
 	msg, err := exec.Command("gcc", "-O1", "-static", "-pthread", "-o", out, "../../probe/testdata/workload.c").CombinedOutput()
 	if err != nil {
+		os.RemoveAll(dir)
 		err = fmt.Errorf("gcc: %w\n%s", err, msg)
 	}
 	return out, err

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -226,6 +227,16 @@ func onRootlessPodman(t *testing.T, archive string) {
 		"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "env", "-i", "PATH=" + os.Getenv("PATH"), "HOME=" + dir,
 		"XDG_RUNTIME_DIR=" + dir + "/run", "CONTAINERS_CONF=" + conf, "CONTAINERS_STORAGE_CONF=" + storage, "podman",
 	}
+	// What keeps its user namespace stays behind otherwise, and heeds nothing milder.
+	t.Cleanup(func() {
+		text, err := os.ReadFile(dir + "/run/libpod/tmp/pause.pid")
+		pid, perr := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err := cmp.Or(err, perr); err != nil {
+			t.Error(err)
+		} else if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Errorf("podman's pause process: %v", err)
+		}
+	})
 	engineCommand(t, podman, "load", "-q", "-i", archive)
 	image := "localhost/" + tiny + ":latest"
 	id := engineCommand(t, podman, "run", "-d", "--name", "leastcap-test-rootless", "--cap-drop", "MKNOD", image, "sleep", "600")

@@ -135,8 +135,10 @@ func inspect(t *testing.T, id string) map[string]any {
 	if name, ok := c["Hostname"].(string); ok && strings.HasPrefix(id, name) {
 		delete(c, "Hostname")
 	}
-	if b, ok := h["Binds"].([]any); ok { // the command has them in no order
-		slices.SortFunc(b, func(x, y any) int { return strings.Compare(x.(string), y.(string)) })
+	for _, list := range []any{h["Binds"], c["Env"]} { // the command has them in no order
+		if l, ok := list.([]any); ok {
+			slices.SortFunc(l, func(x, y any) int { return strings.Compare(x.(string), y.(string)) })
+		}
 	}
 	delete(c, "AttachStdout") // the command's own attachment
 	delete(c, "AttachStderr")

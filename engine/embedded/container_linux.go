@@ -507,17 +507,31 @@ func (c *Container) remove() error {
 				}
 			}
 		}
-		errs = append(errs, c.runtime.Destroy())
 	}
 	if c.console != nil {
 		_ = c.console.Close()
 	}
-	// The interfaces go with the container's network namespace, and so need no wait.
-	errs = append(errs, removeDir(c.dir))
-	if c.volumes != nil {
-		errs = append(errs, c.volumes.remove())
+	destroy := func() error {
+		if c.runtime == nil {
+			return nil
+		}
+		return c.runtime.Destroy()
 	}
-	return errors.Join(errs...)
+	// The interfaces go with the container's network namespace, and so need no wait.
+	files := func() error {
+		err := removeDir(c.dir)
+		if c.volumes != nil {
+			err = errors.Join(err, c.volumes.remove())
+		}
+		return err
+	}
+	if c.want.PID != "" { // what the first process leaves behind lives, and writes, until Destroy
+		return errors.Join(append(errs, destroy(), files())...)
+	}
+	// Cgroups and files have nothing to do with each other, and each takes a while.
+	done := make(chan error)
+	go func() { done <- files() }()
+	return errors.Join(append(errs, destroy(), <-done)...)
 }
 
 // removeDir unmounts what is in a container's directory and removes it.

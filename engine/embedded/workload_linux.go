@@ -254,8 +254,14 @@ func (i *instance) FileCaps(_ context.Context, path string) (*caps.FileCaps, err
 // alone.
 func (i *instance) tree() engine.Tree {
 	return engine.Tree{Root: i.c.rootfs, Mounted: func(name string) string {
-		for _, m := range i.c.spec.Mounts {
-			if rest, ok := strings.CutPrefix(name, m.Destination+"/"); ok && m.Type == "bind" {
+		for _, m := range slices.Backward(i.c.spec.Mounts) { // the later is over the earlier
+			if m.Type != "bind" {
+				continue
+			}
+			if name == m.Destination {
+				return m.Source
+			}
+			if rest, ok := strings.CutPrefix(name, m.Destination+"/"); ok {
 				if p, err := securejoin.SecureJoin(m.Source, rest); err == nil {
 					return p
 				}

@@ -171,7 +171,11 @@ func (i *instance) FileCaps(_ context.Context, path string) (*caps.FileCaps, err
 
 // Entry implements [engine.Files].
 func (i *instance) Entry(context.Context) (engine.Entry, error) {
-	e := engine.Entry{Args: []string{string(i.spec.Path)}, Env: os.Environ()}
+	dir, err := os.Getwd()
+	if err != nil {
+		return engine.Entry{}, err
+	}
+	e := engine.Entry{Args: []string{string(i.spec.Path)}, Env: os.Environ(), Dir: dir}
 	for _, word := range i.spec.Argv[1:] {
 		e.Args = append(e.Args, string(word))
 	}

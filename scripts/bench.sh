@@ -7,6 +7,11 @@ rounds=${ROUNDS:-31}
 
 make -s build
 work=$(mktemp -d)
+# As it is installed: of a file that the linker has just written the kernel maps more than
+# is touched (10 MiB of it), in the large pieces that it was written in.
+mkdir "$work/bin"
+install bin/leastcap "$work/bin"
+leastcap=$work/bin/leastcap
 trap 'rm -rf "$work"' EXIT
 export LEASTCAP_ROOT=$work/state LEASTCAP_IMAGES=$work/images LEASTCAP_PROFILES=$work/profiles
 # The directories that every image has; runc makes them in its root file system once,
@@ -22,7 +27,7 @@ CGO_ENABLED=0 go build -o "$work/rootfs/exit" "$work/exit.go"
 # filter differently.
 version=$(go list -m -f '{{.Version}}' github.com/opencontainers/runc)
 GOBIN=$work/bin go install -tags seccomp "github.com/opencontainers/runc@$version"
-bin/leastcap spec --bundle "$work/bundle" --rootfs "$work/rootfs" /exit
+"$leastcap" spec --bundle "$work/bundle" --rootfs "$work/rootfs" /exit
 
 # ms COMMAND... prints how long it takes.
 ms() {
@@ -36,8 +41,8 @@ median() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 names=("leastcap run, no network" "leastcap run" "runc $version, the same bundle" "installed runc, the same" "docker run")
 measure() {
   case $1 in
-  0) ms bin/leastcap run --engine embedded -q --network none --rootfs "$work/rootfs" /exit ;;
-  1) ms bin/leastcap run --engine embedded -q --rootfs "$work/rootfs" /exit ;;
+  0) ms "$leastcap" run --engine embedded -q --network none --rootfs "$work/rootfs" /exit ;;
+  1) ms "$leastcap" run --engine embedded -q --rootfs "$work/rootfs" /exit ;;
   2) ms "$work/bin/runc" run -b "$work/bundle" "leastcap-bench-$$" ;;
   3) ms runc run -b "$work/bundle" "leastcap-bench-$$" ;;
   4) ms docker run --rm leastcap-test/tiny true ;;
@@ -54,7 +59,7 @@ docker save leastcap-test/services -o "$work/image.tar"
 skopeo copy -q "docker-archive:$work/image.tar" "oci:$work/oci:latest"
 for ((r = 0; r < 5; r++)); do
   rm -rf "$work/images" "$work/umoci"
-  ms bin/leastcap run --engine embedded -q --network none "oci:$work/oci:latest" true >>"$work/unpack0"
+  ms "$leastcap" run --engine embedded -q --network none "oci:$work/oci:latest" true >>"$work/unpack0"
   ms umoci unpack --image "$work/oci:latest" "$work/umoci" >>"$work/unpack1"
 done
 printf '  %-32s %s\n' "leastcap, and run true" "$(median <"$work/unpack0")" "umoci unpack" "$(median <"$work/unpack1")"
@@ -74,11 +79,11 @@ audits=("leastcap audit --help" "leastcap audit, one" "kube-score, one" "leastca
 for ((r = 0; r < rounds; r++)); do
   for i in "${!audits[@]}"; do
     case $i in
-    0) set -- bin/leastcap audit --help ;;
-    1) set -- bin/leastcap audit --no-store "$work/one" ;;
+    0) set -- "$leastcap" audit --help ;;
+    1) set -- "$leastcap" audit --no-store "$work/one" ;;
     2) set -- "$work/bin/kube-score" score "$work/one/0.yaml" ;;
-    3) set -- bin/leastcap audit --no-store "$work/many" ;;
-    4) set -- bin/leastcap audit --no-store --output json "$work/many" ;;
+    3) set -- "$leastcap" audit --no-store "$work/many" ;;
+    4) set -- "$leastcap" audit --no-store --output json "$work/many" ;;
     5) set -- "$work/bin/kube-score" score "$work"/many/*.yaml ;;
     esac
     python3 - "$@" >>"$work/audit$i" <<'PY'
@@ -101,7 +106,7 @@ for ((r = 0; r < 3; r++)); do
   for engine in embedded docker; do
     args=()
     [ $engine = docker ] || args=(--engine embedded)
-    bin/leastcap learn "${check[@]}" "${args[@]}" -- docker run leastcap-test/services nginx -g 'daemon off;' >"$work/p.json"
+    "$leastcap" learn "${check[@]}" "${args[@]}" -- docker run leastcap-test/services nginx -g 'daemon off;' >"$work/p.json"
     python3 -c 'import json, sys; p = json.load(open(sys.argv[1])); print(p["seconds"], len(p["trials"]), p["proven"], ",".join(p["required"]))' "$work/p.json" >>"$work/learn-$engine"
   done
 done

@@ -31,7 +31,11 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == host.LaunchVerb {
 		os.Exit(host.Launch(os.Args[2], os.Stderr))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if staticDir != "" {
+		os.RemoveAll(staticDir)
+	}
+	os.Exit(code)
 }
 
 // needs is what a record shows of a workload: the sets that decide.
@@ -222,7 +226,7 @@ func rootFS(t testing.TB) string {
 	return root
 }
 
-var staticDir string
+var staticDir string // the test process's; TestMain removes it
 
 // static is one of the probe's test programs.
 func static(t testing.TB, name string) string {
@@ -231,14 +235,15 @@ func static(t testing.TB, name string) string {
 		return path
 	}
 	if staticDir == "" {
-		staticDir = t.TempDir() // of the first that asks; later ones find it gone, and make it again
+		dir, err := os.MkdirTemp("", "leastcap-sets-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		staticDir = dir
 	}
 	path := filepath.Join(staticDir, name)
 	if _, err := os.Stat(path); err == nil {
 		return path
-	}
-	if err := os.MkdirAll(staticDir, 0o755); err != nil {
-		t.Fatal(err)
 	}
 	buildStatic(t, filepath.Join("..", "..", "probe", "testdata", name+".c"), path)
 	return path

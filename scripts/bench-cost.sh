@@ -122,7 +122,7 @@ for load in "${loads[@]}"; do echo "one operation of the $load-heavy program wit
 Three small programs (bench/cost/load.c) run without a look, under leastcap and under bpftrace
 0$(bpftrace --version | tr -dc '0-9. ' | sed 's/^ *0*//'), in $rounds alternating rounds of $seconds s each. What is measured is processor time, children
 included, of the cheapest batch of a few milliseconds; the table has the median over the rounds of
-the difference from the same round's run without a look.
+the difference from the same round's run without a look. Each stays on the processor that it began on.
 
 - check-heavy: setgid(2) in a loop, which asks the kernel once.
 - fork-heavy: fork, exit, wait.
@@ -135,6 +135,6 @@ $(cat "$work/table")
 
 $(sed 's/^/- /' "$work/base")
 
-leastcap's sets are counted in the kernel: nothing is lost however fast checks come. bpftrace loses
+leastcap's sets are counted in the kernel: nothing is lost however fast checks come. bpftrace may lose
 lines when they come faster than it prints, and slows the program down to its own speed.
 EOF

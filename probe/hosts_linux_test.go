@@ -207,6 +207,18 @@ func TestContainerd(t *testing.T) {
 		_, _ = ctr("task", "kill", "-s", "KILL", id)
 		_, _ = ctr("container", "rm", id)
 		_, _ = ctr("namespaces", "rm", "leastcap-test")
+		// ctr puts containers below a cgroup of their namespace's name, which stays.
+		for _, pattern := range []string{"/sys/fs/cgroup/leastcap-test", "/sys/fs/cgroup/*/leastcap-test"} {
+			dirs, err := filepath.Glob(pattern)
+			if err != nil {
+				t.Error(err)
+			}
+			for _, dir := range dirs {
+				if err := proc.RemoveCgroup(dir); err != nil {
+					t.Error(err)
+				}
+			}
+		}
 	})
 	if out, err := ctr("run", "--rm", "--rootfs", filepath.Join(dir, "rootfs"), id, "/w/workload", "setgid", "33", ",", "fork", "{", "setuid", "33", "}", ",", "sethostname", "x"); err != nil || strings.TrimSpace(out) != "sethostname EPERM" {
 		t.Fatalf("%v: %s", err, out)

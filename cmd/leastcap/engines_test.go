@@ -13,9 +13,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/internal/testenv"
+	"github.com/leastcap/leastcap/proc"
 	"github.com/leastcap/leastcap/report"
 )
 
@@ -125,9 +127,36 @@ func TestEngines(t *testing.T) {
 	lookAt(t, slices.Concat(onContainerd(t, archive), onPodman(t, archive)))
 }
 
+// removeParents removes cgroups at the test's end, in every hierarchy that has none now.
+func removeParents(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		trees, err := filepath.Glob("/sys/fs/cgroup/*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tree := range append(trees, "/sys/fs/cgroup") {
+			dir := filepath.Join(tree, name)
+			if _, err := os.Stat(tree + "/cgroup.procs"); err != nil {
+				continue
+			}
+			if _, err := os.Stat(dir); err == nil {
+				continue
+			}
+			t.Cleanup(func() {
+				if err := proc.RemoveCgroup(dir); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
 // onContainerd starts two containers with ctr, one by a name and one by an id, and two pods
 // through CRI.
 func onContainerd(t *testing.T, archive string) []elsewhere {
+	// What containerd made a cgroup below stays when the containers have gone.
+	removeParents(t, "default", "kubepods", "kubepods.slice")
 	socket := newContainerd(t, archive)
 	const image, pauseImage = "docker.io/" + tiny + ":latest", "docker.io/" + pause + ":latest"
 	ctr := []string{"ctr", "--address", socket}
@@ -187,7 +216,15 @@ func onPodman(t *testing.T, archive string) []elsewhere {
 	dir := t.TempDir()
 	conf := podmanConf(t)
 	podman := []string{"env", "CONTAINERS_CONF=" + conf, "podman", "--root", dir + "/root", "--runroot", dir + "/run", "--tmpdir", dir + "/tmp"}
-	t.Cleanup(func() { _ = exec.Command("umount", dir+"/root/overlay").Run() }) // if it is a mount
+	t.Cleanup(func() {
+		// Podman mounts its storage, and what cleans up after its containers may do so again.
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+			_ = exec.Command("umount", "--lazy", dir+"/root/overlay").Run()
+			if err := os.RemoveAll(dir + "/root"); err == nil || time.Now().After(end) {
+				return // t.TempDir says what is left
+			}
+		}
+	})
 	engineCommand(t, podman, "load", "-q", "-i", archive)
 	image := "localhost/" + tiny + ":latest"
 	id := engineCommand(t, podman, "run", "-d", "--name", "leastcap-test-podman", "--cap-add", "NET_ADMIN", image, "sleep", "600")

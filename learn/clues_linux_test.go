@@ -11,6 +11,7 @@ import (
 	"github.com/leastcap/leastcap/advise"
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/engine"
+	"github.com/leastcap/leastcap/internal/testenv"
 	"github.com/leastcap/leastcap/learn"
 )
 
@@ -25,6 +26,7 @@ func (r rooted) Entry(context.Context) (engine.Entry, error) { return r.entry, n
 // TestClues reads the files of a small root file system: an entry point that is a script,
 // what it executes, what that executes, and what nothing names.
 func TestClues(t *testing.T) {
+	testenv.Need(t, testenv.Command("gcc"))
 	root := t.TempDir()
 	put := func(name, text string, mode fs.FileMode) {
 		t.Helper()

@@ -75,7 +75,7 @@ var programs = []program{
 }
 
 // Guests cannot have these; nothing else may be skipped in them.
-var excused = []string{"this test needs Docker", "this test needs command python3", "this test needs image ", "this is the inner run"}
+var excused = []string{"this test needs Docker", "this test needs command python3", "this test needs command gcc", "this test needs command go", "this test needs image ", "this is the inner run"}
 
 func TestKernels(t *testing.T) {
 	testenv.Need(t, testenv.Command("qemu-system-x86_64"), testenv.Command("cpio"), testenv.Command("busybox"),

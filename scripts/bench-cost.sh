@@ -129,7 +129,7 @@ the difference from the same round's run without a look. Each stays on the proce
 - mmap-heavy: 256 KiB are mapped, written and unmapped. The kernel asks for sys_admin here, as
   at every fork, which is memory accounting.
 
-Linux $(uname -r), $(nproc) CPUs, $(date -u +%F).
+Linux $(uname -r | cut -d- -f1), $(nproc) CPUs, $(date -u +%F).
 
 $(cat "$work/table")
 

@@ -9,51 +9,17 @@ seconds=${SECONDS_EACH:-0.5}
 page=${1:-}
 loads=(check fork mmap)
 
-make -s build
-work=$(mktemp -d)
-watcher=
-mounted=
-cleanup() {
-  [ -z "$watcher" ] || kill "$watcher" 2>/dev/null || true
-  [ -z "$mounted" ] || umount /sys/kernel/tracing
-  rm -rf "$work"
-}
-trap cleanup EXIT
+. scripts/bench-lib.sh
 gcc -O1 -static -o "$work/load" bench/cost/load.c
-mountpoint -q /sys/kernel/tracing || { mount -t tracefs tracefs /sys/kernel/tracing && mounted=1; }
 
 median() { sort -n | awk '{ v[NR] = $1 } END { if (NR % 2) print v[(NR + 1) / 2]; else print (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 
-# Each way in that this kernel has.
-hooks=$(bin/leastcap doctor -o json | sed -n '/"ways"/,/\]/p' | tr -d ' ",' | awk -F: '$1 == "name" { n = $2 } $1 == "usable" && $2 == "true" { print n }')
+# Each way in that this kernel has; that something else is missing, doctor says by its status.
+hooks=$({ bin/leastcap doctor -o json || true; } | sed -n '/"ways"/,/\]/p' | tr -d ' ",' | awk -F: '$1 == "name" { n = $2 } $1 == "usable" && $2 == "true" { print n }')
 [ -n "$hooks" ] || { echo "no way in to the kernel's checks: leastcap doctor says why" >&2; exit 1; }
 kinds=(nothing)
 for h in $hooks; do kinds+=("learn $h" "watch $h"); done
 kinds+=(count print)
-
-# begin starts a watcher of everything, and waits until it looks.
-begin() {
-  case $1 in
-  watch*) bin/leastcap watch --hook "${1#watch }" -o json >"$work/watch.json" 2>"$work/err" & ;;
-  count) bpftrace -e 'tracepoint:capability:cap_capable { @[comm, args->cap, args->ret] = count(); }' >"$work/count" 2>"$work/err" & ;;
-  print) bpftrace -e 'tracepoint:capability:cap_capable { printf("%s %d %d\n", comm, args->cap, args->ret); }' >"$work/print" 2>"$work/err" & ;;
-  *) return ;;
-  esac
-  watcher=$!
-  local word='Attaching'
-  case $1 in watch*) word='Ctrl-C' ;; esac
-  for ((i = 0; i < 200; i++)); do
-    grep -qs "$word" "$work/err" "$work/count" "$work/print" && break
-    sleep 0.1
-  done
-  sleep 1
-}
-finish() {
-  [ -n "$watcher" ] || return 0
-  kill -INT "$watcher"
-  wait "$watcher" || true
-  watcher=
-}
 
 # run makes one load under one kind of look, and keeps what it took.
 run() {

@@ -9,16 +9,8 @@ checks=${CHECKS:-50000}
 floods=${FLOODS:-9}
 kinds=${KINDS:-nothing watch count print}
 
-make -s build
-work=$(mktemp -d)
-watcher=
-cleanup() {
-  [ -z "$watcher" ] || kill "$watcher" 2>/dev/null || true
-  rm -rf "$work"
-}
-trap cleanup EXIT
+. scripts/bench-lib.sh
 gcc -O1 -static -pthread -o "$work/flood" probe/testdata/workload.c
-mountpoint -q /sys/kernel/tracing || { mount -t tracefs tracefs /sys/kernel/tracing && trap 'cleanup; umount /sys/kernel/tracing' EXIT; }
 
 # flood prints nanoseconds for a call that makes one check, at its best.
 flood() {
@@ -26,31 +18,6 @@ flood() {
     sort -n | awk -v n="$checks" 'NR == 1 { printf "%.1f\n", $1 / n }'
 }
 median() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
-
-# begin starts a watcher, and waits until it looks.
-begin() {
-  case $1 in
-  nothing) return ;;
-  watch) bin/leastcap watch -o json >"$work/watch.json" 2>"$work/err" & ;;
-  why) bin/leastcap why -o json >"$work/why.json" 2>"$work/err" & ;;
-  count) bpftrace -e 'tracepoint:capability:cap_capable { @[comm, args->cap, args->ret] = count(); }' >"$work/count" 2>"$work/err" & ;;
-  print) bpftrace -e 'tracepoint:capability:cap_capable { printf("%s %d %d\n", comm, args->cap, args->ret); }' >"$work/print" 2>"$work/err" & ;;
-  esac
-  watcher=$!
-  local word='Attaching'
-  case $1 in watch | why) word='Ctrl-C' ;; esac
-  for ((i = 0; i < 200; i++)); do
-    grep -qs "$word" "$work/err" "$work/count" "$work/print" && break
-    sleep 0.1
-  done
-  sleep 1
-}
-finish() {
-  [ -n "$watcher" ] || return 0
-  kill -INT "$watcher"
-  wait "$watcher" || true
-  watcher=
-}
 
 for call in ${CALLS:-setgid sethostname}; do
   : >"$work/seen-watch" && : >"$work/seen-print"

@@ -71,21 +71,29 @@ func SaveCosts(dir string, c Costs) error {
 
 // LoadCosts reads all that were saved in a directory.
 func LoadCosts(dir string) ([]Costs, error) {
-	files, err := filepath.Glob(filepath.Join(dir, "cost-*.json"))
+	return load[Costs](dir, func(name string) bool { return strings.HasPrefix(name, "cost-") })
+}
+
+// load reads the files of a directory whose names are wanted, each one value.
+func load[T any](dir string, wanted func(name string) bool) ([]T, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	if err != nil {
 		return nil, err
 	}
-	var all []Costs
+	var all []T
 	for _, file := range files {
+		if !wanted(filepath.Base(file)) {
+			continue
+		}
 		data, err := os.ReadFile(file)
 		if err != nil {
 			return nil, err
 		}
-		var c Costs
-		if err := json.Unmarshal(data, &c); err != nil {
+		var v T
+		if err := json.Unmarshal(data, &v); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		all = append(all, c)
+		all = append(all, v)
 	}
 	return all, nil
 }
@@ -142,26 +150,7 @@ func Save(dir string, cells []Cell) error {
 
 // Load reads all that was saved in a directory.
 func Load(dir string) ([]Cell, error) {
-	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
-	if err != nil {
-		return nil, err
-	}
-	var cells []Cell
-	for _, file := range files {
-		if strings.HasPrefix(filepath.Base(file), "cost-") {
-			continue
-		}
-		data, err := os.ReadFile(file)
-		if err != nil {
-			return nil, err
-		}
-		var c Cell
-		if err := json.Unmarshal(data, &c); err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-		cells = append(cells, c)
-	}
-	return cells, nil
+	return load[Cell](dir, func(name string) bool { return !strings.HasPrefix(name, "cost-") })
 }
 
 // notSeen is what each way in does not show, beside what docs/limits.md says of all.

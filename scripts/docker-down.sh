@@ -28,5 +28,7 @@ if ours; then
     fi
     sleep 0.5
   done
+  # Its log and the locks of what was built in it tell nothing any more.
+  rm -rf "$state"
 fi
 rm -f "$file"

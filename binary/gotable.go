@@ -111,7 +111,7 @@ func functions(table []byte, yield func(name []byte) bool) {
 		}
 		d := fields{data: descriptions[at:], order: f.order}
 		d.next(field)
-		if name, ok := text(names, uint64(d.u32())); ok && !yield(name) {
+		if name, ok := text(names, uint64(d.u32()), maxName); ok && !yield(name) {
 			return
 		}
 	}

@@ -133,8 +133,8 @@ func cost(t *testing.T, content []byte, times uint64) {
 		t.Errorf("%d bytes allocated for a file of %d", got, len(content))
 	}
 	if err == nil {
-		for _, name := range slices.Concat(f.Functions, f.Libraries, f.RunPath) {
-			if len(name) > 1024 {
+		for _, name := range f.Functions {
+			if len(name) > 255 {
 				t.Fatalf("a name of %d bytes", len(name))
 			}
 		}

@@ -12,9 +12,9 @@ import (
 // What bounds the cost of a file, whatever it says of itself. debug/elf is for files that one
 // trusts: it inflates sections without a limit, and copies names that lie in each other.
 const (
-	// maxName is the longest name of a function or a library, and the longest path, that
-	// is looked at, in bytes. A longer one is passed over.
-	maxName = 1024
+	// maxName is the longest name of a function that is looked at, in bytes, and maxPath
+	// the longest of a library or a list of directories. What is longer is passed over.
+	maxName, maxPath = 255, 64 << 10
 	// maxSymbols is how many functions of a file are looked at.
 	maxSymbols = 1 << 18
 	// maxLinked is how many libraries, and how many directories for them, are.
@@ -122,7 +122,7 @@ func parse(content []byte) (*object, error) {
 		if p.short {
 			return nil, fmt.Errorf("program header %d: %w", i, errShort)
 		}
-		if typ == elf.PT_INTERP && size <= maxName {
+		if typ == elf.PT_INTERP && size <= maxPath {
 			var err error
 			if o.interpreter, err = o.part(off, size); err != nil {
 				return nil, fmt.Errorf("interpreter: %w", err)
@@ -190,7 +190,7 @@ func (o *object) linked(n uint32) ([]byte, error) {
 // named gives the section of that name, nil if there is none.
 func (o *object) named(name string) *section {
 	for i := range o.sections {
-		if got, ok := text(o.names, uint64(o.sections[i].name)); ok && string(got) == name {
+		if got, ok := text(o.names, uint64(o.sections[i].name), maxName); ok && string(got) == name {
 			return &o.sections[i]
 		}
 	}
@@ -240,7 +240,7 @@ func (o *object) symbols(data, names []byte) iter.Seq[symbol] {
 			f.byte() // visibility
 			s.defined = elf.SectionIndex(f.half()) != elf.SHN_UNDEF
 			var ok bool
-			if s.name, ok = text(names, uint64(name)); ok && !yield(s) {
+			if s.name, ok = text(names, uint64(name), maxName); ok && !yield(s) {
 				return
 			}
 		}
@@ -258,21 +258,21 @@ func (o *object) dynamic(data, names []byte, tag elf.DynTag) (all []string) {
 		if elf.DynTag(t) != tag {
 			continue
 		}
-		if s, ok := text(names, at); ok {
+		if s, ok := text(names, at, maxPath); ok {
 			all = append(all, string(s))
 		}
 	}
 	return all
 }
 
-// text gives the string at that place of a table, without its end; false if it has none, or
-// is too long to be a name.
-func text(table []byte, at uint64) ([]byte, bool) {
+// text gives the string at that place of a table, without its end; false if it has none
+// within as many bytes.
+func text(table []byte, at uint64, longest int) ([]byte, bool) {
 	if at >= uint64(len(table)) {
 		return nil, false
 	}
 	table = table[at:]
-	end := bytes.IndexByte(table[:min(len(table), maxName+1)], 0)
+	end := bytes.IndexByte(table[:min(len(table), longest+1)], 0)
 	if end < 0 {
 		return nil, false
 	}

@@ -71,6 +71,11 @@ Exit status:
 			if cmd.Flags().Changed("pid") && f.pid <= 0 {
 				return &usageError{fmt.Errorf("--pid %d: no process has that number", f.pid), "give one of leastcap ps -a"}
 			}
+			for name, value := range map[string]string{"container": f.container, "having": f.having} {
+				if cmd.Flags().Changed(name) && value == "" { // a variable that is not set, say: not everything is meant
+					return &usageError{fmt.Errorf("--%s is empty", name), "leave it out to see all"}
+				}
+			}
 			if err := f.check(); err != nil {
 				return err
 			}

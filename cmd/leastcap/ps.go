@@ -32,7 +32,7 @@ func newPs(stdout, stderr io.Writer) *cobra.Command {
 		Long: `List the processes that have capabilities, with their container: those in their
 effective set, and where they have more, the permitted and the ambient set. "full" is
 all that this kernel has, "docker default" the fourteen of a Docker container, "docker
-default + net_admin" those and more; on a terminal what a container has beyond Docker's
+default + net_admin - chown" those, one more and one less; on a terminal what a container has beyond Docker's
 default is in colour. Threads whose sets differ from their process's follow it.
 
 Containers are found by the names of their cgroups. Their own names, and what was asked

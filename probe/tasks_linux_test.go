@@ -133,7 +133,7 @@ func TestTasks(t *testing.T) {
 					t.Errorf("%d (%s): namespace %s is %d, want %d", pid, want.Comm, proc.NamespaceKinds[i], got.Namespaces[i], ns)
 				}
 			}
-			if want.Kthread() {
+			if want.Kernel {
 				kthreads++
 			}
 			if got.Namespaces[proc.NSNet] == 0 {
@@ -179,7 +179,7 @@ func TestTasks(t *testing.T) {
 
 func listed(kernel bool) func() ([]proc.Process, error) {
 	return func() ([]proc.Process, error) {
-		list, _, err := proc.List("/proc", kernel)
+		list, _, err := proc.List("/proc", proc.ListOptions{Kernel: kernel, Containers: proc.Each})
 		return list, err
 	}
 }
@@ -332,7 +332,7 @@ func BenchmarkList(b *testing.B) {
 			return len(l), err
 		},
 		"proc": func() (int, error) {
-			l, _, err := proc.List("/proc", false)
+			l, _, err := proc.List("/proc", proc.ListOptions{Containers: proc.Each, UserNamespaces: proc.Each})
 			return len(l), err
 		},
 	} {

@@ -86,7 +86,8 @@ func (r *Records) monitors() (list []monitor) {
 
 // Place finds the containers of processes that no cgroup's name tells: those that ctr runs
 // by names of their own, and those of a rootless engine that has no cgroups. They are the
-// descendants of monitors.
+// descendants of monitors. So are the runtime, and what conmon starts when the container
+// has ended (podman container cleanup): those are in the monitor's own mount namespace.
 func Place(root string, list []proc.Process) {
 	found := make(map[int]monitor)
 	for i := range list {
@@ -131,7 +132,9 @@ func Place(root string, list []proc.Process) {
 		}
 		m := found[monitor]
 		if m.id != "" {
-			p.Container, p.Engine = m.id, "podman"
+			if theirs := mounts(root, p.PID); theirs == "" || theirs != mounts(root, monitor) {
+				p.Container, p.Engine = m.id, "podman"
+			}
 			continue
 		}
 		if named[m.tasks] == nil {
@@ -143,6 +146,15 @@ func Place(root string, list []proc.Process) {
 			}
 		}
 	}
+}
+
+// mounts names a process's mount namespace: namespaces(7). "" if it may not be looked at.
+func mounts(root string, pid int) string {
+	link, err := os.Readlink(filepath.Join(root, "proc", strconv.Itoa(pid), "ns", "mnt"))
+	if err != nil {
+		return ""
+	}
+	return link
 }
 
 // cgroups are the ids of a containerd's containers whose names are no ids, by the paths of

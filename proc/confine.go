@@ -86,6 +86,13 @@ func UserNamespace(root, pid string) uint32 {
 	return n
 }
 
+// UserMap is how a process's user ids are mapped, which everybody may read, unlike its
+// namespaces (fs/proc/base.c:proc_id_map_open). Of two that differ the user namespaces do.
+func UserMap(root, pid string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(root, pid, "uid_map"))
+	return string(text), err
+}
+
 // Confinement is what confines a process besides its capabilities.
 type Confinement struct {
 	Namespaces Namespaces

@@ -102,8 +102,11 @@ func Processes(w io.Writer, rows []Process, o ProcessOptions) error {
 			if !t.Ambient.Empty() {
 				has += "; ambient: " + words.of(t.Ambient)
 			}
-			if t.Effective == r.Effective && t.Permitted == r.Permitted && t.Ambient == r.Ambient {
-				has += "; bounding: " + words.of(t.Bounding) + "; inheritable: " + words.of(t.Inheritable)
+			if t.Bounding != r.Bounding {
+				has += "; bounding: " + words.of(t.Bounding)
+			}
+			if t.Inheritable != r.Inheritable {
+				has += "; inheritable: " + words.of(t.Inheritable)
 			}
 			cells = append(cells, span{strconv.Itoa(t.TID), faint}, span{"thread", faint}, span{}, span{Clean(t.Command, 32), faint}, span{})
 			for len(cells)%n != n-1 {
@@ -376,7 +379,10 @@ func (w *setWords) of(set caps.Set) string {
 	return text
 }
 
-// Held is a set in few words: "full", "docker default + net_admin".
+// fewLess is how many of Docker's default may be missing from what is told by it.
+const fewLess = 4
+
+// Held is a set in few words: "full", "docker default + net_admin", "docker default - chown".
 func Held(set, full caps.Set) string {
 	docker := dockerDefault()
 	missing := full.Minus(set)
@@ -387,12 +393,21 @@ func Held(set, full caps.Set) string {
 		return "full"
 	case missing.Len() < full.Len()/4:
 		return "all but " + joined(missing)
-	case set == docker:
-		return "docker default"
-	case docker.SubsetOf(set):
-		return "docker default + " + joined(set.Minus(docker))
+	case missing == docker:
+		return "all but docker default"
 	}
-	return joined(set)
+	more, less := set.Minus(docker), docker.Minus(set)
+	if less.Len() > fewLess {
+		return joined(set)
+	}
+	words := "docker default"
+	if !more.Empty() { // first: it is what matters, where the end is cut off
+		words += " + " + joined(more)
+	}
+	if !less.Empty() {
+		words += " - " + joined(less)
+	}
+	return words
 }
 
 func joined(set caps.Set) string {

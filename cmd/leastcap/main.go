@@ -109,11 +109,20 @@ func run(ctx context.Context, stdout, stderr io.Writer, args []string) int {
 		return exitInterrupted
 	}
 	text, hint, code := explain(err)
+	if unread(err) {
+		return code
+	}
 	say(stderr, "error: %s", text)
 	if hint != "" {
 		say(stderr, "hint: %s", hint)
 	}
 	return code
+}
+
+// unread says that whoever read the output has seen enough, as head(1): no fault to speak of.
+func unread(err error) bool {
+	var path *fs.PathError
+	return errors.As(err, &path) && path.Path == os.Stdout.Name() && errors.Is(path, syscall.EPIPE)
 }
 
 // say writes to standard error. What it says may quote a workload, which must

@@ -84,6 +84,13 @@ func processRow(p *proc.Process) report.Process {
 func processRows(list []proc.Process, containers map[string]*report.ProcContainer, all bool) []report.Process {
 	rows := make([]report.Process, len(list))
 	host := proc.Host("/proc")
+	hostIDs := sync.OnceValue(func() string {
+		ids, err := proc.UserMap("/proc", "1")
+		if err != nil {
+			ids, _ = proc.UserMap("/proc", "self") // hidepid, say
+		}
+		return ids
+	})
 	for i := range list {
 		p := &list[i]
 		rows[i] = processRow(p)
@@ -97,7 +104,10 @@ func processRows(list []proc.Process, containers map[string]*report.ProcContaine
 			p.Namespaces[proc.NSUser] = proc.UserNamespace("/proc", strconv.Itoa(p.PID))
 		}
 		ns := p.Namespaces[proc.NSUser]
-		rows[i].OwnUser = ns != 0 && ns != host[proc.NSUser]
+		if rows[i].OwnUser = ns != host[proc.NSUser]; ns == 0 {
+			ids, err := proc.UserMap("/proc", strconv.Itoa(p.PID))
+			rows[i].OwnUser = err == nil && ids != hostIDs()
+		}
 	}
 	if !all {
 		return rows

@@ -32,7 +32,7 @@ func newPs(stdout, stderr io.Writer) *cobra.Command {
 		Long: `List the processes that have capabilities, with their container: those in their
 effective set, and where they have more, the permitted and the ambient set. "full" is
 all that this kernel has, "docker default" the fourteen of a Docker container, "docker
-default + net_admin" those and more; on a terminal what a container has beyond Docker's
+default + net_admin - chown" those, one more and one less; on a terminal what a container has beyond Docker's
 default is in colour. Threads whose sets differ from their process's follow it.
 
 Containers are found by the names of their cgroups. Their own names, and what was asked
@@ -70,6 +70,11 @@ Exit status:
 			}
 			if cmd.Flags().Changed("pid") && f.pid <= 0 {
 				return &usageError{fmt.Errorf("--pid %d: no process has that number", f.pid), "give one of leastcap ps -a"}
+			}
+			for name, value := range map[string]string{"container": f.container, "having": f.having} {
+				if cmd.Flags().Changed(name) && value == "" { // a variable that is not set, say: not everything is meant
+					return &usageError{fmt.Errorf("--%s is empty", name), "leave it out to see all"}
+				}
 			}
 			if err := f.check(); err != nil {
 				return err

@@ -42,6 +42,25 @@ func (e *Editor) Empty(entry Entry) error {
 	return nil
 }
 
+// SetList takes items out of the list that m has by key, by index, and puts words at its
+// end. A list that is not there is put in, behind one of the keys named; one that keeps
+// nothing stays as an empty one.
+func (e *Editor) SetList(m Node, key string, after []string, remove []int, add []string) error {
+	if len(remove)+len(add) == 0 {
+		return nil
+	}
+	entry := m.Get(key)
+	switch {
+	case !entry.Exists():
+		return e.Insert(m, after, Pair{Key: key, Value: List(add...)})
+	case entry.Value.Len() == 0:
+		return e.SetNothing(entry, List(add...))
+	case len(add) == 0 && len(remove) == entry.Value.Len():
+		return e.Empty(entry)
+	}
+	return e.SetItems(entry.Value, remove, add)
+}
+
 // removeFlow takes the i-th of n things in brackets away, with one comma.
 func (e *Editor) removeFlow(n, i int, span func(int) (int, int)) error {
 	start, end := span(i)

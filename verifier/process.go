@@ -136,6 +136,9 @@ func (p *process) ask(ctx context.Context, req *reading.Request, within time.Dur
 	if err != nil {
 		return nil, err
 	}
+	if len(line) > maxQuestion {
+		return nil, fmt.Errorf("%d MiB are too much for a question", len(line)>>20)
+	}
 	answer := make(chan *reading.Answer, 1)
 	p.mu.Lock()
 	p.pending[req.ID] = answer

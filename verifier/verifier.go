@@ -19,11 +19,15 @@ import (
 // Program is the name of the other program.
 const Program = "leastcap-verifier"
 
+// startTime is how long it may take to say hello.
+var startTime = 10 * time.Second
+
 const (
-	startTime = 10 * time.Second // to say hello
 	// askTime is how long a question may take. What it takes is a millisecond or two.
-	askTime   = 10 * time.Second
-	maxAnswer = 16 << 20
+	askTime = 10 * time.Second
+	// maxQuestion and maxAnswer are in bytes; the other side takes a longer question.
+	maxQuestion = 64 << 20
+	maxAnswer   = 16 << 20
 	// maxFailures is how often it is started anew for files that ended it.
 	maxFailures = 10
 )
@@ -36,16 +40,21 @@ var ErrAbsent = errors.New(Program + " is not installed")
 func Find() (string, error) {
 	var dirs []string
 	if exe, err := os.Executable(); err == nil {
-		if real, err := filepath.EvalSymlinks(exe); err == nil {
-			exe = real
-		}
-		dir := filepath.Dir(exe)
-		dirs = append(dirs, dir, filepath.Join(dir, "..", "libexec", "leastcap"))
+		dirs = besides(exe)
 	}
 	if path, ok := look(Program, append(dirs, filepath.SplitList(os.Getenv("PATH"))...)); ok {
 		return path, nil
 	}
 	return "", ErrAbsent
+}
+
+// besides are the directories that are searched first.
+func besides(exe string) []string {
+	if real, err := filepath.EvalSymlinks(exe); err == nil {
+		exe = real
+	}
+	dir := filepath.Dir(exe)
+	return []string{dir, filepath.Join(dir, "..", "libexec", "leastcap")}
 }
 
 // look finds a program in directories; relative ones are left out.
@@ -75,7 +84,7 @@ func (e *SkewError) Error() string {
 
 // A Verifier is the program, running. It is for use by several goroutines.
 type Verifier struct {
-	path string
+	Path string
 	dir  string
 	// Tools are what it has, by format.
 	Tools map[string]string
@@ -92,10 +101,10 @@ type Verifier struct {
 
 // Open starts the program.
 func Open(path string) (*Verifier, error) {
-	v := &Verifier{path: path, AskTime: askTime}
+	v := &Verifier{Path: path, AskTime: askTime}
 	proc.SweepTemp(os.TempDir()) // what a killed one left
 	var err error
-	if v.dir, err = os.MkdirTemp("", proc.TempPattern()); err != nil {
+	if v.dir, err = os.MkdirTemp("", proc.TempPattern()); err != nil { // where it keeps copies
 		return nil, err
 	}
 	p, err := v.running()
@@ -129,7 +138,7 @@ func (v *Verifier) running() (*process, error) {
 	if v.process != nil {
 		v.process.end()
 	}
-	p, err := start(v.path, v.dir)
+	p, err := start(v.Path, v.dir)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +153,7 @@ func (v *Verifier) Ask(ctx context.Context, req reading.Request) (*reading.Answe
 	a, err := v.try(ctx, req)
 	v.alone.RUnlock()
 	if err == nil || ctx.Err() != nil {
-		return a, err
+		return given(a, err)
 	}
 	// Others were asked at the same time: whose fault it is shows when it is asked alone.
 	v.alone.Lock()
@@ -153,6 +162,14 @@ func (v *Verifier) Ask(ctx context.Context, req reading.Request) (*reading.Answe
 		v.mu.Lock()
 		v.failures++
 		v.mu.Unlock()
+	}
+	return given(a, err)
+}
+
+// given makes an error of an answer that is one.
+func given(a *reading.Answer, err error) (*reading.Answer, error) {
+	if err == nil && a.Err != "" {
+		return nil, errors.New(a.Err)
 	}
 	return a, err
 }
@@ -169,12 +186,5 @@ func (v *Verifier) try(ctx context.Context, req reading.Request) (*reading.Answe
 	v.nextID++
 	req.ID = v.nextID
 	v.mu.Unlock()
-	a, err := p.ask(ctx, &req, v.AskTime)
-	switch {
-	case err != nil:
-		return nil, err
-	case a.Err != "":
-		return nil, errors.New(a.Err)
-	}
-	return a, nil
+	return p.ask(ctx, &req, v.AskTime)
 }

@@ -57,8 +57,13 @@ A container is never given a capability that it does not have, unless --grant sa
 a proven profile that it is required.
 
 Only the bytes of an edit change: comments, quotes, line ends, the order of keys and all
-else stay. The result is read by a second parser, of a unit by systemd-analyze too if it is
-there, and is not written if it means anything else than was wanted. Where a change would reach other containers too (an anchor, a
+else stay. The result is read by a second parser, and by the format's own tool where there is
+one, as the file was and as it would be: compose-go's loader, Kubernetes' types and Pod
+Security Admission's evaluator (all in leastcap-verifier, which is installed with leastcap;
+without it docker compose, for --write), systemd-analyze, runc's libcontainer. A file of which
+any of them would read anything else than was wanted is not written. leastcap doctor says
+which are there; what none was asked about is said. --tools none asks none, required writes
+nothing that has a tool of its own and that it has not read. Where a change would reach other containers too (an anchor, a
 template, an extended service), it is not made, and the reason is said. What is rendered from
 a Helm chart that is known (--chart, or it lies beside) is not changed: the key of the chart's
 values is named instead. Exceptions (see leastcap audit) hold.

@@ -54,11 +54,7 @@ type ownTools struct {
 func newOwnTools(ctx context.Context, mode string, slow bool) *ownTools {
 	t := &ownTools{mode: mode, slow: slow, cli: sync.OnceValues(func() (*verifier.ComposeCLI, error) { return verifier.FindComposeCLI(ctx) })}
 	t.verifier = sync.OnceValues(func() (*verifier.Verifier, error) {
-		path, err := verifier.Find()
-		if err != nil {
-			return nil, err
-		}
-		v, err := verifier.Open(path)
+		v, err := openVerifier()
 		t.started.Store(v)
 		return v, err
 	})
@@ -232,13 +228,6 @@ func judge(tool string, answer *reading.Answer, file *definition, after manifest
 		return nil, consulted{unasked: fmt.Sprintf("%s cannot read the file as it is: %s", tool, strings.TrimPrefix(err.Error(), reading.ErrUnread.Error()+": "))}, nil
 	}
 	return verdict, consulted{}, err
-}
-
-func notThere(err error) string {
-	if errors.Is(err, verifier.ErrAbsent) {
-		return err.Error() + " (make install, or go install github.com/leastcap/leastcap/cmd/" + verifier.Program + "@latest)"
-	}
-	return verifier.Program + " cannot be used: " + err.Error()
 }
 
 func noAnswer(tool string, err error) error {

@@ -70,11 +70,11 @@ func (f *sourceFlags) loadLive(ctx context.Context, args []string) (d *definitio
 	if err != nil {
 		return nil, true, err
 	}
-	if d.config, err = f.loadConfig([]string{"."}); err != nil {
+	if d.config, err = f.loadConfig(ctx, []string{"."}); err != nil {
 		return nil, true, err
 	}
 	d.excepted = d.config.Exceptions
-	profiles, err := f.loadProfiles()
+	profiles, err := f.loadProfiles(ctx)
 	if err != nil {
 		return nil, true, err
 	}

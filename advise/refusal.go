@@ -384,9 +384,13 @@ func (e *Explanation) withoutCheck(r *usage.Refusal, c Context) {
 		e.why("%s has no execute bit (mode %04o); without one not even dac_override helps", r.Path, f.Mode&0o7777)
 		e.Instead = []Alternative{{"make it executable", c.run("chmod +x " + r.Path)}}
 		return
-	case f != nil && isExec(r.Syscall) && r.Errno == "EACCES" && f.Unmounted && f.Blocker == "":
+	case f != nil && isExec(r.Syscall) && r.Errno == "EACCES" && f.Unmounted && (f.Blocker == "" || !f.Exists && f.May(r.FSUID, r.FSGID, 1)):
 		e.Cause = NoExecute
-		e.why("%s may be executed by its mode, and the container has ended, so that one cannot look how it was mounted: noexec refuses like that, which Docker's tmpfs are by default", r.Path)
+		lacks := ""
+		if f.Blocker != "" { // the file has gone, too
+			lacks = " a file without execute bit, and"
+		}
+		e.why("the container has ended, so that one cannot look any more:%s a file system that is mounted noexec, as Docker's tmpfs are by default, refuses like that", lacks)
 		e.Instead = []Alternative{{"put the program elsewhere, or mount it with exec", "--tmpfs " + path.Dir(r.Path) + ":exec"}}
 		return
 	case f != nil && f.Immutable && r.Errno == "EPERM":

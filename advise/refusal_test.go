@@ -197,6 +197,12 @@ func TestExplain(t *testing.T) {
 			cause: advise.NoExecute, say: []string{"--tmpfs /t:exec"},
 		},
 		{
+			name:  "the same, and the file went with it",
+			r:     usage.Refusal{Syscall: "execve", Path: "/t/run", Errno: "EACCES", Begun: usage.BegunYes, File: &usage.File{Mode: 0o041777, Unmounted: true, Blocker: "/t"}},
+			c:     container,
+			cause: advise.NoExecute, say: []string{"without execute bit", "--tmpfs /t:exec"},
+		},
+		{
 			name: "file capabilities beyond the bounding set",
 			r: usage.Refusal{Syscall: "execve", Path: "/bin/ping", Errno: "EPERM", Begun: usage.BegunYes, State: root,
 				File: &usage.File{Exists: true, Mode: 0o100755, Caps: pingCaps}},

@@ -386,11 +386,11 @@ func (e *Explanation) withoutCheck(r *usage.Refusal, c Context) {
 		return
 	case f != nil && isExec(r.Syscall) && r.Errno == "EACCES" && f.Unmounted && (f.Blocker == "" || !f.Exists && f.May(r.FSUID, r.FSGID, 1)):
 		e.Cause = NoExecute
-		lacks := ""
+		mode := ""
 		if f.Blocker != "" { // the file has gone, too
-			lacks = " a file without execute bit, and"
+			mode = ", and so does a file without an execute bit"
 		}
-		e.why("the container has ended, so that one cannot look any more:%s a file system that is mounted noexec, as Docker's tmpfs are by default, refuses like that", lacks)
+		e.why("the container has ended, and it cannot be looked at any more: a file system that is mounted noexec refuses like that, as Docker's tmpfs are by default%s", mode)
 		e.Instead = []Alternative{{"put the program elsewhere, or mount it with exec", "--tmpfs " + path.Dir(r.Path) + ":exec"}}
 		return
 	case f != nil && f.Immutable && r.Errno == "EPERM":
@@ -439,6 +439,12 @@ func (e *Explanation) withoutCheck(r *usage.Refusal, c Context) {
 		e.why("a packet filter refuses like that (iptables, nftables, a cgroup's BPF program)")
 		return
 	}
+	if r.Syscall == "setrlimit" && r.Args[0] == rlimitNofile || r.Syscall == "prlimit64" && r.Args[1] == rlimitNofile {
+		e.Cause = Unexplained
+		e.why("no process may open more files than the sysctl fs.nr_open says, whatever it has")
+		e.Instead = []Alternative{{"ask for less, or have root raise the sysctl on the host", "sysctl fs.nr_open"}}
+		return
+	}
 	if r.Syscall == "prctl" {
 		e.Cause = NotHeld
 		e.why("prctl(2) changes nothing that is locked (securebits), and some of it only for who has a capability")
@@ -447,6 +453,10 @@ func (e *Explanation) withoutCheck(r *usage.Refusal, c Context) {
 	e.Cause = Unexplained
 	e.why("it cannot be told why: the file system's own rules, a limit, or the program's arguments")
 }
+
+// rlimitNofile is RLIMIT_NOFILE (include/uapi/asm-generic/resource.h), which kernel/sys.c:
+// do_prlimit bounds before it asks for sys_resource.
+const rlimitNofile = 7
 
 // moduleOf names the one that gives processes labels.
 func moduleOf(modules []string) string {

@@ -200,7 +200,7 @@ func TestExplain(t *testing.T) {
 			name:  "the same, and the file went with it",
 			r:     usage.Refusal{Syscall: "execve", Path: "/t/run", Errno: "EACCES", Begun: usage.BegunYes, File: &usage.File{Mode: 0o041777, Unmounted: true, Blocker: "/t"}},
 			c:     container,
-			cause: advise.NoExecute, say: []string{"without execute bit", "--tmpfs /t:exec"},
+			cause: advise.NoExecute, say: []string{"without an execute bit", "--tmpfs /t:exec"},
 		},
 		{
 			name: "file capabilities beyond the bounding set",
@@ -255,6 +255,11 @@ func TestExplain(t *testing.T) {
 			name:  "a packet filter",
 			r:     usage.Refusal{Syscall: "sendto", Errno: "EPERM", Begun: usage.BegunYes},
 			cause: advise.Unexplained, say: []string{"packet filter"},
+		},
+		{
+			name:  "more files than any process may have",
+			r:     usage.Refusal{Syscall: "prlimit64", Args: [6]uint64{1: 7}, Errno: "EPERM", Begun: usage.BegunYes},
+			cause: advise.Unexplained, say: []string{"fs.nr_open"},
 		},
 		{
 			name: "access(2) only asks",

@@ -87,7 +87,11 @@ func Explain(r *usage.Refusal, c Context) Explanation {
 	}
 	if r.NoNewPrivs && e.Cause != ReadOnly && r.Program != nil && (r.Program.Mode&0o6000 != 0 || r.Program.Caps != nil) {
 		e.Why = append(e.Why, fmt.Sprintf("no_new_privs is set, so that the set-user-ID bit or file capabilities of %s had no effect", r.Process.Exe))
-		e.Instead = append(e.Instead, Alternative{"allow it to gain privileges, if it is to", "leave --security-opt no-new-privileges (allowPrivilegeEscalation: false) out"})
+		how := "leave NoNewPrivileges=yes out of the unit, or --no-new-privs"
+		if c.Container {
+			how = "leave --security-opt no-new-privileges (allowPrivilegeEscalation: false) out"
+		}
+		e.Instead = append(e.Instead, Alternative{"allow it to gain privileges, if it is to", how})
 	}
 	return e
 }
@@ -284,6 +288,14 @@ func (e *Explanation) mode(r *usage.Refusal, c Context) {
 		e.Instead = append(e.Instead, Alternative{"let its owner in by the mode", c.run("chmod u+rwX " + where)})
 		return
 	}
+	if systems(where) {
+		how := "StateDirectory=, CacheDirectory= or RuntimeDirectory= of the unit; or in the user's home"
+		if c.Container {
+			how = fmt.Sprintf("RUN install -d -o %d DIR, or --tmpfs DIR:uid=%d", r.FSUID, r.FSUID)
+		}
+		e.Instead = append(e.Instead, Alternative{"have it use a place of its own: " + where + " is the system's, and better stays so", how})
+		return
+	}
 	own := c.run(fmt.Sprintf("chown %d %s", r.FSUID, where))
 	as := fmt.Sprintf("a unit's User=%d", f.UID)
 	if c.Container {
@@ -323,6 +335,17 @@ func wanted(r *usage.Refusal) uint32 {
 		want |= 2
 	}
 	return want
+}
+
+// systems says that a file or directory is not to belong to a service: what all of the
+// system trusts is found there.
+func systems(where string) bool {
+	return slices.Contains([]string{
+		"/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/opt", "/root", "/run", "/sbin", "/srv", "/tmp", "/usr", "/var",
+		"/usr/bin", "/usr/lib", "/usr/local", "/usr/local/bin", "/usr/sbin", "/usr/share",
+		"/var/cache", "/var/lib", "/var/log", "/var/run", "/var/spool", "/var/tmp",
+		"/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow", "/etc/sudoers",
+	}, where)
 }
 
 func (e *Explanation) beyond(r *usage.Refusal, c Context) {

@@ -144,11 +144,18 @@ func TestExplain(t *testing.T) {
 			cause: advise.OutOfReach, certain: true, missing: caps.Of(caps.SysAdmin), say: []string{"--userns host"}, not: []string{"unshare"},
 		},
 		{
+			name: "a directory of the system's",
+			r: usage.Refusal{Syscall: "mkdir", Path: "/x", Errno: "EACCES", Denied: caps.Of(caps.DacOverride), Begun: usage.BegunYes,
+				Process: usage.Process{EUID: 33}, FSUID: 33, FSGID: 33, State: caps.State{Bounding: docker}, File: &usage.File{Blocker: "/", Mode: 0o040755}},
+			cause: advise.FileMode, certain: true, missing: caps.Of(caps.DacOverride), grant: caps.Of(caps.DacOverride),
+			say: []string{"a place of its own", "StateDirectory="}, not: []string{"chown 33"},
+		},
+		{
 			name: "a mode that lets a group in",
 			r: usage.Refusal{Syscall: "openat", Args: [6]uint64{2: 0}, Path: "/etc/shadow", Errno: "EACCES", Denied: caps.Of(caps.DacOverride, caps.DacReadSearch), Begun: usage.BegunYes,
 				Process: usage.Process{EUID: 33}, FSUID: 33, FSGID: 33, State: caps.State{Bounding: docker}, File: &usage.File{Exists: true, GID: 42, Mode: 0o100640}},
 			c: container, cause: advise.FileMode, certain: true, missing: caps.Of(caps.DacOverride, caps.DacReadSearch), grant: caps.Of(caps.DacOverride),
-			say: []string{"have group 42 among its own, which the mode lets in: --group-add 42"},
+			say: []string{"have group 42 among its own, which the mode lets in: --group-add 42"}, not: []string{"chown 33"},
 		},
 		{
 			name: "a mode that lets a group read, and not write",

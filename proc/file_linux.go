@@ -51,6 +51,9 @@ func LookIn(dir, file string, uid, gid uint32, inDir bool) (*usage.File, error) 
 			return nil, derr
 		}
 		dir.Blocker, dir.Exists = path.Dir(file), err == nil
+		if err == nil { // nor can such a file be removed or renamed: fs/namei.c:may_delete
+			dir.Immutable = dir.Immutable || f.Immutable
+		}
 		return dir, nil
 	}
 	return f, err

@@ -117,9 +117,13 @@ func load(spec *ebpf.CollectionSpec, allowed []way, o Options) (_ *ebpf.Collecti
 		reasons = append(reasons, fmt.Sprintf("%s: %v", v.name, err))
 	}
 	if errors.Is(last, unix.EPERM) {
+		detail := strings.Join(reasons, "; ")
+		if unix.Geteuid() != 0 {
+			detail = "" // what it says is all
+		}
 		return nil, nil, way{}, false, &FeatureError{
 			Missing: "the privilege to load BPF programs (CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN)",
-			Detail:  strings.Join(reasons, "; "),
+			Detail:  detail,
 			Hint:    "run it as root (sudo leastcap …), outside any container that lacks these capabilities",
 			Err:     last,
 		}

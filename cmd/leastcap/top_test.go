@@ -132,6 +132,16 @@ func TestTopSizes(t *testing.T) {
 	}
 }
 
+// TestTopNarrow: what holds a capability is counted where there is no room for its name.
+func TestTopNarrow(t *testing.T) {
+	m := topTestModel()
+	m.page, m.width, m.height = pageCapabilities, 40, 12
+	frame := frameOf(m)
+	if !strings.Contains(frame, " HELD  USED  DENIED\n") || strings.Contains(frame, "DANGER") || !strings.Contains(frame, "2: …") {
+		t.Errorf("got\n%s", frame)
+	}
+}
+
 func TestTopKeys(t *testing.T) {
 	var m tea.Model = topTestModel()
 	has := func(what string, wants ...string) {

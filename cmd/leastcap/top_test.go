@@ -160,7 +160,7 @@ func TestTopKeys(t *testing.T) {
 	m = press(m, "up", "g")
 	has("its begin", "image      nginx")
 	m = press(m, "esc", "tab")
-	has("capabilities", "> sys_admin            host      evil", "web", "2: evil")
+	has("capabilities", "> sys_admin           host      evil", "web", "2: evil")
 	m = press(m, "tab", "s", "s")
 	has("sorted", "by processes", "> web")
 	m = press(m, "r")

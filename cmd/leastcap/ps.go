@@ -187,6 +187,10 @@ func (f *psFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 			default:
 				say(stderr, "no process of a container %q has capabilities; -a shows those without", f.container)
 			}
+		} else if f.having != "" {
+			say(stderr, "no process that can be seen has any of %v", having)
+		} else {
+			say(stderr, "no other process is to be seen")
 		}
 		return status(exitFindings)
 	}
@@ -208,6 +212,9 @@ func (f *psFlags) list(stderr io.Writer) ([]proc.Process, error) {
 	list, unreadable, err := listProcesses(f.wide || f.output == "json")
 	if err != nil {
 		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	if len(list) == 0 { // not even this one
+		return nil, errors.New("no process is to be seen: /proc is not mounted, or not for this pid namespace")
 	}
 	own := os.Getpid()
 	list = slices.DeleteFunc(list, func(p proc.Process) bool { return p.PID == own })

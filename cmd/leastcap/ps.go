@@ -43,9 +43,9 @@ instead. Where a process could have more than its engine says that the container
 given (by docker exec --privileged, say), or less, it is said.
 
 --wide also shows the image, what was asked of the engine, the command line and what else
-confines the process: its own namespaces and the host's, seccomp, no_new_privs, the label
-of SELinux or AppArmor, securebits, and whether its program is a set-id one. What may not
-be read is named. Securebits are not in /proc: they are shown where leastcap may use BPF.
+confines the process: its own namespaces and the host's (process 1's, in a container),
+seccomp, no_new_privs, the label of SELinux or AppArmor, securebits, and whether its
+program is a set-id one. What may not be read is named. Securebits are not in /proc: they are shown where leastcap may use BPF.
 
 Where there are many processes, they are read by a BPF iterator, if leastcap may (as root).
 
@@ -175,7 +175,7 @@ func (f *psFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if f.output == "json" {
 		err = report.ProcessesJSON(stdout, rows)
 	} else {
-		err = report.Processes(stdout, rows, report.ProcessOptions{Style: styleOf(stdout), Full: proc.Known(), Wide: f.wide, Tree: f.tree})
+		err = report.Processes(stdout, rows, report.ProcessOptions{Style: styleOf(stdout), Full: proc.Known(), Wide: f.wide, Tree: f.tree, Inside: f.wide && !proc.MountedForUs()})
 	}
 	if err == nil && len(rows) == 0 {
 		if f.container != "" {

@@ -42,9 +42,9 @@ instead. Where a process could have more than its engine says that the container
 given (by docker exec --privileged, say), or less, it is said.
 
 --wide also shows the image, what was asked of the engine, the command line and what else
-confines the process: its own namespaces and the host's, seccomp, no_new_privs, the label
-of SELinux or AppArmor, securebits, and whether its program is a set-id one. What may not
-be read is named. Securebits are not in /proc: they are shown where leastcap may use BPF.
+confines the process: its own namespaces and the host's (process 1's, in a container),
+seccomp, no_new_privs, the label of SELinux or AppArmor, securebits, and whether its
+program is a set-id one. What may not be read is named. Securebits are not in /proc: they are shown where leastcap may use BPF.
 
 Where there are many processes, they are read by a BPF iterator, if leastcap may (as root).
 
@@ -171,7 +171,7 @@ func (f *psFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if f.output == "json" {
 		err = report.ProcessesJSON(stdout, rows)
 	} else {
-		err = report.Processes(stdout, rows, report.ProcessOptions{Style: styleOf(stdout), Full: proc.Known(), Wide: f.wide, Tree: f.tree})
+		err = report.Processes(stdout, rows, report.ProcessOptions{Style: styleOf(stdout), Full: proc.Known(), Wide: f.wide, Tree: f.tree, Inside: f.wide && !proc.MountedForUs()})
 	}
 	if err == nil && len(rows) == 0 {
 		if f.container != "" {
@@ -183,6 +183,10 @@ func (f *psFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 			default:
 				say(stderr, "no process of a container %q has capabilities; -a shows those without", f.container)
 			}
+		} else if f.having != "" {
+			say(stderr, "no process that can be seen has any of %v", having)
+		} else {
+			say(stderr, "no other process is to be seen")
 		}
 		return status(exitFindings)
 	}
@@ -211,6 +215,9 @@ func (f *psFlags) list(stderr io.Writer) ([]proc.Process, error) {
 	list, unreadable, err := listProcesses(f.wide || f.output == "json", o)
 	if err != nil {
 		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	if len(list) == 0 { // not even this one
+		return nil, errors.New("no process is to be seen: /proc is not mounted, or not for this pid namespace")
 	}
 	own := os.Getpid()
 	list = slices.DeleteFunc(list, func(p proc.Process) bool { return p.PID == own })

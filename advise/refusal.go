@@ -70,14 +70,14 @@ func Explain(r *usage.Refusal, c Context) Explanation {
 		e.readOnly(r, c)
 	case r.Begun == usage.BegunNo:
 		e.seccomp(r, c)
-	case r.Syscall == "capset", r.Syscall == "prctl" && r.Denied.Empty() && r.Beyond.Empty():
-		e.notHeld(r)
+	case r.Syscall == "capset", r.Syscall == "prctl" && r.Denied.Empty() && r.Beyond.Empty() && !r.Asked.Empty():
+		e.notHeld(r, c)
 	case isExec(r.Syscall) && r.Errno == "EPERM" && r.File != nil && r.File.Caps != nil && r.File.Caps.Effective && !r.File.Caps.Permitted.Minus(r.State.Bounding).Empty():
 		e.fileCaps(r, c)
 	case !r.Denied.Empty():
 		e.missing(r, c)
 	case !r.Beyond.Empty():
-		e.beyond(r)
+		e.beyond(r, c)
 	default:
 		e.withoutCheck(r, c)
 	}
@@ -87,7 +87,11 @@ func Explain(r *usage.Refusal, c Context) Explanation {
 	}
 	if r.NoNewPrivs && e.Cause != ReadOnly && r.Program != nil && (r.Program.Mode&0o6000 != 0 || r.Program.Caps != nil) {
 		e.Why = append(e.Why, fmt.Sprintf("no_new_privs is set, so that the set-user-ID bit or file capabilities of %s had no effect", r.Process.Exe))
-		e.Instead = append(e.Instead, Alternative{"allow it to gain privileges, if it is to", "leave --security-opt no-new-privileges (allowPrivilegeEscalation: false) out"})
+		how := "leave NoNewPrivileges=yes out of the unit, or --no-new-privs"
+		if c.Container {
+			how = "leave --security-opt no-new-privileges (allowPrivilegeEscalation: false) out"
+		}
+		e.Instead = append(e.Instead, Alternative{"allow it to gain privileges, if it is to", how})
 	}
 	return e
 }
@@ -155,17 +159,42 @@ func needs(call string, grant caps.Set) bool {
 		slices.ContainsFunc(catalog.Find(call, "EPERM"), func(a catalog.Asked) bool { return grant.Has(a.Cap) })
 }
 
-func (e *Explanation) notHeld(r *usage.Refusal) {
+func (e *Explanation) notHeld(r *usage.Refusal, c Context) {
 	e.Cause = NotHeld
-	lacks := r.Asked.Minus(r.State.Permitted)
-	if lacks.Empty() {
+	ambient := r.Syscall == "prctl" // PR_CAP_AMBIENT_RAISE: security/commoncap.c:cap_task_prctl
+	has := r.State.Permitted
+	if ambient {
+		has = has.Intersect(r.State.Inheritable)
+	}
+	lacks := r.Asked.Minus(has)
+	switch {
+	case lacks.Empty() && ambient:
+		e.why("the securebits forbid to raise anything in the ambient set (no_cap_ambient_raise)")
+		return
+	case lacks.Empty():
 		e.Cause, e.Certain = Unexplained, false
 		e.why("it asked for capabilities that the process may set, or for what is locked (securebits)")
 		return
+	case ambient && lacks.SubsetOf(r.State.Permitted):
+		e.why("it would raise %s in the ambient set, where only what is inheritable, too, can be, and that is not", words(lacks, "and"))
+		e.Instead = []Alternative{{"have the program put it into its inheritable set first, for which it needs nothing more", "setpriv --inh-caps +" + lacks.Caps()[0].String() + " --ambient-caps +" + lacks.Caps()[0].String()}}
+		return
 	}
 	e.Missing, e.Grant = lacks, lacks
+	whose := "the unit's set (AmbientCapabilities=, CapabilityBoundingSet=)"
+	if c.Container {
+		whose = "the container's set"
+	}
+	if ambient {
+		e.why("it would raise %s in the ambient set, and the process, user %d, does not have it", words(lacks, "and"), r.Process.EUID)
+		e.Allow = words(lacks, "and") + " in its permitted and inheritable sets: raised by root, before it becomes that user"
+		if !c.Container {
+			e.Allow = words(lacks, "and") + " in a unit's AmbientCapabilities=, which systemd raises for its User="
+		}
+		return
+	}
 	e.why("it would set %s, which the process does not have: a process can only keep what it has", words(lacks, "and"))
-	e.Allow = words(lacks, "and") + " in the container's set; it may be that the program only wants to keep them, and works without"
+	e.Allow = words(lacks, "and") + " in " + whose + "; it may be that the program only wants to keep them, and works without"
 }
 
 func (e *Explanation) fileCaps(r *usage.Refusal, c Context) {
@@ -239,15 +268,32 @@ func (e *Explanation) mode(r *usage.Refusal, c Context) {
 		where = f.Blocker
 	}
 	e.why("%s belongs to %d:%d and has the mode %04o; the process acts as %d:%d", where, f.UID, f.GID, f.Mode&0o7777, r.FSUID, r.FSGID)
-	switch {
-	case made(r.Path):
+	if made(r.Path) {
 		return
+	}
+	// What asks for the least: no mode is changed, and no owner.
+	if want := wanted(r); want != 0 && f.GID != 0 && f.GID != r.FSGID && f.UID != r.FSUID && f.Mode>>3&want == want {
+		how := fmt.Sprintf("a unit's SupplementaryGroups=%d", f.GID)
+		if c.Container {
+			how = fmt.Sprintf("--group-add %d", f.GID)
+		}
+		e.Instead = append(e.Instead, Alternative{fmt.Sprintf("have group %d among its own, which the mode lets in", f.GID), how})
+	}
+	switch {
 	case f.Blocker != "" && f.UID != r.FSUID && !f.May(r.FSUID, r.FSGID, 1):
 		e.Instead = append(e.Instead, Alternative{"put the file where the user may look, or let the user search that directory", c.run("chmod o+x " + where)})
 		return
 	}
 	if f.UID == r.FSUID {
 		e.Instead = append(e.Instead, Alternative{"let its owner in by the mode", c.run("chmod u+rwX " + where)})
+		return
+	}
+	if systems(where) {
+		how := "StateDirectory=, CacheDirectory= or RuntimeDirectory= of the unit; or in the user's home"
+		if c.Container {
+			how = fmt.Sprintf("RUN install -d -o %d DIR, or --tmpfs DIR:uid=%d", r.FSUID, r.FSUID)
+		}
+		e.Instead = append(e.Instead, Alternative{"have it use a place of its own: " + where + " is the system's, and better stays so", how})
 		return
 	}
 	own := c.run(fmt.Sprintf("chown %d %s", r.FSUID, where))
@@ -262,10 +308,73 @@ func (e *Explanation) mode(r *usage.Refusal, c Context) {
 	}
 }
 
-func (e *Explanation) beyond(r *usage.Refusal) {
+// wanted is what a call wanted of the file, or of the directory in its way: 4 read, 2 write,
+// 1 execute or search; 0 if that cannot be told.
+func wanted(r *usage.Refusal) uint32 {
+	f := r.File
+	switch {
+	case f.Blocker != "" && !f.May(r.FSUID, r.FSGID, 1):
+		return 1
+	case f.Blocker != "":
+		return 3 // to change what is in it
+	case isExec(r.Syscall):
+		return 1
+	}
+	var flags uint64
+	switch r.Syscall {
+	case "open":
+		flags = r.Args[1]
+	case "openat":
+		flags = r.Args[2]
+	default:
+		return 0
+	}
+	const accmode, trunc = 3, 0o1000 // fcntl.h: O_ACCMODE, O_TRUNC, the same on all that Linux runs on
+	want := [...]uint32{4, 2, 6, 6}[flags&accmode]
+	if flags&trunc != 0 {
+		want |= 2
+	}
+	return want
+}
+
+// systems says that a file or directory is not to belong to a service: what all of the
+// system trusts is found there.
+func systems(where string) bool {
+	return slices.Contains([]string{
+		"/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/opt", "/root", "/run", "/sbin", "/srv", "/tmp", "/usr", "/var",
+		"/usr/bin", "/usr/lib", "/usr/local", "/usr/local/bin", "/usr/sbin", "/usr/share",
+		"/var/cache", "/var/lib", "/var/log", "/var/run", "/var/spool", "/var/tmp",
+		"/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow", "/etc/sudoers",
+	}, where)
+}
+
+func (e *Explanation) beyond(r *usage.Refusal, c Context) {
 	e.Cause = OutOfReach
 	e.why("%s was asked of a user namespace outside the process's own: nothing that it can be given satisfies that", words(r.Beyond, "and"))
-	e.Instead = []Alternative{{"do it outside, or run it without a user namespace of its own", "--userns host"}}
+	if c.Container {
+		e.Instead = []Alternative{{"do it outside, or run it without a user namespace of its own", "--userns host"}}
+		return
+	}
+	if kind := changes(r); kind != "" {
+		e.Instead = append(e.Instead, Alternative{"make the namespace that it changes together with the user namespace: then it is that one's", "unshare --user --" + kind})
+	}
+	e.Instead = append(e.Instead, Alternative{"or do it outside, without a user namespace of its own", ""})
+}
+
+// changes is the kind of namespace that a call changes, as unshare(1) names it; "" if it
+// changes none, or that cannot be told.
+func changes(r *usage.Refusal) string {
+	switch r.Syscall {
+	case "mount", "umount2", "pivot_root", "move_mount", "open_tree", "mount_setattr", "fsmount":
+		return "mount"
+	case "sethostname", "setdomainname":
+		return "uts"
+	case "socket", "bind", "setsockopt", "ioctl", "sendto", "sendmsg":
+		if !r.Beyond.Intersect(caps.Of(caps.NetAdmin, caps.NetRaw, caps.NetBindService)).Empty() {
+			return "net"
+		}
+	}
+	return ""
 }
 
 // withoutCheck: no capability was asked for and denied.
@@ -287,12 +396,25 @@ func (e *Explanation) withoutCheck(r *usage.Refusal, c Context) {
 	case f != nil && isExec(r.Syscall) && r.Errno == "EACCES" && f.NoExec:
 		e.Cause, e.Certain = NoExecute, true
 		e.why("%s is on a file system that is mounted noexec", r.Path)
-		e.Instead = []Alternative{{"put the program elsewhere, or mount it with exec", ""}}
+		how := "mount -o remount,exec; for a unit: ExecPaths="
+		if c.Container {
+			how = "--tmpfs DIR:exec, or a --volume of a file system that is mounted with exec"
+		}
+		e.Instead = []Alternative{{"put the program elsewhere, or mount it with exec", how}}
 		return
 	case f != nil && isExec(r.Syscall) && r.Errno == "EACCES" && f.Exists && fs.FileMode(f.Mode)&0o111 == 0:
 		e.Cause, e.Certain = NoExecute, true
 		e.why("%s has no execute bit (mode %04o); without one not even dac_override helps", r.Path, f.Mode&0o7777)
 		e.Instead = []Alternative{{"make it executable", c.run("chmod +x " + r.Path)}}
+		return
+	case f != nil && isExec(r.Syscall) && r.Errno == "EACCES" && f.Unmounted && (f.Blocker == "" || !f.Exists && f.May(r.FSUID, r.FSGID, 1)):
+		e.Cause = NoExecute
+		mode := ""
+		if f.Blocker != "" { // the file has gone, too
+			mode = ", and so does a file without an execute bit"
+		}
+		e.why("the container has ended, and it cannot be looked at any more: a file system that is mounted noexec refuses like that, as Docker's tmpfs are by default%s", mode)
+		e.Instead = []Alternative{{"put the program elsewhere, or mount it with exec", "--tmpfs " + path.Dir(r.Path) + ":exec"}}
 		return
 	case f != nil && f.Immutable && r.Errno == "EPERM":
 		e.Cause = Immutable
@@ -302,7 +424,17 @@ func (e *Explanation) withoutCheck(r *usage.Refusal, c Context) {
 	case f != nil && (f.Mode&0o170000 == 0o20000 || f.Mode&0o170000 == 0o60000) && c.Container && r.Errno == "EPERM" && (strings.HasPrefix(r.Syscall, "open") || strings.HasPrefix(r.Syscall, "mknod")):
 		e.Cause = Device
 		e.why("no capability was asked for; %s is a device, and the container's device rules are the likely reason", r.Path)
-		e.Instead = []Alternative{{"give the container the device", "--device " + r.Path}}
+		switch {
+		case f.DeviceName == r.Path, f.Device == "":
+			e.Instead = []Alternative{{"give the container the device", "--device " + r.Path}}
+		case f.DeviceName == "":
+			e.Instead = []Alternative{{"allow it, as " + f.Device + " has no file on the host", "--device-cgroup-rule '" + f.Device + " rw'"}}
+		default:
+			e.Instead = []Alternative{
+				{"give the container the device, which is " + f.DeviceName + " on the host", "--device " + f.DeviceName + ":" + r.Path},
+				{"or allow it, where the container makes the file itself", "--device-cgroup-rule '" + f.Device + " rw'"},
+			}
+		}
 		return
 	}
 	switch r.Begun {
@@ -330,14 +462,24 @@ func (e *Explanation) withoutCheck(r *usage.Refusal, c Context) {
 		e.why("a packet filter refuses like that (iptables, nftables, a cgroup's BPF program)")
 		return
 	}
+	if r.Syscall == "setrlimit" && r.Args[0] == rlimitNofile || r.Syscall == "prlimit64" && r.Args[1] == rlimitNofile {
+		e.Cause = Unexplained
+		e.why("no process may open more files than the sysctl fs.nr_open says, whatever it has")
+		e.Instead = []Alternative{{"ask for less, or have root raise the sysctl on the host", "sysctl fs.nr_open"}}
+		return
+	}
 	if r.Syscall == "prctl" {
 		e.Cause = NotHeld
-		e.why("prctl(2) raises nothing in the ambient set that is not permitted and inheritable, and changes nothing that is locked")
+		e.why("prctl(2) changes nothing that is locked (securebits), and some of it only for who has a capability")
 		return
 	}
 	e.Cause = Unexplained
 	e.why("it cannot be told why: the file system's own rules, a limit, or the program's arguments")
 }
+
+// rlimitNofile is RLIMIT_NOFILE (include/uapi/asm-generic/resource.h), which kernel/sys.c:
+// do_prlimit bounds before it asks for sys_resource.
+const rlimitNofile = 7
 
 // moduleOf names the one that gives processes labels.
 func moduleOf(modules []string) string {

@@ -140,6 +140,16 @@ func (r *Records) docker(id string) (Running, bool) {
 	return Running{}, false
 }
 
+// Name is how Docker calls a container now, by what it keeps on disk: docker rename changes
+// it. "" if it is not there.
+func (r *Records) Name(id string) string {
+	if id == "" || strings.ContainsAny(id, "/*?[\\") || id[0] == '.' {
+		return "" // it becomes a file's name
+	}
+	run, _ := r.docker(id)
+	return run.Name
+}
+
 // spec is what is read of an OCI runtime specification.
 type spec struct {
 	Annotations map[string]string

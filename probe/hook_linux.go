@@ -3,6 +3,7 @@ package probe
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -11,6 +12,9 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/proc"
 )
 
 // way is one way in to the kernel's capability checks. All of them end in the
@@ -117,9 +121,13 @@ func load(spec *ebpf.CollectionSpec, allowed []way, o Options) (_ *ebpf.Collecti
 		reasons = append(reasons, fmt.Sprintf("%s: %v", v.name, err))
 	}
 	if errors.Is(last, unix.EPERM) {
+		detail := strings.Join(reasons, "; ")
+		if !mayLoad() {
+			detail = "" // that is all there is to say
+		}
 		return nil, nil, way{}, false, &FeatureError{
 			Missing: "the privilege to load BPF programs (CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN)",
-			Detail:  strings.Join(reasons, "; "),
+			Detail:  detail,
 			Hint:    "run it as root (sudo leastcap …), outside any container that lacks these capabilities",
 			Err:     last,
 		}
@@ -130,6 +138,15 @@ func load(spec *ebpf.CollectionSpec, allowed []way, o Options) (_ *ebpf.Collecti
 		Hint:    "Linux 6.14 and later have the tracepoint; older kernels need BPF trampolines (CONFIG_BPF_JIT, CONFIG_FUNCTION_TRACER) or kprobes (CONFIG_KPROBES); leastcap doctor tells what there is",
 		Err:     last,
 	}
+}
+
+// mayLoad says that this process has what bpf(2) asks for: capabilities(7).
+func mayLoad() bool {
+	own, err := proc.Sets(os.Getpid())
+	if err != nil {
+		return true
+	}
+	return own.Effective.Has(caps.SysAdmin) || own.Effective.Has(caps.Bpf) && own.Effective.Has(caps.Perfmon)
 }
 
 // noMemory: the maps are charged to leastcap's memory cgroup (since 5.11; kernel/bpf/syscall.c

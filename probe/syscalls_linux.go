@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/leastcap/leastcap/caps"
 )
 
 // argSpec gives arguments by their place, counted from 1; 0 = none.
@@ -130,7 +132,7 @@ func formatCall(name string, args [6]uint64, path string) string {
 	case "setpriority":
 		return list(n(0), n(1), n(2))
 	case "prctl":
-		return list(n(0), n(1))
+		return list(prctl(args)...)
 	case "ioctl":
 		return list(q, fmt.Sprintf("%#x", args[1]))
 	}
@@ -138,6 +140,41 @@ func formatCall(name string, args [6]uint64, path string) string {
 		return list(q)
 	}
 	return list()
+}
+
+// prctl are the arguments that this is about, as prctl(2) names them.
+func prctl(args [6]uint64) []string {
+	of := func(n uint64) string {
+		if n < 64 {
+			return caps.Cap(n).String()
+		}
+		return fmt.Sprint(n)
+	}
+	switch args[0] {
+	case unix.PR_CAP_AMBIENT:
+		verb := map[uint64]string{
+			unix.PR_CAP_AMBIENT_RAISE: "PR_CAP_AMBIENT_RAISE", unix.PR_CAP_AMBIENT_LOWER: "PR_CAP_AMBIENT_LOWER",
+			unix.PR_CAP_AMBIENT_IS_SET: "PR_CAP_AMBIENT_IS_SET", unix.PR_CAP_AMBIENT_CLEAR_ALL: "PR_CAP_AMBIENT_CLEAR_ALL",
+		}[args[1]]
+		if verb == "" {
+			verb = fmt.Sprint(args[1])
+		}
+		if args[1] == unix.PR_CAP_AMBIENT_CLEAR_ALL {
+			return []string{"PR_CAP_AMBIENT", verb}
+		}
+		return []string{"PR_CAP_AMBIENT", verb, of(args[2])}
+	case unix.PR_CAPBSET_DROP:
+		return []string{"PR_CAPBSET_DROP", of(args[1])}
+	case unix.PR_SET_SECUREBITS:
+		return []string{"PR_SET_SECUREBITS", fmt.Sprintf("%#x", args[1])}
+	case unix.PR_SET_SECCOMP:
+		return []string{"PR_SET_SECCOMP", fmt.Sprint(args[1])}
+	case unix.PR_SET_MM:
+		return []string{"PR_SET_MM", fmt.Sprint(args[1])}
+	case unix.PR_SET_KEEPCAPS:
+		return []string{"PR_SET_KEEPCAPS", fmt.Sprint(args[1])}
+	}
+	return []string{fmt.Sprint(int32(args[0])), fmt.Sprint(int32(args[1]))}
 }
 
 func signal(n uint64) string {

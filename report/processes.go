@@ -24,6 +24,9 @@ type ProcessOptions struct {
 	Full caps.Set // all that the kernel has
 	Wide bool
 	Tree bool // the rows are in the order of [Tree]
+	// Inside says that process 1 is not the host's, as in a container: it is what
+	// namespaces are compared with.
+	Inside bool
 }
 
 // ProcessesJSON writes the rows as one document, one row after the other: thousands at
@@ -91,7 +94,7 @@ func Processes(w io.Writer, rows []Process, o ProcessOptions) error {
 			if r.Container != nil && r.Container.Asked != nil && !r.Container.Asked.Spec {
 				asked = Clean(r.Container.Asked.Flags(), 100)
 			}
-			cells = append(cells, text(image), text(asked), text(r.confined()))
+			cells = append(cells, text(image), text(asked), text(r.confined(o.Inside)))
 		}
 		cells = append(cells, r.capabilities(&words))
 		for _, t := range r.Threads {
@@ -199,16 +202,20 @@ func (p *Process) danger(set, full caps.Set) ink {
 }
 
 // confined is what confines a process besides its capabilities, in few words.
-func (p *Process) confined() string {
+func (p *Process) confined(inside bool) string {
+	whose := "host's"
+	if inside {
+		whose = "process 1's"
+	}
 	var words []string
 	switch {
 	case p.Namespaces == nil:
 	case len(p.Namespaces) == 0:
-		words = append(words, "host's namespaces")
+		words = append(words, whose+" namespaces")
 	default:
 		words = append(words, "own "+strings.Join(p.Namespaces, ","))
 		if len(p.hosts()) > 0 {
-			words = append(words, "host's "+strings.Join(p.hosts(), ","))
+			words = append(words, whose+" "+strings.Join(p.hosts(), ","))
 		}
 	}
 	switch p.Seccomp {

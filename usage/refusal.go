@@ -59,6 +59,12 @@ type File struct {
 	NoSetID   bool           `json:"nosuid,omitempty"`
 	Immutable bool           `json:"immutable,omitempty"` // or append-only
 	Caps      *caps.FileCaps `json:"file_capabilities,omitempty"`
+	// Device is the kind and number of a device, as "c 1:11"; DeviceName is its file on the
+	// host, "" if there is none.
+	Device     string `json:"device,omitempty"`
+	DeviceName string `json:"device_name,omitempty"`
+	// Unmounted: its file system is mounted no more, and how it was is not known.
+	Unmounted bool `json:"-"`
 	// Blocker is the first directory on the way that the process may not search.
 	Blocker string `json:"blocker,omitempty"`
 }

@@ -102,8 +102,17 @@ func (f *fixFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io.W
 	if f.write && f.list {
 		return &usageError{errors.New("--write and --list contradict each other"), "leave one of them out"}
 	}
-	if f.write && slices.Contains(args, stdinArg) {
-		return &usageError{errors.New("standard input cannot be changed"), "leave --write out: the diff goes to standard output"}
+	if i := slices.IndexFunc(args, onceOnly); i >= 0 {
+		name := args[i] + ", which is no file,"
+		if args[i] == stdinArg {
+			name = "standard input"
+		}
+		switch {
+		case f.write:
+			return &usageError{fmt.Errorf("%s cannot be changed", name), "leave --write out: the diff goes to standard output"}
+		case f.learn:
+			return &usageError{fmt.Errorf("%s is read once, and --learn reads twice", name), "name a file"}
+		}
 	}
 	if len(f.checks) > 0 && !f.learn {
 		return &usageError{errors.New("--check is for --learn"), "add --learn"}
@@ -116,9 +125,6 @@ func (f *fixFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io.W
 	}
 	if err := known(f.tools, toolsAuto, toolsNone, toolsRequired); err != nil {
 		return err
-	}
-	if f.learn && slices.Contains(args, stdinArg) {
-		return &usageError{errors.New("standard input is read once, and --learn reads twice"), "name a file"}
 	}
 	in, err := f.load(ctx, stdin, args)
 	if err != nil {
@@ -136,6 +142,7 @@ func (f *fixFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io.W
 		say(stderr, "warning: %s is of no container that was found: --profile CONTAINER=FILE says whose it is", name)
 	}
 	in.sayUnusedCharts(stderr)
+	f.sayPassed(stderr, in)
 	r := in.audit(time.Now())
 	tools := newOwnTools(ctx, f.tools, f.write)
 	plan := f.plan(ctx, in, r, tools)

@@ -179,7 +179,7 @@ func sortOut(err error) (text, hint string, code int) {
 	case errors.As(err, &line):
 		return text, line.Hint, exitUsage
 	case errors.As(err, &feature):
-		return text, feature.Hint + "; what works without: a container's set by trials alone, and finding mistakes in its line", exitBlind
+		return text, feature.Hint + "; what works without: leastcap ps, explain and audit, and learning a container's set by trials alone", exitBlind
 	case errors.As(err, &baseline):
 		return baselineText(baseline), "make the line and the check work first; leastcap only takes away, it cannot mend", exitBaseline
 	case errors.As(err, &check):

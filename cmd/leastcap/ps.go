@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -43,9 +42,9 @@ instead. Where a process could have more than its engine says that the container
 given (by docker exec --privileged, say), or less, it is said.
 
 --wide also shows the image, what was asked of the engine, the command line and what else
-confines the process: its own namespaces and the host's, seccomp, no_new_privs, the label
-of SELinux or AppArmor, securebits, and whether its program is a set-id one. What may not
-be read is named. Securebits are not in /proc: they are shown where leastcap may use BPF.
+confines the process: its own namespaces and the host's (process 1's, in a container),
+seccomp, no_new_privs, the label of SELinux or AppArmor, securebits, and whether its
+program is a set-id one. What may not be read is named. Securebits are not in /proc: they are shown where leastcap may use BPF.
 
 Where there are many processes, they are read by a BPF iterator, if leastcap may (as root).
 
@@ -139,10 +138,7 @@ func (f *psFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	}
 
 	list = slices.DeleteFunc(list, func(p proc.Process) bool {
-		has := p.State.Effective.Union(p.State.Permitted)
-		for _, t := range p.Threads {
-			has = has.Union(t.State.Effective).Union(t.State.Permitted)
-		}
+		has := held(&p)
 		return f.having != "" && has.Intersect(having).Empty() || !f.all && f.pid == 0 && has.Empty() ||
 			f.container != "" && p.Container == ""
 	})
@@ -175,7 +171,7 @@ func (f *psFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if f.output == "json" {
 		err = report.ProcessesJSON(stdout, rows)
 	} else {
-		err = report.Processes(stdout, rows, report.ProcessOptions{Style: styleOf(stdout), Full: proc.Known(), Wide: f.wide, Tree: f.tree})
+		err = report.Processes(stdout, rows, report.ProcessOptions{Style: styleOf(stdout), Full: proc.Known(), Wide: f.wide, Tree: f.tree, Inside: f.wide && !proc.MountedForUs()})
 	}
 	if err == nil && len(rows) == 0 {
 		if f.container != "" {
@@ -187,6 +183,10 @@ func (f *psFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 			default:
 				say(stderr, "no process of a container %q has capabilities; -a shows those without", f.container)
 			}
+		} else if f.having != "" {
+			say(stderr, "no process that can be seen has any of %v", having)
+		} else {
+			say(stderr, "no other process is to be seen")
 		}
 		return status(exitFindings)
 	}
@@ -205,9 +205,19 @@ func (f *psFlags) list(stderr io.Writer) ([]proc.Process, error) {
 		}
 		return []proc.Process{*p}, nil
 	}
-	list, unreadable, err := listProcesses(f.wide || f.output == "json")
+	o := proc.ListOptions{Containers: capable, UserNamespaces: capable}
+	switch {
+	case f.format != "":
+		o.Containers = nil
+	case f.all:
+		o.Containers, o.UserNamespaces = proc.Each, proc.Each
+	}
+	list, unreadable, err := listProcesses(f.wide || f.output == "json", o)
 	if err != nil {
 		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	if len(list) == 0 { // not even this one
+		return nil, errors.New("no process is to be seen: /proc is not mounted, or not for this pid namespace")
 	}
 	own := os.Getpid()
 	list = slices.DeleteFunc(list, func(p proc.Process) bool { return p.PID == own })
@@ -220,16 +230,17 @@ func (f *psFlags) list(stderr io.Writer) ([]proc.Process, error) {
 	return list, nil
 }
 
+// pscapKernel is what pscap takes for the kernel's (libcap-ng utils/pscap.c), in any pid
+// namespace.
+func pscapKernel(p *proc.Process) bool { return p.PID == 2 || p.PPID == 2 }
+
 func (f *psFlags) pscap(stdout io.Writer, layout report.PscapLayout, list []proc.Process) error {
 	own := proc.UserNamespace("/proc", "self")
-	list = slices.DeleteFunc(list, func(p proc.Process) bool { return p.State.Effective.Empty() })
+	list = slices.DeleteFunc(list, func(p proc.Process) bool { return p.State.Effective.Empty() || f.pid == 0 && pscapKernel(&p) })
 	processes := make([]report.Process, len(list))
 	rows := make([]report.PscapRow, len(list))
 	for i := range list {
 		theirs := list[i].Namespaces[proc.NSUser]
-		if theirs == 0 {
-			theirs = proc.UserNamespace("/proc", strconv.Itoa(list[i].PID))
-		}
 		processes[i] = processRow(&list[i])
 		rows[i] = report.PscapRow{Process: &processes[i], OtherUser: theirs != 0 && theirs != own}
 	}

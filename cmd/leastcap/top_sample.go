@@ -166,10 +166,13 @@ type topSampler struct {
 
 func (s *topSampler) sample(ctx context.Context) topSample {
 	out := topSample{At: time.Now(), Trouble: s.trouble}
-	list, unreadable, err := listProcesses(false)
+	list, unreadable, err := listProcesses(false, proc.ListOptions{Containers: proc.Each, UserNamespaces: capable})
 	switch {
 	case err != nil:
 		out.Trouble = "processes cannot be listed: " + err.Error()
+		return out
+	case len(list) == 0: // not even this one
+		out.Trouble = "no process is to be seen: /proc is not mounted, or not for this pid namespace"
 		return out
 	case unreadable > 0:
 		out.Trouble = join(out.Trouble, "some processes may not be read: run leastcap as root")

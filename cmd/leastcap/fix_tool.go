@@ -250,6 +250,7 @@ func samePodSecurity(v *reading.Verdict) error {
 			unknown[c.Owner] = true
 		}
 	}
+	findings := audit.Audit(subjects)
 	for _, rule := range []struct {
 		id     string
 		checks []string
@@ -258,7 +259,7 @@ func samePodSecurity(v *reading.Verdict) error {
 		{"pod-security-restricted", []string{"restricted/capabilities_restricted", "restricted/allowPrivilegeEscalation"}},
 	} {
 		ours, theirs := map[*manifest.Owner]bool{}, map[*manifest.Owner]*manifest.Container{}
-		for _, f := range audit.Audit(subjects) {
+		for _, f := range findings {
 			if f.Rule.ID == rule.id {
 				ours[f.Container.Owner] = true
 			}

@@ -12,8 +12,8 @@ import (
 // to say a thing. What a container has is taken out of the two.
 func Compose(before, after map[string]any) *Answer {
 	a := &Answer{Whole: true, Before: Reading{Containers: services(before)}, After: Reading{Containers: services(after)}}
-	if path, differ := difference(before, after); differ {
-		a.Changed = []string{strings.Join(path, ".")}
+	if path := Difference(before, after); path != "" {
+		a.Changed = []string{path}
 	}
 	return a
 }

@@ -364,11 +364,20 @@ func minus(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
 }
 
+// Everything is the path of all of a value.
+const Everything = "all of it"
+
 // Difference is the first path where two values, made of maps, lists and what JSON has beside
 // them, differ; "" if none is.
 func Difference(a, b any) string {
-	path, _ := difference(a, b)
-	return strings.Join(path, ".")
+	switch path, differ := difference(a, b); {
+	case !differ:
+		return ""
+	case len(path) == 0:
+		return Everything
+	default:
+		return strings.Join(path, ".")
+	}
 }
 
 func difference(a, b any) (path []string, differ bool) {

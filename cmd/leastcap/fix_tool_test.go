@@ -101,7 +101,7 @@ func toolsFor(t *testing.T, name, text string) (*ownTools, *definition) {
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d := define(foundFile{name, true}, nil, nil, "")
+	d := define(t.Context(), foundFile{name, true}, nil, nil, "")
 	if d.format == nil || len(d.containers) == 0 {
 		t.Fatalf("%+v", d.errs)
 	}

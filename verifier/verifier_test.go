@@ -25,6 +25,13 @@ func TestMain(m *testing.M) {
 		fake(how)
 		return
 	}
+	if os.Getenv(fakeVersionVar) != "" || filepath.Base(os.Args[0]) == "docker" {
+		if err := fakeCompose(os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	m.Run()
 }
 

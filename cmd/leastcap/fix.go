@@ -313,7 +313,7 @@ func editFile(ctx context.Context, file *definition, changes []manifest.Change, 
 // sayUnasked says in a line what will be read for the first time by what runs it.
 func (p *fixPlan) sayUnasked(stderr io.Writer) {
 	for _, why := range slices.Sorted(maps.Keys(p.unasked)) {
-		say(stderr, "note: no tool of its format's own has read %s: %s", cutList(p.unasked[why], 3), why)
+		say(stderr, "note: no tool of its format has read the edit of %s: %s", cutList(p.unasked[why], 3), why)
 	}
 }
 

@@ -93,7 +93,10 @@ func TestFixCorpus(t *testing.T) {
 			t.Error(err)
 		}
 		for why, files := range plan.unasked {
-			t.Errorf("no tool was asked about %v: %s", files, why)
+			// An API server does not take it: there is a placeholder for a number.
+			if len(files) > 1 || filepath.Base(files[0]) != "_archived_volumes_fibre_channel_fc.yaml" {
+				t.Errorf("no tool was asked about %v: %s", files, why)
+			}
 		}
 		for _, r := range plan.refusals {
 			if strings.Contains(r.Reason, "nothing in the file is changed") {

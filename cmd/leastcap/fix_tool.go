@@ -139,7 +139,7 @@ func (t *ownTools) askKubernetes(ctx context.Context, file *definition, after ma
 		return consulted{}, noAnswer(v.Tools[kube.Format.Name], err)
 	}
 	verdict, a, err := judge(v.Tools[kube.Format.Name], answer, file, after, changes)
-	if err != nil || verdict == nil {
+	if err != nil {
 		return a, err
 	}
 	if err := samePodSecurity(verdict); err != nil {
@@ -220,14 +220,18 @@ func composeRequest(file *definition, files []manifest.FileChange) (reading.Requ
 	return req, nil
 }
 
-// judge holds an answer against what was meant. Without a verdict there is nothing to hold.
+// judge holds an answer against what was meant.
 func judge(tool string, answer *reading.Answer, file *definition, after manifest.Source, changes []manifest.Change) (*reading.Verdict, consulted, error) {
 	list, _ := file.format.Parse(after) // it was parsed before without an error that is not there now
 	verdict, err := reading.Judge(tool, answer, list, changes)
-	if errors.Is(err, reading.ErrUnread) {
-		return nil, consulted{unasked: fmt.Sprintf("%s cannot read the file as it is: %s", tool, strings.TrimPrefix(err.Error(), reading.ErrUnread.Error()+": "))}, nil
+	if unread, ok := errors.AsType[*reading.UnreadError](err); ok {
+		verdict, err = &reading.Verdict{Unread: unread.Reason}, nil
 	}
-	return verdict, consulted{}, err
+	var c consulted
+	if err == nil && verdict.Unread != "" {
+		c.unasked = fmt.Sprintf("%s cannot read it, as it is already: %s", tool, verdict.Unread)
+	}
+	return verdict, c, err
 }
 
 func noAnswer(tool string, err error) error {
@@ -246,6 +250,7 @@ func samePodSecurity(v *reading.Verdict) error {
 			unknown[c.Owner] = true
 		}
 	}
+	findings := audit.Audit(subjects)
 	for _, rule := range []struct {
 		id     string
 		checks []string
@@ -254,7 +259,7 @@ func samePodSecurity(v *reading.Verdict) error {
 		{"pod-security-restricted", []string{"restricted/capabilities_restricted", "restricted/allowPrivilegeEscalation"}},
 	} {
 		ours, theirs := map[*manifest.Owner]bool{}, map[*manifest.Owner]*manifest.Container{}
-		for _, f := range audit.Audit(subjects) {
+		for _, f := range findings {
 			if f.Rule.ID == rule.id {
 				ours[f.Container.Owner] = true
 			}

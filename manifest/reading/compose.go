@@ -11,11 +11,35 @@ import (
 // `docker compose config` prints: all words and lists where the file may have several ways
 // to say a thing. What a container has is taken out of the two.
 func Compose(before, after map[string]any) *Answer {
+	for _, project := range []map[string]any{before, after} {
+		// What an extension has in it (x-common, for services to merge) is nothing by itself:
+		// where it is used it is looked at.
+		for key, value := range project {
+			if strings.HasPrefix(key, "x-") {
+				scrub(value)
+			}
+		}
+	}
 	a := &Answer{Whole: true, Before: Reading{Containers: services(before)}, After: Reading{Containers: services(after)}}
-	if path, differ := difference(before, after); differ {
-		a.Changed = []string{strings.Join(path, ".")}
+	if path := Difference(before, after); path != "" {
+		a.Changed = []string{path}
 	}
 	return a
+}
+
+// scrub takes out what a [Container] has, of a service that is no service.
+func scrub(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		take(v)
+		for _, e := range v {
+			scrub(e)
+		}
+	case []any:
+		for _, e := range v {
+			scrub(e)
+		}
+	}
 }
 
 // services takes out of the project's services what a [Container] has.
@@ -28,28 +52,34 @@ func services(project map[string]any) []Container {
 			if !ok {
 				continue
 			}
-			c := Container{Path: section + "." + name, Name: name}
-			c.Add, c.Drop = words(s["cap_add"]), words(s["cap_drop"])
-			c.Privileged = truth(s["privileged"])
-			for _, key := range []string{"cap_add", "cap_drop", "privileged"} {
-				delete(s, key)
-			}
-			if options, ok := s["security_opt"].([]any); ok {
-				rest := slices.DeleteFunc(slices.Clone(options), func(o any) bool {
-					given, set := noNewPrivs(fmt.Sprint(o))
-					if given {
-						c.NoNewPrivs = set // of two the last counts (moby daemon/daemon_unix.go parseSecurityOpt)
-					}
-					return given
-				})
-				if s["security_opt"] = rest; len(rest) == 0 {
-					delete(s, "security_opt")
-				}
-			}
+			c := take(s)
+			c.Path, c.Name = section+"."+name, name
 			list = append(list, c)
 		}
 	}
 	return list
+}
+
+// take takes out of a service what a [Container] has.
+func take(s map[string]any) (c Container) {
+	c.Add, c.Drop = words(s["cap_add"]), words(s["cap_drop"])
+	c.Privileged = truth(s["privileged"])
+	for _, key := range []string{"cap_add", "cap_drop", "privileged"} {
+		delete(s, key)
+	}
+	if options, ok := s["security_opt"].([]any); ok {
+		rest := slices.DeleteFunc(slices.Clone(options), func(o any) bool {
+			given, set := noNewPrivs(fmt.Sprint(o))
+			if given {
+				c.NoNewPrivs = set // of two the last counts (moby daemon/daemon_unix.go parseSecurityOpt)
+			}
+			return given
+		})
+		if s["security_opt"] = rest; len(rest) == 0 {
+			delete(s, "security_opt")
+		}
+	}
+	return c
 }
 
 // noNewPrivs reads an option as Docker does (moby daemon/daemon_unix.go parseSecurityOpt).
@@ -77,5 +107,16 @@ func words(v any) []string {
 	return list
 }
 
-// truth: without interpolation a bool may be a string still.
-func truth(v any) bool { return v == true || v == "true" }
+// truth: where variables are left as they are a bool may be a word still
+// (compose-go loader/interpolate.go toBoolean).
+func truth(v any) bool {
+	word, ok := v.(string)
+	if !ok {
+		return v == true
+	}
+	switch strings.ToLower(word) {
+	case "true", "y", "yes", "on":
+		return true
+	}
+	return false
+}

@@ -4,7 +4,6 @@
 package reading
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -122,9 +121,11 @@ type Disagreement struct {
 
 func (d *Disagreement) Error() string { return d.Tool + " " + d.Reason }
 
-// ErrUnread says that a tool cannot read what was there before the edit, so that it has
-// nothing to compare.
-var ErrUnread = errors.New("it could not be read before the edit, either")
+// An UnreadError says that a tool could not read what was there before the edit, either, so
+// that it has nothing to compare.
+type UnreadError struct{ Reason string }
+
+func (e *UnreadError) Error() string { return "it could not be read before the edit: " + e.Reason }
 
 // A Verdict is what follows from an answer where the tool does not disagree.
 type Verdict struct {
@@ -133,13 +134,16 @@ type Verdict struct {
 	// Refused are pods that Pod Security Admission would refuse from now on, because of what
 	// was wanted, by container.
 	Refused map[string][]string
+	// Unread says why the others were not read before the edit, either, "" if nothing was wrong
+	// with them: they are resources that the tool does not know.
+	Unread string
 	// Read is what the tool reads of each container that it knows, after the edit.
 	Read map[*manifest.Container]*Container
 }
 
 // Judge holds a tool's reading against what was meant: after are the containers as the
 // format's own parser reads them once they are changed. Its error is a [*Disagreement], or
-// [ErrUnread] with the tool's words.
+// an [*UnreadError] with the tool's words.
 func Judge(tool string, a *Answer, after []*manifest.Container, changes []manifest.Change) (*Verdict, error) {
 	disagree := func(c *manifest.Container, format string, args ...any) error {
 		return &Disagreement{tool, c, fmt.Sprintf(format, args...)}
@@ -150,7 +154,7 @@ func Judge(tool string, a *Answer, after []*manifest.Container, changes []manife
 		}
 	}
 	if i := slices.IndexFunc(a.Before.Problems, func(p Problem) bool { return p.Unread && p.Document == 0 }); i >= 0 {
-		return nil, fmt.Errorf("%w: %s", ErrUnread, a.Before.Problems[i].Text)
+		return nil, &UnreadError{a.Before.Problems[i].Text}
 	}
 	if len(a.Changed) > 0 {
 		return nil, disagree(nil, "reads a change that was not meant: %s", strings.Join(a.Changed[:min(3, len(a.Changed))], ", "))
@@ -187,8 +191,14 @@ func Judge(tool string, a *Answer, after []*manifest.Container, changes []manife
 		}
 	}
 	for _, change := range changes {
-		if a.Whole && !slices.Contains(v.Heard, change.Container.Path) {
+		if slices.Contains(v.Heard, change.Container.Path) {
+			continue
+		}
+		if a.Whole {
 			return nil, disagree(change.Container, "reads no %s", change.Container.Path)
+		}
+		if i := slices.IndexFunc(a.Before.Problems, func(p Problem) bool { return p.Unread }); i >= 0 {
+			v.Unread = a.Before.Problems[i].String()
 		}
 	}
 	for i := range a.After.Containers {
@@ -354,11 +364,20 @@ func minus(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
 }
 
+// Everything is the path of all of a value.
+const Everything = "all of it"
+
 // Difference is the first path where two values, made of maps, lists and what JSON has beside
 // them, differ; "" if none is.
 func Difference(a, b any) string {
-	path, _ := difference(a, b)
-	return strings.Join(path, ".")
+	switch path, differ := difference(a, b); {
+	case !differ:
+		return ""
+	case len(path) == 0:
+		return Everything
+	default:
+		return strings.Join(path, ".")
+	}
 }
 
 func difference(a, b any) (path []string, differ bool) {

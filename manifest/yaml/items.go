@@ -83,11 +83,21 @@ func (e *Editor) removeFlow(n, i int, span func(int) (int, int)) error {
 			e.add(start, end, "", 0) // the comma before it may stay
 			return nil
 		}
-		e.add(prev, end, "", 0)
+		e.add(prev, end, e.colonSpace(prev), 0)
 	default:
 		e.add(start, end, "", 0)
 	}
 	return nil
+}
+
+// colonSpace has to come behind an entry without a value whose colon is just before at:
+// Kubernetes' YAML 1.1 takes a colon before a comma or a bracket for a part of the key
+// (go.yaml.in/yaml/v2 scannerc.go yaml_parser_scan_plain_scalar).
+func (e *Editor) colonSpace(at int) string {
+	if e.data()[at-1] == ':' {
+		return " "
+	}
+	return ""
 }
 
 // SetItems takes items out of a sequence, by index, and puts words at its end. Something

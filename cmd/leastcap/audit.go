@@ -298,6 +298,7 @@ func (f *sourceFlags) sayPassed(stderr io.Writer, d *definitions) {
 type definitions struct {
 	config   *audit.Config
 	files    []definition
+	of       map[*manifest.Container]*definition
 	errs     []*manifest.Error
 	subjects []audit.Subject
 	excepted []*audit.Exception
@@ -317,6 +318,7 @@ type definition struct {
 	containers []*manifest.Container
 	exceptions []*audit.Exception
 	errs       []*manifest.Error
+	project    *string // docker compose's name of it, once that was asked for
 }
 
 // load reads all that args name.
@@ -337,7 +339,7 @@ func (f *sourceFlags) load(ctx context.Context, stdin io.Reader, args []string) 
 		}
 		only = formats[i]
 	}
-	d := &definitions{}
+	d := &definitions{of: map[*manifest.Container]*definition{}}
 	var err error
 	if d.config, err = f.loadConfig(ctx, args); err != nil {
 		return nil, err
@@ -355,7 +357,7 @@ func (f *sourceFlags) load(ctx context.Context, stdin io.Reader, args []string) 
 		if err := d.loadImage(ctx, ref); err != nil {
 			return nil, err
 		}
-		profiles.find(&d.subjects[len(d.subjects)-1])
+		profiles.find(&d.subjects[len(d.subjects)-1], []string{ref})
 	}
 	files, errs := findFiles(args, d.config.Ignore, func(name, why string) { d.passed = append(d.passed, passedOver{name, why}) })
 	d.errs = errs
@@ -377,8 +379,11 @@ func (f *sourceFlags) load(ctx context.Context, stdin io.Reader, args []string) 
 		d.errs = append(d.errs, file.errs...)
 		d.excepted = append(d.excepted, file.exceptions...)
 		for _, c := range file.containers {
+			d.of[c] = file
 			s := audit.Subject{Container: c}
-			profiles.find(&s)
+			if len(profiles.list) > 0 {
+				profiles.find(&s, file.imagesOf(c))
+			}
 			d.subjects = append(d.subjects, s)
 		}
 	}
@@ -551,14 +556,8 @@ func (d *definitions) audit(now time.Time) *audit.Report {
 
 // edits works out what would mend each finding, for reports that carry it.
 func (d *definitions) edits(r *audit.Report) {
-	of := map[*manifest.Container]*definition{}
-	for i := range d.files {
-		for _, c := range d.files[i].containers {
-			of[c] = &d.files[i]
-		}
-	}
 	for _, f := range r.Findings {
-		file := of[f.Container]
+		file := d.of[f.Container]
 		if f.Want == nil || file == nil || file.format.Edit == nil {
 			continue
 		}

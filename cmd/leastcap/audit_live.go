@@ -79,7 +79,11 @@ func (f *sourceFlags) loadLive(ctx context.Context, args []string) (d *definitio
 		return nil, true, err
 	}
 	for i := range d.subjects {
-		profiles.find(&d.subjects[i])
+		if image, ok := d.subjects[i].Container.Image.Get(); ok {
+			profiles.find(&d.subjects[i], []string{image})
+		} else {
+			profiles.find(&d.subjects[i], nil)
+		}
 	}
 	d.unused = profiles.unused(d.subjects)
 	if f.images {

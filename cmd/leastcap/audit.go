@@ -238,6 +238,9 @@ func (f *auditFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io
 	for _, name := range in.unused {
 		say(stderr, "warning: %s is of no container that was found: --profile CONTAINER=FILE says whose it is", name)
 	}
+	for _, text := range in.uncompared {
+		say(stderr, "warning: %s", text)
+	}
 	in.sayUnusedCharts(stderr)
 	f.sayPassed(stderr, in)
 	if len(in.subjects) > 100 {
@@ -304,7 +307,9 @@ type definitions struct {
 	excepted []*audit.Exception
 	// unused are profiles that were named and are of no container.
 	unused []string
-	charts charts
+	// uncompared says of which containers what was learned could not be compared.
+	uncompared []string
+	charts     charts
 	// passed is what of directories was passed over.
 	passed []passedOver
 }
@@ -368,6 +373,9 @@ func (f *sourceFlags) load(ctx context.Context, stdin io.Reader, args []string) 
 		}
 	})
 	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := d.inspectedImages(ctx, profiles); err != nil {
 		return nil, err
 	}
 	d.excepted = d.config.Exceptions

@@ -111,6 +111,12 @@ func (l *learned) find(s *audit.Subject, images []string) {
 	}
 }
 
+// of says whether the store has something of a container's image, whatever it starts.
+func (l *learned) of(c *manifest.Container) bool {
+	image, ok := c.Image.Get()
+	return ok && slices.ContainsFunc(l.list, func(p learnedProfile) bool { return p.stored && sameImage(p.profile, image) })
+}
+
 // starts says whether what was learned starts as a container does. An engine tells the
 // image's own user as the container's.
 func (p *learnedProfile) starts(own *starting, c *manifest.Container) bool {

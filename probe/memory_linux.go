@@ -2,6 +2,7 @@ package probe
 
 import (
 	"fmt"
+	"os"
 
 	"github.com/cilium/ebpf"
 )
@@ -54,8 +55,14 @@ func memoryOf(m *ebpf.Map) (uint64, error) {
 		return 0, fmt.Errorf("ask for the size of %s: %w", m, err)
 	}
 	n, ok := info.Memlock()
-	if !ok {
-		return 0, fmt.Errorf("the kernel does not say how large %s is", m)
+	switch {
+	case ok:
+		return n, nil
+	case info.Type == ebpf.RingBuf:
+		// From 5.11 to 6.3 it says 0: bpf_map_memory_footprint() multiplies sizes of keys
+		// and values. Beside the data there are three pages (kernel/bpf/ringbuf.c,
+		// RINGBUF_NR_META_PAGES).
+		return uint64(info.MaxEntries) + 3*uint64(os.Getpagesize()), nil
 	}
-	return n, nil
+	return 0, fmt.Errorf("the kernel does not say how large %s is", m)
 }

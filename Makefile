@@ -22,13 +22,15 @@ IMAGES := leastcap-test/services leastcap-test/tiny
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## build bin/leastcap
+build: ## build bin/leastcap, and bin/leastcap-verifier beside it
 	CGO_ENABLED=$(CGO) go build -trimpath -buildvcs=false -tags 'netgo osusergo $(TAGS)' -ldflags '$(LDFLAGS) $(STATIC)' -o bin/leastcap ./cmd/leastcap
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/leastcap-verifier ./cmd/leastcap-verifier
 
 PREFIX ?= /usr/local
 # The manual and the completions are made by what is installed, and so are its own.
 install: build ## install leastcap, its manual and completions (PREFIX, DESTDIR)
 	install -D -m 755 bin/leastcap $(DESTDIR)$(PREFIX)/bin/leastcap
+	install -D -m 755 bin/leastcap-verifier $(DESTDIR)$(PREFIX)/libexec/leastcap/leastcap-verifier
 	bin/leastcap man --dir $(DESTDIR)$(PREFIX)/share/man/man1
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
 	bin/leastcap completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/leastcap

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"fmt"
+	"os"
 
 	"github.com/cilium/ebpf"
 )
@@ -53,9 +54,22 @@ func memoryOf(m *ebpf.Map) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("ask for the size of %s: %w", m, err)
 	}
-	n, ok := info.Memlock()
-	if !ok {
-		return 0, fmt.Errorf("the kernel does not say how large %s is", m)
+	if n, ok := info.Memlock(); ok {
+		return n, nil
 	}
-	return n, nil
+	if info.Type == ebpf.RingBuf {
+		return ringMemory(uint64(info.MaxEntries), uint64(os.Getpagesize())), nil
+	}
+	return 0, fmt.Errorf("the kernel does not say how large %s is", m)
+}
+
+// ringMemory is what a ring of size bytes takes. Linux 5.11 to 6.3 multiply the number of
+// entries by the size of keys and values, which a ring has none of, and say 0 (since
+// 80ee81e0403c "bpf: Eliminate rlimit-based memory accounting infra for bpf maps", until
+// 2f7e4ab2caa9 "bpf: ringbuf memory usage"). It is what bpf_ringbuf_area_alloc() in
+// kernel/bpf/ringbuf.c takes: the ring, three pages before it, and pointers to all of them,
+// to those of the ring twice.
+func ringMemory(size, page uint64) uint64 {
+	const before = 3
+	return size + before*page + 8*(before+2*size/page)
 }

@@ -34,6 +34,14 @@ const (
 	initPidNS  = 0xeffffffc
 )
 
+// HostUserNamespace is that of [Host].
+func HostUserNamespace(root string) uint32 {
+	if ns := UserNamespace(root, "1"); ns != 0 {
+		return ns
+	}
+	return UserNamespace(root, "self")
+}
+
 // Host are the namespaces of the host: those of process 1, and of this process where they
 // may not be read. In a container that has processes of its own only, that is the container.
 func Host(root string) Namespaces {
@@ -76,6 +84,10 @@ func readNamespace(root, pid, kind string) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
+	return parseNamespace(link, kind)
+}
+
+func parseNamespace(link, kind string) (uint32, error) {
 	n, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimPrefix(link, kind+":["), "]"), 10, 32)
 	return uint32(n), err
 }

@@ -38,22 +38,19 @@ func TestList(t *testing.T) {
 	write("14/status", "Name:\tx") // cut off
 	write("self/status", statusText)
 	write("uptime", "")
-	got, unreadable, err := List(root, true)
+	got, unreadable, err := List(root, ListOptions{Kernel: true, Containers: Each})
 	if err != nil || unreadable != 0 {
 		t.Fatal(unreadable, err)
 	}
 	setid := caps.Of(caps.Setgid, caps.Setuid)
 	want := []Process{
 		{PID: 7, PPID: 3, UID: 0, Comm: "sleep", State: caps.State{Permitted: setid, Effective: caps.Of(caps.Setuid), Bounding: setid}, NoNewPrivs: true, Seccomp: 2, Securebits: -1, Container: id, Engine: "docker"},
-		{PID: 12, PPID: 2, UID: 5, Comm: "old", State: caps.State{Bounding: caps.Of(caps.Chown)}, Seccomp: -1, Securebits: -1},
+		{PID: 12, PPID: 2, UID: 5, Comm: "old", Kernel: true, State: caps.State{Bounding: caps.Of(caps.Chown)}, Seccomp: -1, Securebits: -1},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if got[0].Kthread() || !got[1].Kthread() {
-		t.Error("which one is the kernel's?")
-	}
-	if _, _, err := List(filepath.Join(root, "nosuch"), true); err == nil {
+	if _, _, err := List(filepath.Join(root, "nosuch"), ListOptions{}); err == nil {
 		t.Error("no error without /proc")
 	}
 }
@@ -66,7 +63,7 @@ func TestListSelf(t *testing.T) {
 	if _, err := os.Stat("/proc/self/status"); err != nil {
 		t.Skip("this test needs /proc")
 	}
-	list, _, err := List("/proc", false)
+	list, _, err := List("/proc", ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

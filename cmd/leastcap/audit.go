@@ -56,6 +56,7 @@ type sourceFlags struct {
 	noStore       bool
 	images        bool
 	charts        []string
+	verbose       bool
 }
 
 type auditFlags struct {
@@ -74,7 +75,8 @@ what they say, in files of these formats, recognised by their content:
 
 ` + formatList() + `
 Directories are searched; what .gitignore names and vendored directories (node_modules,
-vendor, third_party …) are left out unless they are named. - is standard input. Without
+vendor, third_party …), links, pipes and devices are left out unless they are named (-v says
+which). - is standard input, and <(helm template …) of a shell is read like it. Without
 an argument the current directory is searched.
 
 ` + liveHelp + `
@@ -147,6 +149,7 @@ func (f *sourceFlags) add(cmd *cobra.Command) {
 	if err := cmd.MarkFlagDirname("chart"); err != nil {
 		panic(err) // there is no such flag
 	}
+	fl.BoolVarP(&f.verbose, "verbose", "v", false, "say which files of a directory are passed over, and why")
 	fl.StringVar(&f.rules, "rules", "", "the engine that runs them: "+strings.Join(rules.Names(), ", ")+" (default: by the format)")
 	fl.StringVar(&f.format, "format", "", "take every file for this: "+strings.Join(formatNames(), ", ")+" (default: by its content)")
 	fl.StringVar(&f.config, "config", "", "the configuration (default: "+audit.ConfigName+" in the directory or above)")
@@ -200,9 +203,12 @@ func (f *auditFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io
 	}
 	var known audit.Baseline
 	if f.baseline != "" {
-		data, err := os.ReadFile(f.baseline)
+		data, err := readWhole(ctx, f.baseline, stdin, maxNamed, "a report")
 		if err == nil {
 			known, err = audit.ParseBaseline(data)
+		}
+		if cerr := ctx.Err(); cerr != nil {
+			return cerr
 		}
 		if err != nil {
 			return &usageError{fmt.Errorf("--baseline %s: %w", f.baseline, err), "make one with leastcap audit --output json >" + f.baseline}
@@ -233,6 +239,7 @@ func (f *auditFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io
 		say(stderr, "warning: %s is of no container that was found: --profile CONTAINER=FILE says whose it is", name)
 	}
 	in.sayUnusedCharts(stderr)
+	f.sayPassed(stderr, in)
 	if len(in.subjects) > 100 {
 		// What was read stays to the end, and would let as much garbage lie.
 		defer debug.SetGCPercent(debug.SetGCPercent(70))
@@ -276,6 +283,17 @@ func sayErrors(stderr io.Writer, errs []*manifest.Error) {
 	}
 }
 
+// sayPassed says what was passed over, for who misses a file.
+func (f *sourceFlags) sayPassed(stderr io.Writer, d *definitions) {
+	if !f.verbose {
+		return
+	}
+	slices.SortStableFunc(d.passed, func(a, b passedOver) int { return strings.Compare(a.name, b.name) })
+	for _, p := range d.passed {
+		say(stderr, "passed over: %s: %s", p.name, p.why)
+	}
+}
+
 // definitions are the files of a call, understood.
 type definitions struct {
 	config   *audit.Config
@@ -286,7 +304,11 @@ type definitions struct {
 	// unused are profiles that were named and are of no container.
 	unused []string
 	charts charts
+	// passed is what of directories was passed over.
+	passed []passedOver
 }
+
+type passedOver struct{ name, why string }
 
 // definition is one file.
 type definition struct {
@@ -317,14 +339,14 @@ func (f *sourceFlags) load(ctx context.Context, stdin io.Reader, args []string) 
 	}
 	d := &definitions{}
 	var err error
-	if d.config, err = f.loadConfig(args); err != nil {
+	if d.config, err = f.loadConfig(ctx, args); err != nil {
 		return nil, err
 	}
 	engine := f.rules
 	if engine == "" {
 		engine = d.config.Rules
 	}
-	profiles, err := f.loadProfiles()
+	profiles, err := f.loadProfiles(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -335,12 +357,12 @@ func (f *sourceFlags) load(ctx context.Context, stdin io.Reader, args []string) 
 		}
 		profiles.find(&d.subjects[len(d.subjects)-1])
 	}
-	files, errs := findFiles(args, d.config.Ignore)
+	files, errs := findFiles(args, d.config.Ignore, func(name, why string) { d.passed = append(d.passed, passedOver{name, why}) })
 	d.errs = errs
 	d.files = make([]definition, len(files))
 	parallel(len(files), func(i int) {
 		if ctx.Err() == nil {
-			d.files[i] = define(files[i], stdin, only, engine)
+			d.files[i] = define(ctx, files[i], stdin, only, engine)
 		}
 	})
 	if err := ctx.Err(); err != nil {
@@ -349,6 +371,9 @@ func (f *sourceFlags) load(ctx context.Context, stdin io.Reader, args []string) 
 	d.excepted = d.config.Exceptions
 	for i := range d.files {
 		file := &d.files[i]
+		if file.format == nil && len(file.errs) == 0 {
+			d.passed = append(d.passed, passedOver{file.source.Name, "it is of no format that is known"})
+		}
 		d.errs = append(d.errs, file.errs...)
 		d.excepted = append(d.excepted, file.exceptions...)
 		for _, c := range file.containers {
@@ -386,15 +411,11 @@ func parallel(n int, do func(i int)) {
 }
 
 // define reads and understands one file.
-func define(f foundFile, stdin io.Reader, only *manifest.Format, engine string) (d definition) {
-	name, data, err := readFile(f, stdin)
+func define(ctx context.Context, f foundFile, stdin io.Reader, only *manifest.Format, engine string) (d definition) {
+	name, data, err := readFile(ctx, f, stdin)
 	d.source = manifest.Source{Name: name, Data: data, Env: os.LookupEnv, Open: readNamed, List: listDir}
 	fail := func(err error) {
-		var path *os.PathError
-		if errors.As(err, &path) {
-			err = path.Err
-		}
-		d.errs = append(d.errs, &manifest.Error{At: manifest.Pos{File: name}, Err: err})
+		d.errs = append(d.errs, &manifest.Error{At: manifest.Pos{File: name}, Err: bare(err)})
 	}
 	if err != nil {
 		fail(err)
@@ -447,11 +468,11 @@ func listDir(dir string) ([]string, error) {
 }
 
 // loadConfig finds the configuration: the one named, or the nearest above what is audited.
-func (f *sourceFlags) loadConfig(args []string) (*audit.Config, error) {
+func (f *sourceFlags) loadConfig(ctx context.Context, args []string) (*audit.Config, error) {
 	name := f.config
 	if name == "" {
 		dir := args[0]
-		if dir == stdinArg {
+		if onceOnly(dir) {
 			dir = "."
 		}
 		if info, err := os.Stat(dir); err == nil && !info.IsDir() {
@@ -480,9 +501,14 @@ func (f *sourceFlags) loadConfig(args []string) (*audit.Config, error) {
 	}
 	read := readNamed
 	if f.config != "" {
-		read = os.ReadFile // a pipe, too
+		read = func(name string) ([]byte, error) {
+			return readWhole(ctx, name, nil, manifest.MaxSize, "a configuration")
+		}
 	}
 	data, err := read(name)
+	if cerr := ctx.Err(); cerr != nil {
+		return nil, cerr
+	}
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("read the configuration: %w", err), ""}
 	}

@@ -2,8 +2,8 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -31,8 +31,9 @@ type foundFile struct {
 var vendored = []string{".git", ".hg", ".svn", "node_modules", "vendor", "third_party", ".terraform", ".venv", "venv", "__pycache__"}
 
 // findFiles lists what arguments name: files, and in directories all that Git would not
-// ignore and that is not vendored. What cannot be read is in errs.
-func findFiles(args, ignore []string) (files []foundFile, errs []*manifest.Error) {
+// ignore and that is not vendored. What cannot be read is in errs; pass is told what of a
+// directory is passed over, and why.
+func findFiles(args, ignore []string, pass func(name, why string)) (files []foundFile, errs []*manifest.Error) {
 	seen := map[string]bool{}
 	add := func(f foundFile) {
 		if !seen[f.name] {
@@ -41,11 +42,7 @@ func findFiles(args, ignore []string) (files []foundFile, errs []*manifest.Error
 		}
 	}
 	fail := func(name string, err error) {
-		var path *fs.PathError
-		if errors.As(err, &path) {
-			err = path.Err // the name is said already
-		}
-		errs = append(errs, &manifest.Error{At: manifest.Pos{File: name}, Err: err})
+		errs = append(errs, &manifest.Error{At: manifest.Pos{File: name}, Err: bare(err)})
 	}
 	for _, arg := range args {
 		if arg == stdinArg {
@@ -57,7 +54,7 @@ func findFiles(args, ignore []string) (files []foundFile, errs []*manifest.Error
 		case err != nil:
 			fail(arg, err)
 		case info.IsDir():
-			w := &walker{fail: fail, add: func(name string) { add(foundFile{name, false}) }}
+			w := &walker{fail: fail, pass: pass, add: func(name string) { add(foundFile{name, false}) }}
 			w.walk(filepath.Clean(arg), outerPatterns(arg), ignore)
 		default:
 			add(foundFile{filepath.Clean(arg), true})
@@ -69,6 +66,7 @@ func findFiles(args, ignore []string) (files []foundFile, errs []*manifest.Error
 type walker struct {
 	add  func(name string)
 	fail func(name string, err error)
+	pass func(name, why string)
 }
 
 // walk goes through a directory in the order of names. patterns are those of directories
@@ -95,13 +93,25 @@ func (w *walker) dir(dir string, parts []string, rules []ignoreRule) {
 		path := append(slices.Clip(parts), e.Name())
 		name := filepath.Join(dir, e.Name())
 		if e.IsDir() {
-			if !slices.Contains(vendored, e.Name()) && !ignored(rules, path, true) {
+			switch {
+			case slices.Contains(vendored, e.Name()):
+				w.pass(name, "it holds other people's files")
+			case ignored(rules, path, true):
+				w.pass(name, "it is ignored")
+			default:
 				w.dir(name, path, rules)
 			}
 			continue
 		}
 		// A link to a file of the tree is that file; one out of it is somebody else's.
-		if e.Type().IsRegular() && !ignored(rules, path, false) {
+		switch {
+		case e.Type()&fs.ModeSymlink != 0:
+			w.pass(name, "it is a symbolic link")
+		case !e.Type().IsRegular():
+			w.pass(name, "it is no regular file")
+		case ignored(rules, path, false):
+			w.pass(name, "it is ignored")
+		default:
 			w.add(name)
 		}
 	}
@@ -164,19 +174,19 @@ func readNamed(name string) ([]byte, error) {
 	return os.ReadFile(name)
 }
 
-func tooBig(info fs.FileInfo) error {
-	return fmt.Errorf("%d MiB: a file of container definitions has at most %d MiB", info.Size()>>20, manifest.MaxSize>>20)
-}
-
 // sniffed are the bytes by which a file is known to be binary, Git's own number.
 const sniffed = 8000
 
 // readFile reads a file that might define containers: nil if it is certainly none, as
 // executables and pictures are. One that was named is read whole.
-func readFile(f foundFile, stdin io.Reader) (name string, data []byte, err error) {
+func readFile(ctx context.Context, f foundFile, stdin io.Reader) (name string, data []byte, err error) {
 	if f.name == stdinArg {
-		data, err = io.ReadAll(io.LimitReader(stdin, manifest.MaxSize+1))
+		data, err = readWhole(ctx, f.name, stdin, manifest.MaxSize, definitionSize)
 		return stdinName, data, err
+	}
+	if f.named && onceOnly(f.name) {
+		data, err = readWhole(ctx, f.name, nil, manifest.MaxSize, definitionSize)
+		return f.name, data, err
 	}
 	file, err := os.Open(f.name)
 	if err != nil {
@@ -187,7 +197,7 @@ func readFile(f foundFile, stdin io.Reader) (name string, data []byte, err error
 	switch {
 	case err != nil:
 		return f.name, nil, err
-	case info.Mode()&(fs.ModeDevice|fs.ModeSocket|fs.ModeNamedPipe) != 0 && !f.named:
+	case !info.Mode().IsRegular(): // it was, when it was found
 		return f.name, nil, nil
 	case info.Size() > manifest.MaxSize:
 		// Of a directory's files only one that begins like a definition is worth a word.

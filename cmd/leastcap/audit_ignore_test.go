@@ -50,7 +50,7 @@ func TestIgnoredAsGit(t *testing.T) {
 			file := filepath.Join(at, ".gitignore")
 			write(file, patterns+"\n")
 			var got []string
-			files, errs := findFiles([]string{dir}, nil)
+			files, errs := findFiles([]string{dir}, nil, func(string, string) {})
 			for _, f := range files {
 				rel, err := filepath.Rel(dir, f.name)
 				if err != nil {

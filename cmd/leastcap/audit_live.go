@@ -70,11 +70,11 @@ func (f *sourceFlags) loadLive(ctx context.Context, args []string) (d *definitio
 	if err != nil {
 		return nil, true, err
 	}
-	if d.config, err = f.loadConfig([]string{"."}); err != nil {
+	if d.config, err = f.loadConfig(ctx, []string{"."}); err != nil {
 		return nil, true, err
 	}
 	d.excepted = d.config.Exceptions
-	profiles, err := f.loadProfiles()
+	profiles, err := f.loadProfiles(ctx)
 	if err != nil {
 		return nil, true, err
 	}
@@ -285,7 +285,7 @@ func privilegedImage(ctx context.Context, ref string) (found *audit.Image, label
 // loadProcesses makes a container of each process that has capabilities: one for all
 // threads and processes of one program that have the same.
 func (d *definitions) loadProcesses(args []string) error {
-	list, unreadable, err := proc.List("/proc", false)
+	list, unreadable, err := proc.List("/proc", proc.ListOptions{Containers: proc.Each})
 	if err != nil {
 		return fmt.Errorf("list processes: %w", err)
 	}

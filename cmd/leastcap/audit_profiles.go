@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,14 +28,17 @@ type learnedProfile struct {
 }
 
 // loadProfiles reads what --profile names, and the store.
-func (f *sourceFlags) loadProfiles() (*learned, error) {
+func (f *sourceFlags) loadProfiles(ctx context.Context) (*learned, error) {
 	l := &learned{}
 	for _, arg := range f.profiles {
 		container, file, ok := strings.Cut(arg, "=")
 		if _, err := os.Stat(arg); !ok || err == nil {
 			container, file = "", arg
 		}
-		data, err := os.ReadFile(file)
+		data, err := readWhole(ctx, file, nil, maxNamed, "a profile")
+		if cerr := ctx.Err(); cerr != nil {
+			return nil, cerr
+		}
 		var p *usage.Profile
 		if err == nil {
 			p, err = usage.Parse(data)

@@ -1,11 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -49,8 +49,8 @@ Exit status:
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error {
-			return convert(stdin, stdout, stderr, to, args[0])
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return convert(cmd.Context(), stdin, stdout, stderr, to, args[0])
 		},
 	}
 	cmd.Flags().StringVar(&to, "to", "", "the format")
@@ -65,14 +65,14 @@ func conversionList() string {
 	return b.String()
 }
 
-func convert(stdin io.Reader, stdout, stderr io.Writer, to, arg string) error {
+func convert(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer, to, arg string) error {
 	var names []string
 	for _, c := range report.Conversions() {
 		names = append(names, c.Name)
 		if c.Name != to {
 			continue
 		}
-		set, p, err := setOf(stdin, arg)
+		set, p, err := setOf(ctx, stdin, arg)
 		if err != nil {
 			return err
 		}
@@ -89,11 +89,11 @@ func convert(stdin io.Reader, stdout, stderr io.Writer, to, arg string) error {
 }
 
 // setOf reads a set or a profile. A file that is called as a set is named by its path.
-func setOf(stdin io.Reader, arg string) (caps.Set, *usage.Profile, error) {
+func setOf(ctx context.Context, stdin io.Reader, arg string) (caps.Set, *usage.Profile, error) {
 	var data []byte
 	var err error
 	if arg == stdinArg {
-		data, err = io.ReadAll(stdin)
+		data, err = readWhole(ctx, arg, stdin, maxNamed, "a profile")
 	} else {
 		if set, ok := catalog.DefaultSet(strings.ToLower(arg)); ok {
 			return set, nil, nil
@@ -102,7 +102,7 @@ func setOf(stdin io.Reader, arg string) (caps.Set, *usage.Profile, error) {
 		if serr == nil {
 			return set, nil, nil
 		}
-		if data, err = os.ReadFile(arg); errors.Is(err, fs.ErrNotExist) {
+		if data, err = readWhole(ctx, arg, nil, maxNamed, "a profile"); errors.Is(err, fs.ErrNotExist) {
 			return 0, nil, &usageError{serr, "give the file of a profile, names with commas between them, or a mask"}
 		}
 	}

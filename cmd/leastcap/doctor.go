@@ -28,8 +28,9 @@ func newDoctor(stdout io.Writer) *cobra.Command {
 		Short: "Say what this machine offers for learning, and what is not seen",
 		Long: `Try everything that learning rests on, and say what there is: the ways in to the
 kernel's capability checks (each is loaded and taken away again), what the kernel and
-its settings allow, the container engines that answer, the embedded runtime. Then what
-the way in that is used does not show, and what would improve it.
+its settings allow, the container engines that answer, the embedded runtime; the tools
+of formats of files that leastcap fix asks before it writes one. Then what the way in that
+is used does not show, and what would improve it.
 
 Exit status:
   0  everything is there
@@ -76,6 +77,7 @@ func examine(ctx context.Context) *report.Machine {
 	e.kernel()
 	e.ways()
 	e.containers(ctx)
+	e.tools(ctx)
 	return e.Machine
 }
 

@@ -21,7 +21,7 @@ import (
 )
 
 // corpusFix is fix of a directory, with a proven profile for every image in it.
-func corpusFix(t *testing.T, dir string) (*definitions, *fixPlan) {
+func corpusFix(t *testing.T, dir string, tools *ownTools) (*definitions, *fixPlan) {
 	t.Helper()
 	f := &fixFlags{grant: true}
 	f.noStore = true
@@ -35,7 +35,7 @@ func corpusFix(t *testing.T, dir string) (*definitions, *fixPlan) {
 		s.ProfileName = "a profile"
 		s.Profile = &usage.Profile{Complete: true, Proven: true, Baseline: caps.All(), Required: required, Recommended: required, Unused: caps.All().Minus(required)}
 	}
-	return in, f.plan(in, in.audit(time.Now()))
+	return in, f.plan(t.Context(), in, in.audit(time.Now()), tools)
 }
 
 // tree are the files of a directory.
@@ -63,8 +63,17 @@ func crlf(s string) string {
 // TestFixCorpus changes all that people really wrote, once with the line ends that it has
 // and once with those of Windows. git is the judge of which lines changed, and the copy
 // with other line ends the judge of what they became.
+//
+// The formats' own tools are asked about each of it, and agree.
 func TestFixCorpus(t *testing.T) {
-	testenv.Need(t, testenv.Command("git"))
+	testenv.Need(t, testenv.Command("git"), testenv.Command("systemd-analyze"))
+	withVerifier(t)
+	tools := newOwnTools(t.Context(), toolsAuto, true)
+	defer func() {
+		if err := tools.close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	lf, cr := t.TempDir(), t.TempDir()
 	for name, data := range testenv.Corpus(t, "*/*") {
 		for dir, text := range map[string]string{lf: string(data), cr: crlf(string(data))} {
@@ -79,9 +88,17 @@ func TestFixCorpus(t *testing.T) {
 	changed := map[string]map[string]bool{}
 	for _, dir := range []string{lf, cr} {
 		before := tree(t, dir)
-		in, plan := corpusFix(t, dir)
+		in, plan := corpusFix(t, dir, tools)
 		for _, err := range plan.errs {
 			t.Error(err)
+		}
+		for why, files := range plan.unasked {
+			t.Errorf("no tool was asked about %v: %s", files, why)
+		}
+		for _, r := range plan.refusals {
+			if strings.Contains(r.Reason, "nothing in the file is changed") {
+				t.Error(r)
+			}
 		}
 		changed[dir] = map[string]bool{}
 		old := t.TempDir()
@@ -120,7 +137,7 @@ func TestFixCorpus(t *testing.T) {
 				t.Errorf("%s changed", name)
 			}
 		}
-		again, second := corpusFix(t, dir)
+		again, second := corpusFix(t, dir, tools)
 		for _, c := range second.files {
 			t.Errorf("%s would change again:\n%s", c.Name, unified(c))
 		}

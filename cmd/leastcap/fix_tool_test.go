@@ -1,6 +1,9 @@
 package main
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -8,10 +11,28 @@ import (
 	"github.com/leastcap/leastcap/internal/testenv"
 	"github.com/leastcap/leastcap/manifest"
 	"github.com/leastcap/leastcap/manifest/systemd"
+	"github.com/leastcap/leastcap/verifier"
 )
 
+// withVerifier makes the program that formats' own tools are in, and puts it into PATH.
+func withVerifier(t *testing.T) string {
+	t.Helper()
+	testenv.Need(t, testenv.MadeBy("go", verifier.Program))
+	path, ok := testenv.Prebuilt(verifier.Program)
+	if !ok {
+		path = filepath.Join(t.TempDir(), verifier.Program)
+		cmd := exec.Command("go", "build", "-o", path, "../"+verifier.Program)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", cmd, err, out)
+		}
+	}
+	t.Setenv("PATH", filepath.Dir(path)+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	return path
+}
+
 // systemd itself is asked about what would be written, and believed.
-func TestAskTool(t *testing.T) {
+func TestAskSystemd(t *testing.T) {
 	testenv.Need(t, testenv.Command("systemd-analyze"))
 	set := caps.Of(caps.Kill, caps.SysTime)
 	source := func(text string) manifest.Source {
@@ -29,7 +50,7 @@ func TestAskTool(t *testing.T) {
 		t.Fatal(err)
 	}
 	changes := []manifest.Change{{Container: list[0], Want: manifest.Want{Exactly: &set}}}
-	if err := askTool(&systemd.Format, after, changes); err != nil {
+	if err := askSystemd(&systemd.Format, after, changes); err != nil {
 		t.Error(err)
 	}
 	// A parser that is wrong is found out.
@@ -39,7 +60,7 @@ func TestAskTool(t *testing.T) {
 		list[0].Stated.Bounding = caps.Of(caps.Kill)
 		return list, err
 	}
-	if err := askTool(&wrong, after, changes); err == nil || !strings.Contains(err.Error(), "systemd-analyze does not read sys_time as it is meant") {
+	if err := askSystemd(&wrong, after, changes); err == nil || !strings.Contains(err.Error(), "systemd-analyze does not read sys_time as it is meant") {
 		t.Error(err)
 	}
 	if _, asked, err := analyze(manifest.Source{Name: "d/a.socket", Data: []byte("[Socket]\n")}); err != nil || !asked.Empty() {

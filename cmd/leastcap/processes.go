@@ -25,18 +25,31 @@ import (
 const iteratorFrom = 300
 
 // listProcesses lists all processes but the kernel's, by the faster way; where all that is
-// known of each is asked for, by the one that knows more.
-func listProcesses(all bool) (list []proc.Process, unreadable int, err error) {
+// known of each is asked for, by the one that knows more, which knows more than o asks for.
+func listProcesses(all bool, o proc.ListOptions) (list []proc.Process, unreadable int, err error) {
 	if all || proc.Tasks() >= iteratorFrom {
 		list, err = probe.Tasks(probe.TaskOptions{All: all})
 	}
 	if list == nil || err != nil {
-		if list, unreadable, err = proc.List("/proc", false); err != nil {
+		if list, unreadable, err = proc.List("/proc", o); err != nil {
 			return nil, unreadable, err
 		}
 	}
-	engine.Place("/", list)
+	if o.Containers != nil {
+		engine.Place("/", list)
+	}
 	return list, unreadable, nil
+}
+
+// capable says that a process has capabilities, or a thread of it.
+func capable(p *proc.Process) bool { return !held(p).Empty() }
+
+func held(p *proc.Process) caps.Set {
+	has := p.State.Effective.Union(p.State.Permitted)
+	for i := range p.Threads {
+		has = has.Union(p.Threads[i].State.Effective).Union(p.Threads[i].State.Permitted)
+	}
+	return has
 }
 
 // readProcess reads one process; all that is known of it with securebits, if that can be.
@@ -83,7 +96,12 @@ func processRow(p *proc.Process) report.Process {
 // processRows make rows of processes; all reads also what confines each.
 func processRows(list []proc.Process, containers map[string]*report.ProcContainer, all bool) []report.Process {
 	rows := make([]report.Process, len(list))
-	host := proc.Host("/proc")
+	var host proc.Namespaces
+	if all {
+		host = proc.Host("/proc")
+	} else {
+		host[proc.NSUser] = proc.HostUserNamespace("/proc")
+	}
 	hostIDs := sync.OnceValue(func() string {
 		ids, err := proc.UserMap("/proc", "1")
 		if err != nil {
@@ -99,9 +117,6 @@ func processRows(list []proc.Process, containers map[string]*report.ProcContaine
 		}
 		if p.State.Effective.Union(p.State.Permitted).Empty() && !all {
 			continue
-		}
-		if p.Namespaces[proc.NSUser] == 0 {
-			p.Namespaces[proc.NSUser] = proc.UserNamespace("/proc", strconv.Itoa(p.PID))
 		}
 		ns := p.Namespaces[proc.NSUser]
 		if rows[i].OwnUser = ns != host[proc.NSUser]; ns == 0 {

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -139,10 +138,7 @@ func (f *psFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	}
 
 	list = slices.DeleteFunc(list, func(p proc.Process) bool {
-		has := p.State.Effective.Union(p.State.Permitted)
-		for _, t := range p.Threads {
-			has = has.Union(t.State.Effective).Union(t.State.Permitted)
-		}
+		has := held(&p)
 		return f.having != "" && has.Intersect(having).Empty() || !f.all && f.pid == 0 && has.Empty() ||
 			f.container != "" && p.Container == ""
 	})
@@ -209,7 +205,14 @@ func (f *psFlags) list(stderr io.Writer) ([]proc.Process, error) {
 		}
 		return []proc.Process{*p}, nil
 	}
-	list, unreadable, err := listProcesses(f.wide || f.output == "json")
+	o := proc.ListOptions{Containers: capable, UserNamespaces: capable}
+	switch {
+	case f.format != "":
+		o.Containers = nil
+	case f.all:
+		o.Containers, o.UserNamespaces = proc.Each, proc.Each
+	}
+	list, unreadable, err := listProcesses(f.wide || f.output == "json", o)
 	if err != nil {
 		return nil, fmt.Errorf("list processes: %w", err)
 	}
@@ -227,16 +230,17 @@ func (f *psFlags) list(stderr io.Writer) ([]proc.Process, error) {
 	return list, nil
 }
 
+// pscapKernel is what pscap takes for the kernel's (libcap-ng utils/pscap.c), in any pid
+// namespace.
+func pscapKernel(p *proc.Process) bool { return p.PID == 2 || p.PPID == 2 }
+
 func (f *psFlags) pscap(stdout io.Writer, layout report.PscapLayout, list []proc.Process) error {
 	own := proc.UserNamespace("/proc", "self")
-	list = slices.DeleteFunc(list, func(p proc.Process) bool { return p.State.Effective.Empty() })
+	list = slices.DeleteFunc(list, func(p proc.Process) bool { return p.State.Effective.Empty() || f.pid == 0 && pscapKernel(&p) })
 	processes := make([]report.Process, len(list))
 	rows := make([]report.PscapRow, len(list))
 	for i := range list {
 		theirs := list[i].Namespaces[proc.NSUser]
-		if theirs == 0 {
-			theirs = proc.UserNamespace("/proc", strconv.Itoa(list[i].PID))
-		}
 		processes[i] = processRow(&list[i])
 		rows[i] = report.PscapRow{Process: &processes[i], OtherUser: theirs != 0 && theirs != own}
 	}

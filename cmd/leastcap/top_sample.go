@@ -166,7 +166,7 @@ type topSampler struct {
 
 func (s *topSampler) sample(ctx context.Context) topSample {
 	out := topSample{At: time.Now(), Trouble: s.trouble}
-	list, unreadable, err := listProcesses(false)
+	list, unreadable, err := listProcesses(false, proc.ListOptions{Containers: proc.Each, UserNamespaces: capable})
 	switch {
 	case err != nil:
 		out.Trouble = "processes cannot be listed: " + err.Error()

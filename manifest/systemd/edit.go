@@ -85,7 +85,21 @@ func (s *service) edit(ch manifest.Change) ([]manifest.Edit, error) {
 		}
 		edits = append(edits, list...)
 	}
+	if err := reaches(s.files[0].name, edits); err != nil {
+		return nil, err
+	}
 	return joined(edits), nil
+}
+
+// reaches refuses edits of drop-ins that other units have, too.
+func reaches(unit string, edits []manifest.Edit) error {
+	for _, e := range edits {
+		if e.File != unit && path.Base(path.Dir(e.File)) != path.Base(unit)+".d" {
+			return &refused{manifest.Pos{File: e.File}, "the drop-in " + e.File + " is for other units, too (" + e.Reason + ")",
+				"change it by hand, or take it back in a drop-in of this one alone, whose name sorts behind: " + unit + ".d/zz.conf"}
+		}
+	}
+	return nil
 }
 
 // exactly writes the bounding set, and takes what is not in it from the ambient one,
@@ -163,7 +177,7 @@ func (s *service) assign(key, value string) ([]manifest.Edit, error) {
 	if reset {
 		edits = append(edits, manifest.Edit{File: u.name, Start: last.start, End: last.start, New: key + "=" + manifest.Newline(u.data, last.start), Reason: "take back what is assigned before"})
 	}
-	return append(edits, u.put(last, value, reason)), nil
+	return append(edits, last.put(value, reason)), nil
 }
 
 // home is the file that a new setting goes to: the unit itself, or where that is a
@@ -191,8 +205,8 @@ func (s *service) ofPackage(u *unit, setting string) error {
 }
 
 // put replaces the value of an assignment, continuations and all.
-func (u *unit) put(a *setting, value, reason string) manifest.Edit {
-	at := u.at(a)
+func (a *setting) put(value, reason string) manifest.Edit {
+	u, at := a.in, a.at()
 	start, end := at.Start, at.End
 	if len(a.value.Bytes) == 0 {
 		eq := a.keyEnd + bytes.IndexByte(u.data[a.keyEnd:], '=') + 1

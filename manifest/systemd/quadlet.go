@@ -21,7 +21,8 @@ func recogniseQuadlet(name string, data []byte) manifest.Likelihood {
 	return manifest.No
 }
 
-// quadlet is a .container file: podman-systemd.unit(5).
+// quadlet is a .container file: podman-systemd.unit(5). Its settings are its own and those of
+// its drop-ins, in their order, as Podman merges them (pkg/systemd/parser/unitfile.go Merge).
 type quadlet struct {
 	*unit
 	c    *manifest.Container
@@ -46,38 +47,32 @@ func readQuadlet(src manifest.Source) (*quadlet, error) {
 	if err := manifest.CheckSize(src); err != nil {
 		return nil, err
 	}
-	u, errs := parseUnit(src.Name, src.Data)
+	u, errs := readMerged(src)
 	q := &quadlet{unit: u, errs: errs}
 	if u.has(containerSection) && !ofUnitBeside(src) {
 		q.container(src)
-		q.dropIns(src)
+		if path.Ext(src.Name) == ".conf" {
+			q.c.CapsWhy = "it is a drop-in, and what it is dropped into is another file"
+			q.c.Kind = "drop-in"
+		}
 	}
 	return q, nil
 }
 
-// dropIns: Quadlet merges a file's drop-ins into it (podman-systemd.unit(5)), which is not
-// done here, so that with one that has settings of the container what it asks for is not
-// known.
-func (q *quadlet) dropIns(src manifest.Source) {
-	if path.Ext(src.Name) == ".conf" {
-		q.c.CapsWhy = "it is a drop-in, and what it is dropped into is another file"
-		q.c.Kind = "drop-in"
-	}
+// readMerged reads a file of Quadlet's with its drop-ins.
+func readMerged(src manifest.Source) (*unit, []error) {
+	u, errs := parseUnit(src.Name, src.Data)
 	for _, d := range dropIns(src) {
-		if u, _ := parseUnit(d.name, d.data); u.has(containerSection) && q.c.CapsWhy == "" {
-			q.c.CapsWhy = "the drop-in " + d.name + " may say otherwise"
-		}
+		other, more := parseUnit(d.name, d.data)
+		u.settings, errs = append(u.settings, other.settings...), append(errs, more...)
 	}
+	return u, errs
 }
 
 // list are the words of all assignments of a key; an empty one takes back those before
 // it (podman pkg/systemd/parser/unitfile.go LookupAllStrv).
 func (u *unit) list(section, key string) (found []listed) {
-	for _, a := range u.all(section, key) {
-		if len(a.value.Bytes) == 0 {
-			found = nil
-			continue
-		}
+	for _, a := range u.written(section, key) {
 		for _, w := range splitWords(a.value) {
 			found = append(found, listed{w, a})
 		}
@@ -87,8 +82,11 @@ func (u *unit) list(section, key string) (found []listed) {
 
 type listed struct {
 	words.Word
-	in *setting
+	of *setting
 }
+
+// fact makes a fact of it, or of a part.
+func (l *listed) fact(from, to int) manifest.Text { return l.of.in.fact(&l.Word, from, to) }
 
 // fact makes a fact of a word, or of a part of it.
 func (u *unit) fact(w *words.Word, from, to int) manifest.Text {
@@ -111,7 +109,7 @@ func (u *unit) args(section, key string) manifest.Args {
 		return manifest.Args{}
 	}
 	a := all[len(all)-1]
-	return u.line(splitWords(a.value), u.at(a))
+	return a.in.line(splitWords(a.value), a.at())
 }
 
 // line makes a command line of words.
@@ -132,12 +130,10 @@ func (u *unit) environment(section string) []manifest.Pair {
 	for _, l := range u.list(section, "Environment") {
 		key, _, _ := strings.Cut(l.Text, "=")
 		from := min(len(key)+1, len(l.Text))
-		list = append(list, manifest.Pair{Key: key, KeyAt: u.fact(&l.Word, 0, len(key)).At, Value: u.fact(&l.Word, from, len(l.Text))})
+		list = append(list, manifest.Pair{Key: key, KeyAt: l.fact(0, len(key)).At, Value: l.fact(from, len(l.Text))})
 	}
-	for _, a := range u.all(section, "EnvironmentFile") {
-		if len(a.value.Bytes) > 0 {
-			list = append(list, manifest.Pair{KeyAt: u.at(a), Value: manifest.NotKnown[string](a.text(), "it stands in the file "+a.text(), u.at(a))})
-		}
+	for _, a := range u.written(section, "EnvironmentFile") {
+		list = append(list, manifest.Pair{KeyAt: a.at(), Value: manifest.NotKnown[string](a.text(), "it stands in the file "+a.text(), a.at())})
 	}
 	return list
 }
@@ -176,7 +172,7 @@ func (q *quadlet) container(src manifest.Source) {
 	}
 	for _, key := range []string{"AddCapability", "DropCapability"} {
 		for _, w := range u.list(containerSection, key) {
-			r := manifest.Request{Word: u.fact(&w.Word, 0, len(w.Text)), List: u.at(w.in)}
+			r := manifest.Request{Word: w.fact(0, len(w.Text)), List: w.of.at()}
 			if key == "DropCapability" {
 				r.Action = manifest.Drop
 			}
@@ -186,34 +182,30 @@ func (q *quadlet) container(src manifest.Source) {
 	c.Command, c.WorkDir = u.args(containerSection, "Exec"), text("WorkingDir")
 	c.Env = u.environment(containerSection)
 	// The same words as the flags that Quadlet makes of them.
-	var list []words.Word
+	var list []listed
 	put := func(a *setting, text string) {
-		p := u.at(a)
-		list = append(list, words.New(text, text, p.Start, p.End, nil))
+		p := a.at()
+		list = append(list, listed{words.New(text, text, p.Start, p.End, nil), a})
 	}
 	for _, k := range [][2]string{{"Volume", "volume"}, {"Mount", "mount"}, {"PublishPort", "publish"}, {"Network", "network"},
 		{"AddDevice", "device"}, {"Tmpfs", "tmpfs"}, {"UserNS", "userns"}, {"Entrypoint", "entrypoint"}} {
-		for _, a := range u.all(containerSection, k[0]) {
-			if len(a.value.Bytes) > 0 {
-				put(a, "--"+k[1]+"="+a.text())
-			}
+		for _, a := range u.written(containerSection, k[0]) {
+			put(a, "--"+k[1]+"="+a.text())
 		}
 	}
 	for _, k := range [][2]string{{"Label", "label"}, {"Sysctl", "sysctl"}} {
 		for _, w := range u.list(containerSection, k[0]) {
-			put(w.in, "--"+k[1]+"="+w.Text)
+			put(w.of, "--"+k[1]+"="+w.Text)
 		}
 	}
 	q.merge(list, false)
-	var args []words.Word
-	for _, w := range u.list(containerSection, "PodmanArgs") {
-		args = append(args, w.Word)
-	}
-	q.merge(args, true)
+	q.merge(u.list(containerSection, "PodmanArgs"), true)
 	if pod := text("Pod"); pod.State == manifest.Known && src.Open != nil {
 		name := path.Join(path.Dir(u.name), pod.V)
 		if data, err := src.Open(name); err == nil {
-			p, _ := parseUnit(name, data)
+			own := src
+			own.Name, own.Data = name, data
+			p, _ := readMerged(own)
 			for _, key := range []string{"Network", "UserNS"} {
 				if t := p.last("Pod", key); t.V == "host" {
 					c.Namespaces = append(c.Namespaces, manifest.Namespace{Kind: map[string]string{"Network": "net", "UserNS": "user"}[key], With: t})
@@ -223,14 +215,23 @@ func (q *quadlet) container(src manifest.Source) {
 	}
 }
 
-// merge reads flags, with Podman's own table.
-func (q *quadlet) merge(args []words.Word, podman bool) {
-	if len(args) == 0 {
-		return
+// merge reads flags, with Podman's own table: those of each file by themselves, since a
+// line's words have their places in one.
+func (q *quadlet) merge(list []listed, podman bool) {
+	for len(list) > 0 {
+		u := list[0].of.in
+		var args []words.Word
+		for len(list) > 0 && list[0].of.in == u {
+			args, list = append(args, list[0].Word), list[1:]
+		}
+		q.mergeFrom(u, args, podman)
 	}
+}
+
+func (q *quadlet) mergeFrom(u *unit, args []words.Word, podman bool) {
 	word := func(s string) words.Word { return words.New(s, s, args[0].Start, args[0].Start, nil) }
 	all := slices.Concat([]words.Word{word("podman"), word("run")}, args, []words.Word{word("localhost/x")})
-	v, err := flags.Parse(all, q.lines)
+	v, err := flags.Parse(all, u.lines)
 	if err != nil || v == nil || !podman && v.Line.ImageAt() != len(all)-1 {
 		if err == nil {
 			err = &manifest.Error{At: q.c.At, Reason: "flags that cannot be read"}
@@ -241,7 +242,7 @@ func (q *quadlet) merge(args []words.Word, podman bool) {
 		}
 		return
 	}
-	q.args = len(v.Container.Caps)
+	q.args += len(v.Container.Caps)
 	v.Onto(q.c)
 }
 
@@ -300,17 +301,20 @@ func (q *quadlet) edit(w manifest.Want) ([]manifest.Edit, error) {
 		}
 	}
 	for _, x := range w.Correct {
-		edits = append(edits, manifest.Edit{File: q.name, Start: x.At.Start, End: x.At.End, New: x.Word, Reason: "write " + x.Word})
+		edits = append(edits, manifest.Edit{File: x.At.File, Start: x.At.Start, End: x.At.End, New: x.Word, Reason: "write " + x.Word})
 	}
 	edits = append(edits, q.lists(remove, drop, add)...)
 	if w.NoNewPrivs && !manifest.Is(c.NoNewPrivs, true) {
-		if list := q.all(containerSection, "NoNewPrivileges"); len(list) > 0 && c.NoNewPrivs.At == q.at(list[len(list)-1]) {
-			edits = append(edits, q.put(list[len(list)-1], "true", "NoNewPrivileges=true"))
+		if list := q.all(containerSection, "NoNewPrivileges"); len(list) > 0 && c.NoNewPrivs.At == list[len(list)-1].at() {
+			edits = append(edits, list[len(list)-1].put("true", "NoNewPrivileges=true"))
 		} else if c.NoNewPrivs.State == manifest.Unset {
 			edits = append(edits, q.insertBehind("NoNewPrivileges=true", "NoNewPrivileges"))
 		} else {
 			return nil, &refused{c.NoNewPrivs.At, "PodmanArgs= says otherwise", "take it out of PodmanArgs="}
 		}
+	}
+	if err := reaches(q.name, edits); err != nil {
+		return nil, err
 	}
 	return joined(edits), nil
 }
@@ -334,14 +338,11 @@ func (q *quadlet) lists(remove map[int]bool, drop, add []string) []manifest.Edit
 			}
 		}
 		if left {
-			edits = append(edits, q.cuts(list, gone)...)
+			edits = append(edits, q.of(r.List).in.cuts(list, gone)...)
 			continue
 		}
-		for _, a := range append(q.all(containerSection, "AddCapability"), q.all(containerSection, "DropCapability")...) {
-			if len(a.value.Bytes) > 0 && q.at(a) == r.List {
-				edits = append(edits, manifest.Edit{File: q.name, Start: a.start, End: a.end, Reason: "remove " + strings.TrimSpace(string(q.data[a.start:a.end]))})
-			}
-		}
+		a := q.of(r.List)
+		edits = append(edits, manifest.Edit{File: a.in.name, Start: a.start, End: a.end, Reason: "remove " + strings.TrimSpace(string(a.in.data[a.start:a.end]))})
 	}
 	put := func(action manifest.Action, key string, names []string) {
 		if len(names) == 0 {
@@ -355,18 +356,18 @@ func (q *quadlet) lists(remove map[int]bool, drop, add []string) []manifest.Edit
 			}
 		}
 		if last >= 0 {
-			at, text := own[last].Word.At.End, " "+strings.Join(names, " ")
-			if i := slices.IndexFunc(edits, func(o manifest.Edit) bool { return o.Start == at }); i >= 0 {
+			file, at, text := own[last].Word.At.File, own[last].Word.At.End, " "+strings.Join(names, " ")
+			if i := slices.IndexFunc(edits, func(o manifest.Edit) bool { return o.File == file && o.Start == at }); i >= 0 {
 				edits[i].New, edits[i].Reason = text+edits[i].New, edits[i].Reason+", "+reason
 				return
 			}
-			edits = append(edits, manifest.Edit{File: q.name, Start: at, End: at, New: text, Reason: reason})
+			edits = append(edits, manifest.Edit{File: file, Start: at, End: at, New: text, Reason: reason})
 			return
 		}
 		e := q.insertBehind(key+"="+strings.Join(names, " "), "DropCapability", "AddCapability")
 		e.Reason = reason
 		for i := range edits { // a line that goes makes room
-			if o := &edits[i]; o.End == e.Start && o.New == "" && strings.HasPrefix(o.Reason, "remove "+key) {
+			if o := &edits[i]; o.File == e.File && o.End == e.Start && o.New == "" && strings.HasPrefix(o.Reason, "remove "+key) {
 				o.New, o.Reason = e.New, o.Reason+", "+reason
 				return
 			}
@@ -378,25 +379,41 @@ func (q *quadlet) lists(remove map[int]bool, drop, add []string) []manifest.Edit
 	return edits
 }
 
-// insertBehind puts a line behind the last assignment of the keys, else behind Image=,
-// else at the section's end.
+// of is the assignment whose value stands at a place.
+func (q *quadlet) of(at manifest.Pos) *setting {
+	i := slices.IndexFunc(q.settings, func(s setting) bool { return len(s.value.Bytes) > 0 && s.at() == at })
+	return &q.settings[i]
+}
+
+// insertBehind puts a line behind the last assignment of the keys in the file where it
+// counts, else behind Image=, else at the section's end. It counts in the container's own
+// file, unless a drop-in assigns the line's key: what that one says comes later, and an
+// empty assignment takes back what was before.
 func (q *quadlet) insertBehind(text string, keys ...string) manifest.Edit {
+	key, _, _ := strings.Cut(text, "=")
+	u := q.unit
+	if list := q.all(containerSection, key); len(list) > 0 && list[len(list)-1].in.name != q.name {
+		u = list[len(list)-1].in
+	}
 	at := -1
+	in := func(a *setting) bool { return a.in.name == u.name }
 	for _, key := range keys {
 		for _, a := range q.all(containerSection, key) {
-			at = max(at, a.end)
+			if in(a) {
+				at = max(at, a.end)
+			}
 		}
 	}
-	if list := q.all(containerSection, "Image"); at < 0 && len(list) > 0 {
+	if list := q.all(containerSection, "Image"); at < 0 && len(list) > 0 && in(list[len(list)-1]) {
 		at = list[len(list)-1].end
 	}
 	if at < 0 {
-		return q.insert(containerSection, text, text)
+		return u.insert(containerSection, text, text)
 	}
-	eol := manifest.Newline(q.data, max(at-1, 0))
+	eol := manifest.Newline(u.data, max(at-1, 0))
 	line := text + eol
-	if at > 0 && q.data[at-1] != '\n' {
+	if at > 0 && u.data[at-1] != '\n' {
 		line = eol + text
 	}
-	return manifest.Edit{File: q.name, Start: at, End: at, New: line, Reason: text}
+	return manifest.Edit{File: u.name, Start: at, End: at, New: line, Reason: text}
 }

@@ -194,7 +194,7 @@ func (s *service) set(key string, which manifest.Set, def caps.Set, requests *[]
 			if w.Why != "" {
 				t = manifest.NotKnown[string](word, w.Why, at)
 			}
-			r := manifest.Request{Set: which, Word: t, List: u.at(a)}
+			r := manifest.Request{Set: which, Word: t, List: a.at()}
 			if invert {
 				r.Action = manifest.Drop
 			}
@@ -263,7 +263,7 @@ func (s *service) container() *manifest.Container {
 		state.Permitted, state.Effective = bounding, bounding
 	}
 	c.Stated = &state
-	if strings.HasSuffix(path.Dir(u.name), ".d") && path.Ext(u.name) == ".conf" {
+	if isDropIn(u.name) {
 		c.CapsWhy = "it is a drop-in, and what it is dropped into is another file"
 		c.Name = strings.TrimSuffix(path.Base(path.Dir(u.name)), ".d") + " (" + name + ")"
 		c.Kind = "drop-in"
@@ -283,12 +283,12 @@ func (s *service) container() *manifest.Container {
 	s.eachExec(func(u *unit, a *setting, prefix string, list []words.Word) {
 		if a.key == "ExecStart" {
 			// A line that starts a container is one of its own.
-			if c.Command = u.line(list, u.at(a)); startsContainer(list, u.lines) {
+			if c.Command = u.line(list, a.at()); startsContainer(list, u.lines) {
 				c.Command = manifest.Args{}
 			}
 		}
 		if strings.ContainsAny(prefix, "+") { // systemd.service(5): without any of these settings
-			c.Facts = append(c.Facts, manifest.Pair{Key: a.key, KeyAt: u.at(a), Value: manifest.Of("+", a.text(), u.at(a))})
+			c.Facts = append(c.Facts, manifest.Pair{Key: a.key, KeyAt: a.at(), Value: manifest.Of("+", a.text(), a.at())})
 		}
 	})
 	return c
@@ -355,7 +355,7 @@ func (s *service) invocations() []invocation {
 			s.errs = append(s.errs, err)
 		}
 		if v != nil {
-			v.Container.Facts = append(v.Container.Facts, manifest.Pair{Key: "setting", KeyAt: u.at(a), Value: manifest.Of(a.key, a.key, u.at(a))})
+			v.Container.Facts = append(v.Container.Facts, manifest.Pair{Key: "setting", KeyAt: a.at(), Value: manifest.Of(a.key, a.key, a.at())})
 			found = append(found, invocation{v, u})
 		}
 	}

@@ -407,32 +407,75 @@ func TestDropIns(t *testing.T) {
 	}
 }
 
-// A Quadlet file's drop-ins are not merged, and so nothing is known with one.
+// A Quadlet file's drop-ins are merged into it, and are none by themselves then.
 func TestQuadletDropIns(t *testing.T) {
+	const image = "[Container]\nImage=x\n"
+	add := func(words string) string { return "[Container]\nAddCapability=" + words + "\n" }
 	for _, tt := range []struct {
 		name string
 		tree
-		why string
+		want string // "" for no container
 	}{
-		{"d/a.container", tree{"d/a.container": "[Container]\nImage=x\n", "d/a.container.d/1.conf": "[Service]\nRestart=no\n"}, ""},
-		{"d/a.container", tree{"d/a.container": "[Container]\nImage=x\n", "d/container.d/1.conf": "[Container]\nUser=5\n"}, "the drop-in d/container.d/1.conf may say otherwise"},
-		{"d/a.container.d/1.conf", tree{"d/a.container": "[Container]\nImage=x\n", "d/a.container.d/1.conf": "[Container]\nUser=5\n"}, "none"},
-		{"d/a.container.d/1.conf", tree{"d/a.container.d/1.conf": "[Container]\nUser=5\n"}, "it is a drop-in, and what it is dropped into is another file"},
+		{"d/a.container", tree{"d/a.container": image, "d/a.container.d/1.conf": "[Service]\nRestart=no\n"}, "1:1 container a image=x"},
+		{"d/a.container", tree{"d/a.container": image + "User=1\nVolume=/a:/a\n", "d/container.d/1.conf": "[Container]\nUser=5\nVolume=\nVolume=/b:/b\nPodmanArgs=--pid=host\n"}, "1:1 container a image=x user=5 pid=host bind=/b"},
+		// By their own names, whatever the directory; of two the more specific directory's.
+		{"d/a-b.container", tree{
+			"d/a-b.container":           image + "AddCapability=KILL\n",
+			"d/a-b.container.d/20.conf": add("SYS_TIME"),
+			"d/a-.container.d/20.conf":  add("MKNOD"),
+			"d/a-.container.d/10.conf":  add("\nAddCapability=BPF"),
+			"d/container.d/30.conf":     "[Container]\nDropCapability=all\n[Container]\nNoNewPrivileges=true\n",
+			"d/a-b.container.d/9.txt":   add("SYSLOG"),
+			"d/b.container.d/40.conf":   add("SYSLOG"),
+		}, "1:1 container a-b image=x add-engine=BPF add-engine=SYS_TIME drop-engine=all nnp=true"},
+		{"d/a-b@c-d.container", tree{
+			"d/a-b@c-d.container":           image,
+			"d/a-b@.container.d/1.conf":     add("KILL"),
+			"d/a-@.container.d/2.conf":      add("BPF"),
+			"d/a-.container.d/3.conf":       add("MKNOD"),
+			"d/a-b@c-.container.d/4.conf":   add("SYSLOG"),
+			"d/a-@c-d.container.d/4.conf":   add("SYSLOG"),
+			"d/a-b@c-d.container.d/1.x":     add("SYSLOG"),
+			"d/a-b@c-d.container.d/0.conf":  "[Container]\nContainerName=n\n",
+			"d/other.container.d/nope.conf": add("SYSLOG"),
+		}, "1:1 container n image=x add-engine=KILL add-engine=BPF add-engine=MKNOD"},
+		// The directories that Podman looks into, the strongest first, and those below.
+		{"/etc/containers/systemd/sub/a.container", tree{
+			"/etc/containers/systemd/sub/a.container":          image,
+			"/etc/containers/systemd/a.container.d/1.conf":     add("KILL"),
+			"/etc/containers/systemd/sub/a.container.d/1.conf": add("SYSLOG"),
+			"/run/containers/systemd/container.d/2.conf":       add("BPF"),
+			"/usr/share/containers/systemd/container.d/2.conf": add("MKNOD"),
+		}, "1:1 container a image=x add-engine=KILL add-engine=BPF"},
+		{"/etc/containers/systemd/users/a.container", tree{
+			"/etc/containers/systemd/users/a.container":  image,
+			"/etc/containers/systemd/container.d/1.conf": add("KILL"),
+		}, "1:1 container a image=x"},
+		{"d/a.container", tree{"d/a.container": image + "Pod=p.pod\n", "d/p.pod": "[Pod]\n", "d/p.pod.d/x.conf": "[Pod]\nNetwork=host\n"}, "1:1 container a image=x net=host"},
+		{"d/a.container.d/1.conf", tree{"d/a.container": image, "d/a.container.d/1.conf": "[Container]\nUser=5\n"}, ""},
+		{"d/container.d/1.conf", tree{"d/a.container": image, "d/container.d/1.conf": "[Container]\nUser=5\n"}, ""},
+		{"d/a-.container.d/1.conf", tree{"d/a-b.container": image, "d/a-.container.d/1.conf": "[Container]\nUser=5\n"}, ""},
+		{"d/a.container.d/1.conf", tree{"d/a.container.d/1.conf": "[Container]\nUser=5\n", "d/b.container": image}, "1:1 container 1 user=5 why=it is a drop-in, and what it is dropped into is another file"},
 	} {
-		why := "none"
 		list, err := Quadlet.Parse(tt.source(tt.name))
-		if len(list) > 0 {
-			why = list[0].CapsWhy
+		got := ""
+		for _, c := range list {
+			got += show("", c)
+			for _, r := range c.Caps {
+				if text := tt.tree[r.Word.At.File]; r.Word.At.End > len(text) || text[r.Word.At.Start:r.Word.At.End] != r.Word.V {
+					t.Errorf("%s: %s is not at %+v", tt.name, r.Word.V, r.Word.At)
+				}
+			}
 		}
-		if err != nil || why != tt.why {
-			t.Errorf("%s: %q, want %q: %v", tt.name, why, tt.why, err)
+		if err != nil || got != tt.want {
+			t.Errorf("%s: %v\n%s, want\n%s", tt.name, err, got, tt.want)
 		}
 	}
 }
 
 // An edit goes where the setting stands, or to the unit, and never into a package's file.
 func TestEditDropIns(t *testing.T) {
-	one := caps.Of(caps.Kill)
+	one, two := caps.Of(caps.Kill), caps.Of(caps.Kill, caps.Chown)
 	const unit = "[Service]\nExecStart=x\n"
 	for _, tt := range []struct {
 		name, unit string
@@ -441,6 +484,18 @@ func TestEditDropIns(t *testing.T) {
 		after tree // what changes
 		no    string
 	}{
+		{"one for others, too", "d/a.service", tree{"d/a.service": unit, "d/service.d/1.conf": "[Service]\nCapabilityBoundingSet=CAP_BPF\n"}, manifest.Want{Exactly: &one}, nil,
+			"the drop-in d/service.d/1.conf is for other units, too (CapabilityBoundingSet=CAP_KILL); change it by hand, or take it back in a drop-in of this one alone, whose name sorts behind: d/a.service.d/zz.conf"},
+		{"Quadlet, in both", "d/a.container", tree{"d/a.container": "[Container]\nImage=x\nAddCapability=BPF KILL\n", "d/a.container.d/1.conf": "[Container]\r\nUser=5\r\nAddCapability=SYSLOG\r\nAddCapability=MKNOD CHOWN\r\nNoNewPrivileges=no\r\n"},
+			manifest.Want{Exactly: &two, NoNewPrivs: true}, tree{"d/a.container": "[Container]\nImage=x\nAddCapability=KILL\nDropCapability=all\n", "d/a.container.d/1.conf": "[Container]\r\nUser=5\r\nAddCapability=CHOWN\r\nNoNewPrivileges=true\r\n"}, ""},
+		{"Quadlet, behind what takes back", "d/a.container", tree{"d/a.container": "[Container]\nImage=x\nAddCapability=BPF\nDropCapability=all\n", "d/a.container.d/1.conf": "[Container]\nAddCapability=\nDropCapability=\nUser=5\n"},
+			manifest.Want{Exactly: &one}, tree{"d/a.container.d/1.conf": "[Container]\nAddCapability=\nDropCapability=\nDropCapability=all\nAddCapability=CAP_KILL\nUser=5\n"}, ""},
+		{"Quadlet, in the file beside a drop-in", "d/a.container", tree{"d/a.container": "[Container]\nImage=x\n", "d/a.container.d/1.conf": "[Container]\nUser=5\n", "d/container.d/2.conf": "[Container]\nDropCapability=all\n"},
+			manifest.Want{Exactly: &one}, tree{"d/a.container": "[Container]\nImage=x\nAddCapability=CAP_KILL\n"}, ""},
+		{"Quadlet, a word corrected", "d/a.container", tree{"d/a.container": "[Container]\nImage=x\n", "d/a.container.d/1.conf": "[Container]\nAddCapability=kil BPF\n"},
+			manifest.Want{Correct: []manifest.Correction{{At: manifest.Pos{File: "d/a.container.d/1.conf", Start: 26, End: 29, Line: 2, Column: 15}, Word: "KILL"}}}, tree{"d/a.container.d/1.conf": "[Container]\nAddCapability=KILL BPF\n"}, ""},
+		{"Quadlet, one for others, too", "d/a-b.container", tree{"d/a-b.container": "[Container]\nImage=x\n", "d/a-.container.d/1.conf": "[Container]\nAddCapability=BPF\n"}, manifest.Want{Exactly: &one}, nil,
+			"the drop-in d/a-.container.d/1.conf is for other units, too (remove AddCapability=BPF, add CAP_KILL); change it by hand, or take it back in a drop-in of this one alone, whose name sorts behind: d/a-b.container.d/zz.conf"},
 		{"where it stands last", "d/a.service", tree{"d/a.service": unit + "CapabilityBoundingSet=CAP_BPF\n", "d/a.service.d/1.conf": "[Service]\nCapabilityBoundingSet=CAP_CHOWN CAP_KILL\n", "d/a.service.d/2.conf": "[Service]\nUser=x\n"},
 			manifest.Want{Exactly: &one}, tree{"d/a.service.d/1.conf": "[Service]\nCapabilityBoundingSet=\nCapabilityBoundingSet=CAP_KILL\n"}, ""},
 		{"taken back already", "d/a.service", tree{"d/a.service": unit + "CapabilityBoundingSet=CAP_BPF\n", "d/a.service.d/1.conf": "[Service]\r\nCapabilityBoundingSet=\r\nCapabilityBoundingSet=CAP_CHOWN\r\n"},
@@ -455,12 +510,15 @@ func TestEditDropIns(t *testing.T) {
 			manifest.Want{Exactly: &one}, tree{"/etc/systemd/system/a.service.d/override.conf": "[Service]\nUser=x\nCapabilityBoundingSet=CAP_KILL\n"}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			src := tt.source(tt.unit)
-			list, err := Format.Parse(src)
+			src, format := tt.source(tt.unit), &Format
+			if path.Ext(tt.unit) == ".container" {
+				format = &Quadlet
+			}
+			list, err := format.Parse(src)
 			if err != nil || len(list) != 1 {
 				t.Fatal(list, err)
 			}
-			files, refusals, err := manifest.Rewrite(&Format, src, []manifest.Change{{Container: list[0], Want: tt.want}})
+			files, refusals, err := manifest.Rewrite(format, src, []manifest.Change{{Container: list[0], Want: tt.want}})
 			if err != nil {
 				t.Fatal(err)
 			}

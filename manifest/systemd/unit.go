@@ -3,13 +3,15 @@ package systemd
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/leastcap/leastcap/manifest"
 	"github.com/leastcap/leastcap/manifest/words"
 )
 
-// A unit is a unit file, in the order of its lines: systemd.syntax(7).
+// A unit is a unit file, in the order of its lines: systemd.syntax(7). Of one that its
+// drop-ins are merged into the settings are those of all, and the rest is the file's own.
 type unit struct {
 	name     string
 	data     []byte
@@ -25,6 +27,7 @@ type section struct {
 
 // A setting is one assignment: KEY=VALUE.
 type setting struct {
+	in         *unit // the file that it stands in
 	section    string
 	key        string
 	value      words.Text // continuations taken away; a line break is a space
@@ -93,7 +96,7 @@ func trimEnd(line []byte) []byte { return bytes.TrimRight(line, " \t\r\n") }
 // assignment reads one with its continuations: a backslash at the end of a line joins
 // the next one with a space, and comments between are passed over.
 func (u *unit) assignment(at, start int) (setting, int) {
-	s := setting{start: at}
+	s := setting{in: u, start: at}
 	var b words.Builder
 	end := lineEnd(u.data, at)
 	from := start
@@ -152,6 +155,17 @@ func (u *unit) all(section, key string) []*setting {
 	return list
 }
 
+// written are those of them that are not taken back: an empty one takes back all before it.
+func (u *unit) written(section, key string) []*setting {
+	list := u.all(section, key)
+	for i, a := range slices.Backward(list) {
+		if len(a.value.Bytes) == 0 {
+			return list[i+1:]
+		}
+	}
+	return list
+}
+
 func (u *unit) has(section string) bool {
 	for _, s := range u.sections {
 		if s.name == section {
@@ -162,20 +176,20 @@ func (u *unit) has(section string) bool {
 }
 
 // at is where a value stands.
-func (u *unit) at(s *setting) manifest.Pos {
+func (s *setting) at() manifest.Pos {
 	if len(s.value.Bytes) == 0 {
-		return u.lines.Pos(s.keyEnd, s.keyEnd)
+		return s.in.lines.Pos(s.keyEnd, s.keyEnd)
 	}
-	return u.lines.Pos(s.value.Place(0), s.value.Place(len(s.value.Bytes)-1)+1)
+	return s.in.lines.Pos(s.value.Place(0), s.value.Place(len(s.value.Bytes)-1)+1)
 }
 
 // known makes a fact of a value. A specifier is not known before the unit is loaded.
-func (u *unit) known(s *setting) manifest.Text {
+func (s *setting) known() manifest.Text {
 	t := s.text()
 	if i := strings.IndexByte(t, '%'); i >= 0 && !strings.HasPrefix(t[i:], "%%") {
-		return manifest.NotKnown[string](t, fmt.Sprintf("the specifier %s is systemd's to fill in", t[i:min(i+2, len(t))]), u.at(s))
+		return manifest.NotKnown[string](t, fmt.Sprintf("the specifier %s is systemd's to fill in", t[i:min(i+2, len(t))]), s.at())
 	}
-	return manifest.Of(t, t, u.at(s))
+	return manifest.Of(t, t, s.at())
 }
 
 // last is the last assignment of a key as a fact; an empty one takes it back.
@@ -184,7 +198,7 @@ func (u *unit) last(section, key string) manifest.Text {
 	if len(list) == 0 || len(list[len(list)-1].value.Bytes) == 0 {
 		return manifest.Text{}
 	}
-	return u.known(list[len(list)-1])
+	return list[len(list)-1].known()
 }
 
 // boolean is systemd's parse_boolean (basic/parse-util.c).

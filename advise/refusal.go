@@ -114,17 +114,39 @@ func (e *Explanation) readOnly(r *usage.Refusal, c Context) {
 	case !c.Container && !made(r.Path):
 		e.Instead = []Alternative{{"let it be written to", "mount -o remount,rw; for a unit: ReadWritePaths=, or less of ProtectSystem="}}
 	case strings.HasPrefix(r.Path, "/proc/sys/"):
-		name := strings.ReplaceAll(strings.TrimPrefix(r.Path, "/proc/sys/"), "/", ".")
-		e.Instead = []Alternative{{"let the engine set the sysctl when it starts the container", "--sysctl " + name + "=VALUE"}}
+		e.Instead = []Alternative{setSysctl(r.Path)}
 	case strings.HasPrefix(r.Path, "/sys/"), strings.HasPrefix(r.Path, "/proc/"):
 		e.Instead = []Alternative{{"set it on the host", ""}}
 	default:
 		dir := path.Dir(r.Path)
+		place := Alternative{"give it a place to write", "--tmpfs " + dir + ", or --volume NAME:" + dir}
+		if dir == "/" { // where nothing can be mounted
+			place = Alternative{"have it write elsewhere than in /", "--tmpfs DIR, or --volume NAME:DIR, and --workdir DIR"}
+		}
 		e.Instead = []Alternative{
-			{"give it a place to write", "--tmpfs " + dir + ", or --volume NAME:" + dir},
+			place,
 			{"or let the root file system, or the volume, be written to", "leave --read-only, or :ro, out"},
 		}
 	}
+}
+
+// sysctl is the name of a file below /proc/sys.
+func sysctl(file string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(file, "/proc/sys/"), "/", ".")
+}
+
+// setSysctl is how a container gets a sysctl: the engine sets those that are the container's
+// own (runc libcontainer/configs/validate/validator.go:sysctl), and the others are the host's.
+func setSysctl(file string) Alternative {
+	name := sysctl(file)
+	switch {
+	case name == "kernel.hostname", name == "kernel.domainname":
+		return Alternative{"let the engine set it when it starts the container", "--" + strings.TrimPrefix(name, "kernel.")}
+	case name == "kernel.sem", strings.HasPrefix(name, "net."), strings.HasPrefix(name, "fs.mqueue."),
+		strings.HasPrefix(name, "kernel.msg"), strings.HasPrefix(name, "kernel.shm"):
+		return Alternative{"let the engine set the sysctl when it starts the container", "--sysctl " + name + "=VALUE"}
+	}
+	return Alternative{"set the sysctl on the host, for all containers: no namespace has its own", "sysctl -w " + name + "=VALUE"}
 }
 
 func (e *Explanation) seccomp(r *usage.Refusal, c Context) {
@@ -296,7 +318,11 @@ func (e *Explanation) mode(r *usage.Refusal, c Context) {
 		e.Instead = append(e.Instead, Alternative{"have it use a place of its own: " + where + " is the system's, and better stays so", how})
 		return
 	}
-	own := c.run(fmt.Sprintf("chown %d %s", r.FSUID, where))
+	command := fmt.Sprintf("chown %d %s", r.FSUID, where)
+	if f.Mode>>6&wanted(r) != wanted(r) { // nor would the owner be let in
+		command += " && chmod u+rwX " + where
+	}
+	own := c.run(command)
 	as := fmt.Sprintf("a unit's User=%d", f.UID)
 	if c.Container {
 		own = fmt.Sprintf("COPY --chown=%d, or %s", r.FSUID, own)
@@ -386,11 +412,10 @@ func (e *Explanation) withoutCheck(r *usage.Refusal, c Context) {
 		// fs/proc/proc_sysctl.c:sysctl_perm
 		e.Cause, e.Certain = FileMode, true
 		e.why("sysctls go by owner and mode alone: no capability lets user %d write there", r.Process.EUID)
-		name := strings.ReplaceAll(strings.TrimPrefix(r.Path, "/proc/sys/"), "/", ".")
 		if c.Container {
-			e.Instead = []Alternative{{"let the engine set the sysctl when it starts the container", "--sysctl " + name + "=VALUE"}}
+			e.Instead = []Alternative{setSysctl(r.Path)}
 		} else {
-			e.Instead = []Alternative{{"have root set it at boot", "a line " + name + "=VALUE in /etc/sysctl.d"}}
+			e.Instead = []Alternative{{"have root set it at boot", "a line " + sysctl(r.Path) + "=VALUE in /etc/sysctl.d"}}
 		}
 		return
 	case f != nil && isExec(r.Syscall) && r.Errno == "EACCES" && f.NoExec:

@@ -128,6 +128,31 @@ func TestExplain(t *testing.T) {
 			cause: advise.ReadOnly, certain: true, say: []string{"--sysctl net.core.somaxconn=VALUE"},
 		},
 		{
+			name:  "a sysctl that is the host's alone",
+			r:     usage.Refusal{Syscall: "openat", Path: "/proc/sys/vm/swappiness", Errno: "EROFS", Begun: usage.BegunYes},
+			c:     container,
+			cause: advise.ReadOnly, certain: true, say: []string{"sysctl -w vm.swappiness=VALUE"}, not: []string{"--sysctl"},
+		},
+		{
+			name:  "a name that has a flag",
+			r:     usage.Refusal{Syscall: "openat", Path: "/proc/sys/kernel/hostname", Errno: "EROFS", Begun: usage.BegunYes},
+			c:     container,
+			cause: advise.ReadOnly, certain: true, say: []string{": --hostname"}, not: []string{"sysctl"},
+		},
+		{
+			name:  "read-only at the top, where nothing can be mounted",
+			r:     usage.Refusal{Syscall: "openat", Path: "/x", Errno: "EROFS", Begun: usage.BegunYes},
+			c:     container,
+			cause: advise.ReadOnly, certain: true, say: []string{"--tmpfs DIR"}, not: []string{"--tmpfs /,"},
+		},
+		{
+			name: "a mode that lets nobody in",
+			r: usage.Refusal{Syscall: "openat", Path: "/d", Errno: "EACCES", Denied: caps.Of(caps.DacOverride), Begun: usage.BegunYes,
+				Process: usage.Process{EUID: 33}, FSUID: 33, File: &usage.File{Exists: true, Mode: 0o040000}},
+			c: container, cause: advise.FileMode, certain: true, missing: caps.Of(caps.DacOverride), grant: caps.Of(caps.DacOverride),
+			say: []string{"RUN chown 33 /d && chmod u+rwX /d"},
+		},
+		{
 			name:  "of an outer user namespace",
 			r:     usage.Refusal{Syscall: "mknod", Errno: "EPERM", Beyond: caps.Of(caps.Mknod), Begun: usage.BegunYes, UserNamespace: true},
 			cause: advise.OutOfReach, certain: true, missing: caps.Of(caps.Mknod), say: []string{"nothing that it can be given"},

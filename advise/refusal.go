@@ -25,6 +25,7 @@ const (
 	NotHeld     Cause = "capset"            // capset(2) and prctl(2) cannot give what is not there
 	NoExecute   Cause = "not executable"    // no x bit, or mounted noexec
 	Immutable   Cause = "immutable"         // chattr +i or +a
+	Sticky      Cause = "sticky directory"  // fs.protected_regular, fs.protected_fifos
 	Device      Cause = "device"            // the rules of the device cgroup, as far as one can tell
 	Module      Cause = "security module"   // SELinux, AppArmor, as far as one can tell
 	Unexplained Cause = "unknown"
@@ -153,11 +154,16 @@ func (e *Explanation) seccomp(r *usage.Refusal, c Context) {
 	e.Cause = Seccomp
 	e.why("the seccomp filter stopped it before the kernel began it: no capability was asked for")
 	if c.Opens == nil {
+		e.Instead = []Alternative{{"have the filter let it through", "a unit's SystemCallFilter=" + r.Syscall + ", or the program's own sandbox"}}
 		return
+	}
+	profile := "Docker's default profile"
+	if c.Engine != "" && c.Engine != "docker" {
+		profile += ", which others' resemble,"
 	}
 	if with, ok := c.Opens(r.Syscall); ok && !with.Empty() {
 		e.Missing, e.Grant = with, weakest(with)
-		e.why("Docker's default profile lets %s(2) through together with %s only", r.Syscall, words(with, "or"))
+		e.why("%s lets %s(2) through together with %s only", profile, r.Syscall, words(with, "or"))
 		if needs(r.Syscall, e.Grant) {
 			e.Allow = fmt.Sprintf("%s, which the call itself needs, too: a seccomp profile alone would not do", words(e.Grant, "or"))
 		} else {
@@ -166,7 +172,7 @@ func (e *Explanation) seccomp(r *usage.Refusal, c Context) {
 		e.Instead = append(e.Instead, Instead(e.Grant.Caps()[0], r.Syscall, c.Container)...)
 		return
 	}
-	e.why("Docker's default profile knows no capability that would let it through")
+	e.why("%s knows no capability that would let it through", profile)
 	e.Allow = fmt.Sprintf("a seccomp profile of one's own with %s(2) in it", r.Syscall)
 }
 
@@ -334,6 +340,20 @@ func (e *Explanation) mode(r *usage.Refusal, c Context) {
 	}
 }
 
+// creates says that a call would create the file if it were not there.
+func creates(r *usage.Refusal) bool {
+	const create = 0o100 // O_CREAT, the same on all that Linux runs on
+	switch r.Syscall {
+	case "creat":
+		return true
+	case "open":
+		return r.Args[1]&create != 0
+	case "openat":
+		return r.Args[2]&create != 0
+	}
+	return false
+}
+
 // wanted is what a call wanted of the file, or of the directory in its way: 4 read, 2 write,
 // 1 execute or search; 0 if that cannot be told.
 func wanted(r *usage.Refusal) uint32 {
@@ -441,6 +461,15 @@ func (e *Explanation) withoutCheck(r *usage.Refusal, c Context) {
 		e.why("the container has ended, and it cannot be looked at any more: a file system that is mounted noexec refuses like that, as Docker's tmpfs are by default%s", mode)
 		e.Instead = []Alternative{{"put the program elsewhere, or mount it with exec", "--tmpfs " + path.Dir(r.Path) + ":exec"}}
 		return
+	case f != nil && f.Shared && r.Errno == "EACCES" && creates(r) && f.UID != r.FSUID:
+		// fs/namei.c:may_create_in_sticky
+		e.Cause = Sticky
+		e.why("%s belongs to user %d and is in a sticky directory that others may write to: there nobody, not even root, may open it with O_CREAT who does not own it (the sysctls fs.protected_regular and fs.protected_fifos)", r.Path, f.UID)
+		e.Instead = []Alternative{
+			{"have each user write files of its own, or open it without O_CREAT", ""},
+			{"or keep it in a directory that is not sticky, or belongs to the file's owner", ""},
+		}
+		return
 	case f != nil && f.Immutable && r.Errno == "EPERM":
 		e.Cause = Immutable
 		e.why("%s is immutable or append-only (chattr), for root too", r.Path)
@@ -499,7 +528,7 @@ func (e *Explanation) withoutCheck(r *usage.Refusal, c Context) {
 		return
 	}
 	e.Cause = Unexplained
-	e.why("it cannot be told why: the file system's own rules, a limit, or the program's arguments")
+	e.why("it cannot be told why: the file system's own rules, a sandbox (Landlock), a limit, or the program's arguments")
 }
 
 // rlimitNofile is RLIMIT_NOFILE (include/uapi/asm-generic/resource.h), which kernel/sys.c:

@@ -235,6 +235,23 @@ func TestExplain(t *testing.T) {
 			cause: advise.NoExecute, say: []string{"without an execute bit", "--tmpfs /t:exec"},
 		},
 		{
+			name: "another's file in /tmp, for root",
+			r: usage.Refusal{Syscall: "openat", Args: [6]uint64{2: 0o1101}, Path: "/tmp/f", Errno: "EACCES", Begun: usage.BegunYes,
+				File: &usage.File{Exists: true, UID: 33, Mode: 0o100644, Shared: true}},
+			cause: advise.Sticky, say: []string{"not even root", "fs.protected_regular"},
+		},
+		{
+			name: "the same without O_CREAT is something else",
+			r: usage.Refusal{Syscall: "openat", Args: [6]uint64{2: 0o1001}, Path: "/tmp/f", Errno: "EACCES", Begun: usage.BegunYes,
+				File: &usage.File{Exists: true, UID: 33, Mode: 0o100644, Shared: true}},
+			cause: advise.Unexplained, say: []string{"Landlock"},
+		},
+		{
+			name:  "seccomp, of a unit",
+			r:     usage.Refusal{Syscall: "mount", Errno: "EPERM", Begun: usage.BegunNo, Seccomp: 2},
+			cause: advise.Seccomp, certain: true, say: []string{"SystemCallFilter=mount"}, not: []string{"Docker"},
+		},
+		{
 			name: "file capabilities beyond the bounding set",
 			r: usage.Refusal{Syscall: "execve", Path: "/bin/ping", Errno: "EPERM", Begun: usage.BegunYes, State: root,
 				File: &usage.File{Exists: true, Mode: 0o100755, Caps: pingCaps}},

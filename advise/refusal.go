@@ -169,6 +169,9 @@ func (e *Explanation) seccomp(r *usage.Refusal, c Context) {
 		} else {
 			e.Allow = fmt.Sprintf("a seccomp profile with %s(2) in it; or %s, which opens more than this call", r.Syscall, words(e.Grant, "or"))
 		}
+		if r.UserNamespace {
+			e.why("it runs in a user namespace of its own, in which a capability is power over what belongs to that namespace, and not over what is the host's (clock, devices, modules)")
+		}
 		e.Instead = append(e.Instead, Instead(e.Grant.Caps()[0], r.Syscall, c.Container)...)
 		return
 	}
@@ -397,14 +400,17 @@ func systems(where string) bool {
 func (e *Explanation) beyond(r *usage.Refusal, c Context) {
 	e.Cause = OutOfReach
 	e.why("%s was asked of a user namespace outside the process's own: nothing that it can be given satisfies that", words(r.Beyond, "and"))
-	if c.Container {
-		e.Instead = []Alternative{{"do it outside, or run it without a user namespace of its own", "--userns host"}}
-		return
-	}
-	if kind := changes(r); kind != "" {
+	if kind := changes(r); kind != "" && !c.Container {
 		e.Instead = append(e.Instead, Alternative{"make the namespace that it changes together with the user namespace: then it is that one's", "unshare --user --" + kind})
 	}
-	e.Instead = append(e.Instead, Alternative{"or do it outside, without a user namespace of its own", ""})
+	for _, cap := range r.Beyond.Caps() {
+		e.Instead = append(e.Instead, Instead(cap, r.Syscall, c.Container)...)
+	}
+	how := ""
+	if c.Container {
+		how = "--userns host"
+	}
+	e.Instead = append(e.Instead, Alternative{"do it outside, or run it without a user namespace of its own", how})
 }
 
 // changes is the kind of namespace that a call changes, as unshare(1) names it; "" if it

@@ -76,6 +76,18 @@ func TestExplain(t *testing.T) {
 			cause: advise.Seccomp, certain: true, missing: caps.Of(caps.SysAdmin), grant: caps.Of(caps.SysAdmin), say: []string{"before the kernel began it", "sys_admin"},
 		},
 		{
+			name:  "seccomp, in a user namespace",
+			r:     usage.Refusal{Syscall: "mount", Errno: "EPERM", Begun: usage.BegunNo, Seccomp: 2, UserNamespace: true},
+			c:     container,
+			cause: advise.Seccomp, certain: true, missing: caps.Of(caps.SysAdmin), grant: caps.Of(caps.SysAdmin), say: []string{"not over what is the host's"},
+		},
+		{
+			name:  "a device in a user namespace",
+			r:     usage.Refusal{Syscall: "mknodat", Errno: "EPERM", Beyond: caps.Of(caps.Mknod), Begun: usage.BegunYes, UserNamespace: true},
+			c:     container,
+			cause: advise.OutOfReach, certain: true, missing: caps.Of(caps.Mknod), say: []string{"--device /dev/NAME", "--userns host"},
+		},
+		{
 			name:  "seccomp, of two the lesser",
 			r:     usage.Refusal{Syscall: "bpf", Errno: "EPERM", Begun: usage.BegunNo, Seccomp: 2},
 			c:     container,
@@ -166,7 +178,7 @@ func TestExplain(t *testing.T) {
 			name:  "the same in a container",
 			r:     usage.Refusal{Syscall: "mount", Errno: "EPERM", Beyond: caps.Of(caps.SysAdmin), Begun: usage.BegunYes, UserNamespace: true},
 			c:     container,
-			cause: advise.OutOfReach, certain: true, missing: caps.Of(caps.SysAdmin), say: []string{"--userns host"}, not: []string{"unshare"},
+			cause: advise.OutOfReach, certain: true, missing: caps.Of(caps.SysAdmin), say: []string{"--userns host"}, not: []string{"unshare --user --mount"},
 		},
 		{
 			name: "a directory of the system's",

@@ -187,7 +187,7 @@ func (v variant) load(spec *ebpf.CollectionSpec) (*ebpf.Collection, []link.Link,
 		return nil, nil, fmt.Errorf("set %s: %w", bpfVarCfgOwn, err)
 	}
 	for plain, whole := range twins {
-		if v.whole {
+		if v.has(whole) {
 			delete(s.Programs, plain)
 		} else {
 			delete(s.Programs, whole)
@@ -207,6 +207,7 @@ func (v variant) load(spec *ebpf.CollectionSpec) (*ebpf.Collection, []link.Link,
 // functions are where kprobes are attached.
 var functions = map[string]string{
 	bpfProgCheckKprobe: "cap_capable", bpfProgOwnCapsetKprobe: "cap_capset", bpfProgOwnPrctlKprobe: "cap_task_prctl",
+	bpfProgOnForkWhole: "wake_up_new_task",
 }
 
 func attach(coll *ebpf.Collection) (links []link.Link, err error) {

@@ -22,11 +22,13 @@ import (
 // twins are programs that exist twice: for every kernel, and without preemption.
 var twins = map[string]string{
 	bpfProgOnExit: bpfProgOnExitWhole, bpfProgOnSysExit: bpfProgOnSysExitWhole, bpfProgOnSysEnter: bpfProgOnSysEnterWhole,
+	bpfProgOnExec: bpfProgOnExecWhole, bpfProgOnFork: bpfProgOnForkWhole,
 }
 
 // tracepoints are where perf's programs are attached.
 var tracepoints = map[string][2]string{
 	bpfProgOnExitWhole:     {"sched", "sched_process_exit"},
+	bpfProgOnExecWhole:     {"sched", "sched_process_exec"},
 	bpfProgOnSysExitWhole:  {"raw_syscalls", "sys_exit"},
 	bpfProgOnSysEnterWhole: {"raw_syscalls", "sys_enter"},
 }
@@ -35,6 +37,12 @@ var tracepoints = map[string][2]string{
 type variant struct {
 	way
 	whole bool
+}
+
+// has says whether this variant has that twin: one that is a kprobe goes with a way in that
+// is one, where kprobes work.
+func (v variant) has(twin string) bool {
+	return v.whole && (functions[twin] == "" || v.program == bpfProgCheckKprobe)
 }
 
 // variants puts what cannot be preempted first on a kernel that preempts itself.

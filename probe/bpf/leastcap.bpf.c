@@ -328,7 +328,7 @@ struct exec_record {
 SEC("tracepoint/sched/sched_process_exec")
 int on_exec_whole(struct exec_record *ctx)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct task_struct *task = current_task();
 
 	return see_exec(task, ctx->old_pid, READ(task, mm, exe_file));
 }

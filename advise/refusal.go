@@ -25,6 +25,7 @@ const (
 	NotHeld     Cause = "capset"            // capset(2) and prctl(2) cannot give what is not there
 	NoExecute   Cause = "not executable"    // no x bit, or mounted noexec
 	Immutable   Cause = "immutable"         // chattr +i or +a
+	Sticky      Cause = "sticky directory"  // fs.protected_regular, fs.protected_fifos
 	Device      Cause = "device"            // the rules of the device cgroup, as far as one can tell
 	Module      Cause = "security module"   // SELinux, AppArmor, as far as one can tell
 	Unexplained Cause = "unknown"
@@ -114,37 +115,67 @@ func (e *Explanation) readOnly(r *usage.Refusal, c Context) {
 	case !c.Container && !made(r.Path):
 		e.Instead = []Alternative{{"let it be written to", "mount -o remount,rw; for a unit: ReadWritePaths=, or less of ProtectSystem="}}
 	case strings.HasPrefix(r.Path, "/proc/sys/"):
-		name := strings.ReplaceAll(strings.TrimPrefix(r.Path, "/proc/sys/"), "/", ".")
-		e.Instead = []Alternative{{"let the engine set the sysctl when it starts the container", "--sysctl " + name + "=VALUE"}}
+		e.Instead = []Alternative{setSysctl(r.Path)}
 	case strings.HasPrefix(r.Path, "/sys/"), strings.HasPrefix(r.Path, "/proc/"):
 		e.Instead = []Alternative{{"set it on the host", ""}}
 	default:
 		dir := path.Dir(r.Path)
+		place := Alternative{"give it a place to write", "--tmpfs " + dir + ", or --volume NAME:" + dir}
+		if dir == "/" { // where nothing can be mounted
+			place = Alternative{"have it write elsewhere than in /", "--tmpfs DIR, or --volume NAME:DIR, and --workdir DIR"}
+		}
 		e.Instead = []Alternative{
-			{"give it a place to write", "--tmpfs " + dir + ", or --volume NAME:" + dir},
+			place,
 			{"or let the root file system, or the volume, be written to", "leave --read-only, or :ro, out"},
 		}
 	}
+}
+
+// sysctl is the name of a file below /proc/sys.
+func sysctl(file string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(file, "/proc/sys/"), "/", ".")
+}
+
+// setSysctl is how a container gets a sysctl: the engine sets those that are the container's
+// own (runc libcontainer/configs/validate/validator.go:sysctl), and the others are the host's.
+func setSysctl(file string) Alternative {
+	name := sysctl(file)
+	switch {
+	case name == "kernel.hostname", name == "kernel.domainname":
+		return Alternative{"let the engine set it when it starts the container", "--" + strings.TrimPrefix(name, "kernel.")}
+	case name == "kernel.sem", strings.HasPrefix(name, "net."), strings.HasPrefix(name, "fs.mqueue."),
+		strings.HasPrefix(name, "kernel.msg"), strings.HasPrefix(name, "kernel.shm"):
+		return Alternative{"let the engine set the sysctl when it starts the container", "--sysctl " + name + "=VALUE"}
+	}
+	return Alternative{"set the sysctl on the host, for all containers: no namespace has its own", "sysctl -w " + name + "=VALUE"}
 }
 
 func (e *Explanation) seccomp(r *usage.Refusal, c Context) {
 	e.Cause = Seccomp
 	e.why("the seccomp filter stopped it before the kernel began it: no capability was asked for")
 	if c.Opens == nil {
+		e.Instead = []Alternative{{"have the filter let it through", "a unit's SystemCallFilter=" + r.Syscall + ", or the program's own sandbox"}}
 		return
+	}
+	profile := "Docker's default profile"
+	if c.Engine != "" && c.Engine != "docker" {
+		profile += ", which others' resemble,"
 	}
 	if with, ok := c.Opens(r.Syscall); ok && !with.Empty() {
 		e.Missing, e.Grant = with, weakest(with)
-		e.why("Docker's default profile lets %s(2) through together with %s only", r.Syscall, words(with, "or"))
+		e.why("%s lets %s(2) through together with %s only", profile, r.Syscall, words(with, "or"))
 		if needs(r.Syscall, e.Grant) {
 			e.Allow = fmt.Sprintf("%s, which the call itself needs, too: a seccomp profile alone would not do", words(e.Grant, "or"))
 		} else {
 			e.Allow = fmt.Sprintf("a seccomp profile with %s(2) in it; or %s, which opens more than this call", r.Syscall, words(e.Grant, "or"))
 		}
+		if r.UserNamespace {
+			e.why("it runs in a user namespace of its own, in which a capability is power over what belongs to that namespace, and not over what is the host's (clock, devices, modules)")
+		}
 		e.Instead = append(e.Instead, Instead(e.Grant.Caps()[0], r.Syscall, c.Container)...)
 		return
 	}
-	e.why("Docker's default profile knows no capability that would let it through")
+	e.why("%s knows no capability that would let it through", profile)
 	e.Allow = fmt.Sprintf("a seccomp profile of one's own with %s(2) in it", r.Syscall)
 }
 
@@ -296,7 +327,11 @@ func (e *Explanation) mode(r *usage.Refusal, c Context) {
 		e.Instead = append(e.Instead, Alternative{"have it use a place of its own: " + where + " is the system's, and better stays so", how})
 		return
 	}
-	own := c.run(fmt.Sprintf("chown %d %s", r.FSUID, where))
+	command := fmt.Sprintf("chown %d %s", r.FSUID, where)
+	if f.Mode>>6&wanted(r) != wanted(r) { // nor would the owner be let in
+		command += " && chmod u+rwX " + where
+	}
+	own := c.run(command)
 	as := fmt.Sprintf("a unit's User=%d", f.UID)
 	if c.Container {
 		own = fmt.Sprintf("COPY --chown=%d, or %s", r.FSUID, own)
@@ -306,6 +341,20 @@ func (e *Explanation) mode(r *usage.Refusal, c Context) {
 	if f.UID != 0 {
 		e.Instead = append(e.Instead, Alternative{fmt.Sprintf("or run as user %d, who owns it", f.UID), as})
 	}
+}
+
+// creates says that a call would create the file if it were not there.
+func creates(r *usage.Refusal) bool {
+	const create = 0o100 // O_CREAT, the same on all that Linux runs on
+	switch r.Syscall {
+	case "creat":
+		return true
+	case "open":
+		return r.Args[1]&create != 0
+	case "openat":
+		return r.Args[2]&create != 0
+	}
+	return false
 }
 
 // wanted is what a call wanted of the file, or of the directory in its way: 4 read, 2 write,
@@ -351,14 +400,17 @@ func systems(where string) bool {
 func (e *Explanation) beyond(r *usage.Refusal, c Context) {
 	e.Cause = OutOfReach
 	e.why("%s was asked of a user namespace outside the process's own: nothing that it can be given satisfies that", words(r.Beyond, "and"))
-	if c.Container {
-		e.Instead = []Alternative{{"do it outside, or run it without a user namespace of its own", "--userns host"}}
-		return
-	}
-	if kind := changes(r); kind != "" {
+	if kind := changes(r); kind != "" && !c.Container {
 		e.Instead = append(e.Instead, Alternative{"make the namespace that it changes together with the user namespace: then it is that one's", "unshare --user --" + kind})
 	}
-	e.Instead = append(e.Instead, Alternative{"or do it outside, without a user namespace of its own", ""})
+	for _, cap := range r.Beyond.Caps() {
+		e.Instead = append(e.Instead, Instead(cap, r.Syscall, c.Container)...)
+	}
+	how := ""
+	if c.Container {
+		how = "--userns host"
+	}
+	e.Instead = append(e.Instead, Alternative{"do it outside, or run it without a user namespace of its own", how})
 }
 
 // changes is the kind of namespace that a call changes, as unshare(1) names it; "" if it
@@ -386,11 +438,10 @@ func (e *Explanation) withoutCheck(r *usage.Refusal, c Context) {
 		// fs/proc/proc_sysctl.c:sysctl_perm
 		e.Cause, e.Certain = FileMode, true
 		e.why("sysctls go by owner and mode alone: no capability lets user %d write there", r.Process.EUID)
-		name := strings.ReplaceAll(strings.TrimPrefix(r.Path, "/proc/sys/"), "/", ".")
 		if c.Container {
-			e.Instead = []Alternative{{"let the engine set the sysctl when it starts the container", "--sysctl " + name + "=VALUE"}}
+			e.Instead = []Alternative{setSysctl(r.Path)}
 		} else {
-			e.Instead = []Alternative{{"have root set it at boot", "a line " + name + "=VALUE in /etc/sysctl.d"}}
+			e.Instead = []Alternative{{"have root set it at boot", "a line " + sysctl(r.Path) + "=VALUE in /etc/sysctl.d"}}
 		}
 		return
 	case f != nil && isExec(r.Syscall) && r.Errno == "EACCES" && f.NoExec:
@@ -415,6 +466,15 @@ func (e *Explanation) withoutCheck(r *usage.Refusal, c Context) {
 		}
 		e.why("the container has ended, and it cannot be looked at any more: a file system that is mounted noexec refuses like that, as Docker's tmpfs are by default%s", mode)
 		e.Instead = []Alternative{{"put the program elsewhere, or mount it with exec", "--tmpfs " + path.Dir(r.Path) + ":exec"}}
+		return
+	case f != nil && f.Shared && r.Errno == "EACCES" && creates(r) && f.UID != r.FSUID:
+		// fs/namei.c:may_create_in_sticky
+		e.Cause = Sticky
+		e.why("%s belongs to user %d and is in a sticky directory that others may write to: there nobody, not even root, may open it with O_CREAT who does not own it (the sysctls fs.protected_regular and fs.protected_fifos)", r.Path, f.UID)
+		e.Instead = []Alternative{
+			{"have each user write files of its own, or open it without O_CREAT", ""},
+			{"or keep it in a directory that is not sticky, or belongs to the file's owner", ""},
+		}
 		return
 	case f != nil && f.Immutable && r.Errno == "EPERM":
 		e.Cause = Immutable
@@ -474,7 +534,7 @@ func (e *Explanation) withoutCheck(r *usage.Refusal, c Context) {
 		return
 	}
 	e.Cause = Unexplained
-	e.why("it cannot be told why: the file system's own rules, a limit, or the program's arguments")
+	e.why("it cannot be told why: the file system's own rules, a sandbox (Landlock), a limit, or the program's arguments")
 }
 
 // rlimitNofile is RLIMIT_NOFILE (include/uapi/asm-generic/resource.h), which kernel/sys.c:

@@ -76,6 +76,18 @@ func TestExplain(t *testing.T) {
 			cause: advise.Seccomp, certain: true, missing: caps.Of(caps.SysAdmin), grant: caps.Of(caps.SysAdmin), say: []string{"before the kernel began it", "sys_admin"},
 		},
 		{
+			name:  "seccomp, in a user namespace",
+			r:     usage.Refusal{Syscall: "mount", Errno: "EPERM", Begun: usage.BegunNo, Seccomp: 2, UserNamespace: true},
+			c:     container,
+			cause: advise.Seccomp, certain: true, missing: caps.Of(caps.SysAdmin), grant: caps.Of(caps.SysAdmin), say: []string{"not over what is the host's"},
+		},
+		{
+			name:  "a device in a user namespace",
+			r:     usage.Refusal{Syscall: "mknodat", Errno: "EPERM", Beyond: caps.Of(caps.Mknod), Begun: usage.BegunYes, UserNamespace: true},
+			c:     container,
+			cause: advise.OutOfReach, certain: true, missing: caps.Of(caps.Mknod), say: []string{"--device /dev/NAME", "--userns host"},
+		},
+		{
 			name:  "seccomp, of two the lesser",
 			r:     usage.Refusal{Syscall: "bpf", Errno: "EPERM", Begun: usage.BegunNo, Seccomp: 2},
 			c:     container,
@@ -128,6 +140,31 @@ func TestExplain(t *testing.T) {
 			cause: advise.ReadOnly, certain: true, say: []string{"--sysctl net.core.somaxconn=VALUE"},
 		},
 		{
+			name:  "a sysctl that is the host's alone",
+			r:     usage.Refusal{Syscall: "openat", Path: "/proc/sys/vm/swappiness", Errno: "EROFS", Begun: usage.BegunYes},
+			c:     container,
+			cause: advise.ReadOnly, certain: true, say: []string{"sysctl -w vm.swappiness=VALUE"}, not: []string{"--sysctl"},
+		},
+		{
+			name:  "a name that has a flag",
+			r:     usage.Refusal{Syscall: "openat", Path: "/proc/sys/kernel/hostname", Errno: "EROFS", Begun: usage.BegunYes},
+			c:     container,
+			cause: advise.ReadOnly, certain: true, say: []string{": --hostname"}, not: []string{"sysctl"},
+		},
+		{
+			name:  "read-only at the top, where nothing can be mounted",
+			r:     usage.Refusal{Syscall: "openat", Path: "/x", Errno: "EROFS", Begun: usage.BegunYes},
+			c:     container,
+			cause: advise.ReadOnly, certain: true, say: []string{"--tmpfs DIR"}, not: []string{"--tmpfs /,"},
+		},
+		{
+			name: "a mode that lets nobody in",
+			r: usage.Refusal{Syscall: "openat", Path: "/d", Errno: "EACCES", Denied: caps.Of(caps.DacOverride), Begun: usage.BegunYes,
+				Process: usage.Process{EUID: 33}, FSUID: 33, File: &usage.File{Exists: true, Mode: 0o040000}},
+			c: container, cause: advise.FileMode, certain: true, missing: caps.Of(caps.DacOverride), grant: caps.Of(caps.DacOverride),
+			say: []string{"RUN chown 33 /d && chmod u+rwX /d"},
+		},
+		{
 			name:  "of an outer user namespace",
 			r:     usage.Refusal{Syscall: "mknod", Errno: "EPERM", Beyond: caps.Of(caps.Mknod), Begun: usage.BegunYes, UserNamespace: true},
 			cause: advise.OutOfReach, certain: true, missing: caps.Of(caps.Mknod), say: []string{"nothing that it can be given"},
@@ -141,7 +178,7 @@ func TestExplain(t *testing.T) {
 			name:  "the same in a container",
 			r:     usage.Refusal{Syscall: "mount", Errno: "EPERM", Beyond: caps.Of(caps.SysAdmin), Begun: usage.BegunYes, UserNamespace: true},
 			c:     container,
-			cause: advise.OutOfReach, certain: true, missing: caps.Of(caps.SysAdmin), say: []string{"--userns host"}, not: []string{"unshare"},
+			cause: advise.OutOfReach, certain: true, missing: caps.Of(caps.SysAdmin), say: []string{"--userns host"}, not: []string{"unshare --user --mount"},
 		},
 		{
 			name: "a directory of the system's",
@@ -208,6 +245,23 @@ func TestExplain(t *testing.T) {
 			r:     usage.Refusal{Syscall: "execve", Path: "/t/run", Errno: "EACCES", Begun: usage.BegunYes, File: &usage.File{Mode: 0o041777, Unmounted: true, Blocker: "/t"}},
 			c:     container,
 			cause: advise.NoExecute, say: []string{"without an execute bit", "--tmpfs /t:exec"},
+		},
+		{
+			name: "another's file in /tmp, for root",
+			r: usage.Refusal{Syscall: "openat", Args: [6]uint64{2: 0o1101}, Path: "/tmp/f", Errno: "EACCES", Begun: usage.BegunYes,
+				File: &usage.File{Exists: true, UID: 33, Mode: 0o100644, Shared: true}},
+			cause: advise.Sticky, say: []string{"not even root", "fs.protected_regular"},
+		},
+		{
+			name: "the same without O_CREAT is something else",
+			r: usage.Refusal{Syscall: "openat", Args: [6]uint64{2: 0o1001}, Path: "/tmp/f", Errno: "EACCES", Begun: usage.BegunYes,
+				File: &usage.File{Exists: true, UID: 33, Mode: 0o100644, Shared: true}},
+			cause: advise.Unexplained, say: []string{"Landlock"},
+		},
+		{
+			name:  "seccomp, of a unit",
+			r:     usage.Refusal{Syscall: "mount", Errno: "EPERM", Begun: usage.BegunNo, Seccomp: 2},
+			cause: advise.Seccomp, certain: true, say: []string{"SystemCallFilter=mount"}, not: []string{"Docker"},
 		},
 		{
 			name: "file capabilities beyond the bounding set",

@@ -132,7 +132,8 @@ func Place(root string, list []proc.Process) {
 		}
 		m := found[monitor]
 		if m.id != "" {
-			if theirs := mounts(root, p.PID); theirs == "" || theirs != mounts(root, monitor) {
+			// Of a stranger's, where it may not be looked, it cannot be told.
+			if own := mounts(root, monitor); own != "" && own != mounts(root, p.PID) {
 				p.Container, p.Engine = m.id, "podman"
 			}
 			continue

@@ -107,7 +107,7 @@ func TestRecords(t *testing.T) {
 	list := []proc.Process{
 		{PID: 71, PPID: 1, Comm: "containerd-shim"}, {PID: 80, PPID: 71, Comm: "job"}, {PID: 81, PPID: 80, Comm: "child"}, {PID: 82, PPID: 71, Comm: "runc"},
 		{PID: 72, PPID: 1, Comm: "conmon"}, {PID: 83, PPID: 72, Comm: "mine"}, {PID: 84, PPID: 72, Comm: "known", Container: id("1"), Engine: "docker"},
-		{PID: 88, PPID: 72, Comm: "podman"}, {PID: 89, PPID: 72, Comm: "unknown"},
+		{PID: 76, PPID: 1, Comm: "conmon"}, {PID: 90, PPID: 76, Comm: "stranger"}, {PID: 88, PPID: 72, Comm: "podman"}, {PID: 89, PPID: 72, Comm: "unknown"},
 		{PID: 85, PPID: 1, Comm: "other"}, {PID: 86, PPID: 87}, {PID: 87, PPID: 86},
 	}
 	write("proc/80/cgroup", "3:pids:/build/job\n0::/build/job\n")

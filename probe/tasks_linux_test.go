@@ -154,7 +154,7 @@ func TestTasks(t *testing.T) {
 			threads += len(got.Threads)
 			less := fewer[pid]
 			// A worker takes up and leaves other work between any two looks.
-			if want.Kthread() && workerOf(want.Comm) == workerOf(got.Comm) && workerOf(want.Comm) == workerOf(less.Comm) {
+			if want.Kernel && workerOf(want.Comm) == workerOf(got.Comm) && workerOf(want.Comm) == workerOf(less.Comm) {
 				got.Comm, less.Comm = want.Comm, want.Comm
 			}
 			user := got.Namespaces[proc.NSUser]

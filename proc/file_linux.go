@@ -56,6 +56,11 @@ func LookIn(dir, file string, uid, gid uint32, inDir bool) (*usage.File, error) 
 		}
 		return dir, nil
 	}
+	if err == nil {
+		if dir, derr := lookAt(root, path.Dir(file)); derr == nil {
+			f.Shared = dir.Mode&unix.S_ISVTX != 0 && dir.Mode&0o022 != 0 && f.UID != dir.UID
+		}
+	}
 	return f, err
 }
 

@@ -57,3 +57,24 @@ func TestLookImmutable(t *testing.T) {
 		}
 	}
 }
+
+// TestLookShared: a file of somebody else in a directory like /tmp.
+func TestLookShared(t *testing.T) {
+	testenv.Need(t, testenv.Root)
+	dir := t.TempDir()
+	for _, c := range []struct {
+		mode  os.FileMode
+		owner int
+		want  bool
+	}{
+		{os.ModeSticky | 0o777, 33, true}, {os.ModeSticky | 0o777, 0, false}, {0o777, 33, false}, {os.ModeSticky | 0o755, 33, false},
+	} {
+		name := filepath.Join(dir, "f")
+		if err := errors.Join(os.Chmod(dir, c.mode), os.WriteFile(name, nil, 0o600), os.Chown(name, c.owner, 0)); err != nil {
+			t.Fatal(err)
+		}
+		if f, err := LookIn(dir, "/f", 0, 0, false); err != nil || f.Shared != c.want {
+			t.Errorf("%v, of user %d: %+v %v", c.mode, c.owner, f, err)
+		}
+	}
+}

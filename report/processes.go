@@ -141,12 +141,25 @@ func (p *Process) capabilities(words *setWords) span {
 		engine = strings.ToUpper(cmp.Or(p.Container.Engine, "the engine"))
 	}
 	if beyond := p.Beyond(); !beyond.Empty() {
-		s = span{s.text + "; NOT AS " + engine + " SAYS, could also have " + words.of(beyond), alarm}
+		s = span{s.text + "; NOT AS " + engine + " SAYS, could also have " + p.more(beyond, words), alarm}
 	}
 	if below := p.Below(); !below.Empty() {
 		s.text += "; NOT AS " + engine + " SAYS, without " + words.of(below)
 	}
 	return s
+}
+
+// more is what a process could have beyond its container, in few words.
+func (p *Process) more(beyond caps.Set, words *setWords) string {
+	others := words.full.Minus(p.Container.Asked.Set)
+	lacks := others.Minus(beyond)
+	switch {
+	case others.Len() <= fewLess || lacks.Len() > fewLess:
+		return words.of(beyond)
+	case lacks.Empty():
+		return "all others"
+	}
+	return "all others but " + joined(lacks)
 }
 
 // table puts cells, n a line, beside each other, two spaces between them.

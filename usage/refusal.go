@@ -63,6 +63,9 @@ type File struct {
 	// host, "" if there is none.
 	Device     string `json:"device,omitempty"`
 	DeviceName string `json:"device_name,omitempty"`
+	// Shared: it is in a sticky directory that others may write to, and belongs to somebody
+	// else than the directory.
+	Shared bool `json:"shared,omitempty"`
 	// Unmounted: its file system is mounted no more, and how it was is not known.
 	Unmounted bool `json:"-"`
 	// Blocker is the first directory on the way that the process may not search.

@@ -238,6 +238,9 @@ func (f *auditFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io
 	for _, name := range in.unused {
 		say(stderr, "warning: %s is of no container that was found: --profile CONTAINER=FILE says whose it is", name)
 	}
+	for _, text := range in.uncompared {
+		say(stderr, "warning: %s", text)
+	}
 	in.sayUnusedCharts(stderr)
 	f.sayPassed(stderr, in)
 	if len(in.subjects) > 100 {
@@ -298,12 +301,15 @@ func (f *sourceFlags) sayPassed(stderr io.Writer, d *definitions) {
 type definitions struct {
 	config   *audit.Config
 	files    []definition
+	of       map[*manifest.Container]*definition
 	errs     []*manifest.Error
 	subjects []audit.Subject
 	excepted []*audit.Exception
 	// unused are profiles that were named and are of no container.
 	unused []string
-	charts charts
+	// uncompared says of which containers what was learned could not be compared.
+	uncompared []string
+	charts     charts
 	// passed is what of directories was passed over.
 	passed []passedOver
 }
@@ -317,6 +323,7 @@ type definition struct {
 	containers []*manifest.Container
 	exceptions []*audit.Exception
 	errs       []*manifest.Error
+	project    *string // docker compose's name of it, once that was asked for
 }
 
 // load reads all that args name.
@@ -337,7 +344,7 @@ func (f *sourceFlags) load(ctx context.Context, stdin io.Reader, args []string) 
 		}
 		only = formats[i]
 	}
-	d := &definitions{}
+	d := &definitions{of: map[*manifest.Container]*definition{}}
 	var err error
 	if d.config, err = f.loadConfig(ctx, args); err != nil {
 		return nil, err
@@ -355,7 +362,7 @@ func (f *sourceFlags) load(ctx context.Context, stdin io.Reader, args []string) 
 		if err := d.loadImage(ctx, ref); err != nil {
 			return nil, err
 		}
-		profiles.find(&d.subjects[len(d.subjects)-1])
+		profiles.find(&d.subjects[len(d.subjects)-1], []string{ref})
 	}
 	files, errs := findFiles(args, d.config.Ignore, func(name, why string) { d.passed = append(d.passed, passedOver{name, why}) })
 	d.errs = errs
@@ -368,6 +375,9 @@ func (f *sourceFlags) load(ctx context.Context, stdin io.Reader, args []string) 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if err := d.inspectedImages(ctx, profiles); err != nil {
+		return nil, err
+	}
 	d.excepted = d.config.Exceptions
 	for i := range d.files {
 		file := &d.files[i]
@@ -377,8 +387,11 @@ func (f *sourceFlags) load(ctx context.Context, stdin io.Reader, args []string) 
 		d.errs = append(d.errs, file.errs...)
 		d.excepted = append(d.excepted, file.exceptions...)
 		for _, c := range file.containers {
+			d.of[c] = file
 			s := audit.Subject{Container: c}
-			profiles.find(&s)
+			if len(profiles.list) > 0 {
+				profiles.find(&s, file.imagesOf(c))
+			}
 			d.subjects = append(d.subjects, s)
 		}
 	}
@@ -551,14 +564,8 @@ func (d *definitions) audit(now time.Time) *audit.Report {
 
 // edits works out what would mend each finding, for reports that carry it.
 func (d *definitions) edits(r *audit.Report) {
-	of := map[*manifest.Container]*definition{}
-	for i := range d.files {
-		for _, c := range d.files[i].containers {
-			of[c] = &d.files[i]
-		}
-	}
 	for _, f := range r.Findings {
-		file := of[f.Container]
+		file := d.of[f.Container]
 		if f.Want == nil || file == nil || file.format.Edit == nil {
 			continue
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -79,7 +80,11 @@ func (f *sourceFlags) loadLive(ctx context.Context, args []string) (d *definitio
 		return nil, true, err
 	}
 	for i := range d.subjects {
-		profiles.find(&d.subjects[i])
+		if image, ok := d.subjects[i].Container.Image.Get(); ok {
+			profiles.find(&d.subjects[i], []string{image})
+		} else {
+			profiles.find(&d.subjects[i], nil)
+		}
 	}
 	d.unused = profiles.unused(d.subjects)
 	if f.images {
@@ -150,24 +155,62 @@ func (d *definitions) loadEngine(ctx context.Context, engine string, names []str
 	if err != nil {
 		return err
 	}
-	var images []string
-	for _, c := range list {
-		if id := inspected.ImageID(c); id != "" && !slices.Contains(images, id) {
-			images = append(images, id)
-		}
-	}
-	if len(images) > 0 { // one that was removed has nothing to compare with
-		if out, err := output(ctx, engine, slices.Concat([]string{"image", "inspect"}, images)...); err == nil {
-			if err := inspected.WithoutImages(list, []byte(out)); err != nil {
-				return fmt.Errorf("%s: %w", engine, err)
-			}
-		}
+	if _, err := withoutImages(ctx, engine, list); err != nil {
+		return err
 	}
 	version, _ := output(ctx, engine, "version", "--format", "{{.Server.Version}}")
 	for _, c := range list {
 		c.At.File = engine + " " + c.Name
 		c.Target = manifest.Target{Engines: []string{engine}, Version: strings.TrimSpace(version), Chosen: true}
 		d.subjects = append(d.subjects, audit.Subject{Container: c})
+	}
+	return nil
+}
+
+// withoutImages takes from containers that an engine told of what their images say. gone are
+// those whose image the engine does not have any more: there is nothing to compare with.
+func withoutImages(ctx context.Context, engine string, list []*manifest.Container) (gone []*manifest.Container, err error) {
+	line := []string{"image", "inspect"}
+	for _, c := range list {
+		if id := inspected.ImageID(c); id != "" && !slices.Contains(line, id) {
+			line = append(line, id)
+		}
+	}
+	if len(line) == 2 {
+		return list, nil
+	}
+	out, _ := exec.CommandContext(ctx, engine, line...).Output() // of one that is not there it says so, and tells of the others
+	if len(bytes.TrimSpace(out)) == 0 {
+		return list, ctx.Err()
+	}
+	if gone, err = inspected.WithoutImages(list, out); err != nil {
+		return nil, fmt.Errorf("%s: %w", engine, err)
+	}
+	return gone, nil
+}
+
+// inspectedImages asks engines for the images of containers that their inspect told of, where
+// something is known of such images.
+func (d *definitions) inspectedImages(ctx context.Context, profiles *learned) error {
+	of := map[string][]*manifest.Container{}
+	for i := range d.files {
+		for _, c := range d.files[i].containers {
+			if c.Format == inspected.Format.Name && profiles.of(c) {
+				of[c.Target.Engines[0]] = append(of[c.Target.Engines[0]], c)
+			}
+		}
+	}
+	for engine, list := range of {
+		gone := list
+		if engine == "docker" || engine == "podman" {
+			var err error
+			if gone, err = withoutImages(ctx, engine, list); err != nil {
+				return err
+			}
+		}
+		for _, c := range gone {
+			d.uncompared = append(d.uncompared, fmt.Sprintf("what was learned of %s is not compared with %s: its image is not here any more, so that it is not known what it starts of its own", c.Image.V, c.Name))
+		}
 	}
 	return nil
 }

@@ -70,8 +70,9 @@ func (f *sourceFlags) loadProfiles(ctx context.Context) (*learned, error) {
 
 // find gives a container its profile: one that was named for it, else one of its image,
 // those that were named first and of these one that was learned with its command. A profile
-// of the store must be of its command and user, too: the newest of those.
-func (l *learned) find(s *audit.Subject) {
+// of the store must be of its command and user, too: the newest of those. images are the
+// names that its image may have.
+func (l *learned) find(s *audit.Subject, images []string) {
 	take := func(p *learnedProfile) { s.Profile, s.ProfileName = p.profile, p.name }
 	for i := range l.list {
 		if p := &l.list[i]; p.container != "" && (p.container == s.Container.Name || p.container == s.Container.Path) {
@@ -79,8 +80,7 @@ func (l *learned) find(s *audit.Subject) {
 			return
 		}
 	}
-	image, ok := s.Container.Image.Get()
-	if !ok {
+	if len(images) == 0 {
 		return
 	}
 	var own *starting
@@ -89,11 +89,11 @@ func (l *learned) find(s *audit.Subject) {
 	fits := false // named was learned with its command
 	for i := range l.list {
 		p := &l.list[i]
-		if p.container != "" || !sameImage(p.profile, image) {
+		if p.container != "" || !slices.ContainsFunc(images, func(image string) bool { return sameImage(p.profile, image) }) {
 			continue
 		}
 		if own == nil && err == nil {
-			own, err = startOf(s.Container)
+			own, err = startOf(s.Container, images[0])
 		}
 		same := err == nil && p.starts(own, s.Container)
 		switch {
@@ -109,6 +109,12 @@ func (l *learned) find(s *audit.Subject) {
 	case stored != nil:
 		take(stored)
 	}
+}
+
+// of says whether the store has something of a container's image, whatever it starts.
+func (l *learned) of(c *manifest.Container) bool {
+	image, ok := c.Image.Get()
+	return ok && slices.ContainsFunc(l.list, func(p learnedProfile) bool { return p.stored && sameImage(p.profile, image) })
 }
 
 // starts says whether what was learned starts as a container does. An engine tells the

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -244,7 +245,7 @@ func (e examination) memory() {
 	learning, err := probe.Memory(probe.Options{})
 	everything, rerr := probe.Memory(probe.Options{Running: true})
 	refusals, ferr := probe.Memory(probe.Options{Running: true, Refusals: true})
-	if err := errors.Join(err, rerr, ferr); err != nil {
+	if err := cmp.Or(err, rerr, ferr); err != nil {
 		e.fact(section, name, report.Lacking, "%v", err)
 		return
 	}

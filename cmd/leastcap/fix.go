@@ -52,6 +52,8 @@ and empty one, and so is a directory that may be written; what is mounted read-o
 says when one works, as for leastcap learn. What cannot be had (a secret, another container) is
 said; a workload that does not run without is better learned by hand: the result is kept, and is
 found for the containers that start the same image with the same command as the same user.
+Nothing is built: of a Compose service with a build the image is taken that docker compose
+built last, and if there is none, the command is said that builds it.
 
 A container is never given a capability that it does not have, unless --grant says so and
 a proven profile that it is required.
@@ -184,14 +186,14 @@ func (f *fixFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io.W
 				failed = true
 				continue
 			}
-			say(stderr, "%s: %d edits", c.Name, len(c.Edits))
+			say(stderr, "%s: %d %s", c.Name, len(c.Edits), plural(len(c.Edits), "edit", "edits"))
 		}
 		if err != nil {
 			return err
 		}
 	}
 	if !f.quiet {
-		sayUnlearned(stderr, r)
+		sayUnlearned(stderr, in, r)
 	}
 	switch {
 	case failed:
@@ -431,13 +433,18 @@ func unified(c manifest.FileChange) []byte {
 }
 
 // sayUnlearned names the command that would find out what containers need.
-func sayUnlearned(stderr io.Writer, r *audit.Report) {
+func sayUnlearned(stderr io.Writer, in *definitions, r *audit.Report) {
 	images := map[string]bool{}
 	var list []string
 	var first []string // a line for one
 	for i := range r.Subjects {
 		s := &r.Subjects[i]
 		image, ok := s.Container.Image.Get()
+		if file := in.of[s.Container]; !ok && file != nil {
+			if names := file.imagesOf(s.Container); len(names) > 0 {
+				image, ok = names[0], true
+			}
+		}
 		if s.Profile != nil || !ok || images[image] {
 			continue
 		}
@@ -446,7 +453,7 @@ func sayUnlearned(stderr io.Writer, r *audit.Report) {
 		}
 		images[image] = true
 		list = append(list, image)
-		if w, err := startOf(s.Container); err == nil && first == nil {
+		if w, err := startOf(s.Container, image); err == nil && first == nil {
 			first = w.words("docker", "run")
 		}
 	}

@@ -25,17 +25,17 @@ type starting struct {
 	user       string
 }
 
-// startOf says what a container starts, or why that cannot be known.
-func startOf(c *manifest.Container) (*starting, error) {
+// startOf says what a container of an image starts, or why that cannot be known. image is ""
+// for one that is not known.
+func startOf(c *manifest.Container, image string) (*starting, error) {
 	unknown := func(what string, why string) error { return fmt.Errorf("its %s cannot be known: %s", what, why) }
 	if c.Format == "dockerfile" && c.Kind == "image" {
 		return nil, errors.New("its image has yet to be built")
 	}
-	image, ok := c.Image.Get()
 	switch {
-	case !ok && c.Image.State == manifest.Unknown:
+	case image == "" && c.Image.State == manifest.Unknown:
 		return nil, unknown("image", c.Image.Why)
-	case !ok:
+	case image == "":
 		return nil, errors.New("it names no image")
 	case c.User.State == manifest.Unknown:
 		return nil, unknown("user", c.User.Why)
@@ -105,17 +105,34 @@ func (f *fixFlags) learnAll(ctx context.Context, stderr io.Writer, in *definitio
 	for i := range in.subjects {
 		s := &in.subjects[i]
 		c := s.Container
-		if _, ok := c.Image.Get(); s.Profile != nil || !ok || c.Format == "dockerfile" && c.Kind == "image" {
+		if s.Profile != nil || c.Format == "dockerfile" && c.Kind == "image" {
 			continue
 		}
-		w, err := startOf(c)
+		image, err := in.imageHere(ctx, c)
+		var w *starting
+		if err == nil {
+			if image == "" && c.Image.State != manifest.Unknown {
+				continue // a unit, a process
+			}
+			w, err = startOf(c, image)
+		}
 		var line *learnLine
 		if err == nil {
 			line, err = lineFor(c, w)
 		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if err != nil {
 			say(stderr, "%s is not learned: %v", c.Name, err)
+			var u *unbuiltError
+			if errors.As(err, &u) && u.build != "" {
+				say(stderr, "hint: %s builds it; then run this again", u.build)
+			}
 			continue
+		}
+		if c.Build.State != manifest.Unset {
+			line.note("%s is taken as it was built last; %s builds it anew", image, in.of[c].buildLine(c))
 		}
 		if key := cli.Quote(w.words()); done[key] {
 			continue

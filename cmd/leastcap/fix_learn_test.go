@@ -68,7 +68,8 @@ func TestLearnLine(t *testing.T) {
 	} {
 		c := first(t, dir, tt.file, tt.text+"\n")
 		got := ""
-		w, err := startOf(c)
+		image, _ := c.Image.Get()
+		w, err := startOf(c, image)
 		if err == nil {
 			var l *learnLine
 			if l, err = lineFor(c, w); err == nil {
@@ -132,7 +133,8 @@ func TestFindProfile(t *testing.T) {
 		{nil, "inspect.json", inspect, ""}, // who knows what its image says?
 	} {
 		s := audit.Subject{Container: first(t, t.TempDir(), tt.file, tt.text+"\n")}
-		(&learned{append(tt.extra, list...)}).find(&s)
+		image, _ := s.Container.Image.Get()
+		(&learned{append(tt.extra, list...)}).find(&s, []string{image})
 		if s.ProfileName != tt.want {
 			t.Errorf("%s: %q, want %q", tt.text, s.ProfileName, tt.want)
 		}

@@ -53,10 +53,14 @@ func main() {
 	if looksOnly(os.Args[1:]) {
 		runtime.UnlockOSThread() // handing over to other threads and back takes longer than to look
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	// A second signal ends leastcap at once; the next start removes what is left.
-	context.AfterFunc(ctx, stop)
+	ctx := context.Background()
+	if !leavesNothing(os.Args[1:]) {
+		var stop context.CancelFunc
+		ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+		defer stop()
+		// A second signal ends leastcap at once; the next start removes what is left.
+		context.AfterFunc(ctx, stop)
+	}
 	// Output that nobody reads any more must not end it before it has cleaned up.
 	signal.Ignore(syscall.SIGPIPE)
 	os.Exit(run(ctx, os.Stdout, os.Stderr, os.Args[1:]))
@@ -65,6 +69,12 @@ func main() {
 // looksOnly reports whether nothing is run by a call.
 func looksOnly(args []string) bool {
 	return len(args) == 0 || strings.HasPrefix(args[0], "-") || slices.ContainsFunc(verbs, func(v verb) bool { return v.looks && v.name == args[0] })
+}
+
+// leavesNothing reports whether a call makes nothing that has to be removed when a signal
+// ends it. To wait for signals takes two threads and a twentieth of the time of leastcap ps.
+func leavesNothing(args []string) bool {
+	return len(args) == 0 || strings.HasPrefix(args[0], "-") || args[0] == "ps"
 }
 
 // status is an error that only carries an exit status: all has been said.

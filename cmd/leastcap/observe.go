@@ -195,29 +195,45 @@ func (l *lookout) describe(s *watch.Subject) bool {
 		return false
 	}
 	if s.Granted == nil {
-		s.Granted = l.bounding(s.Cgroup)
+		s.Granted = l.bounding(s)
 	}
 	return true
 }
 
-// bounding is the union of the bounding sets of what is in a cgroup; nil if there is
-// nothing that can be read.
-func (l *lookout) bounding(cgroup string) *caps.Set {
-	pids, err := proc.Procs(filepath.Join(l.probe.Hierarchy().Mount, cgroup))
+// bounding is what a subject may have: the bounding set of a container's first process, or
+// the union of those of all processes; nil if there is nothing that can be read.
+func (l *lookout) bounding(s *watch.Subject) *caps.Set {
+	pids, err := proc.Procs(filepath.Join(l.probe.Hierarchy().Mount, s.Cgroup))
 	if err != nil || len(pids) == 0 {
 		return nil
 	}
+	if s.Kind == watch.Container { // others may be docker exec --privileged's
+		pids = []int{oldest(pids)}
+	}
 	var all caps.Set
+	known := false
 	for _, pid := range pids {
 		set, err := proc.Bounding(pid)
 		if err == nil {
 			all |= set
+			known = true
 		}
 	}
-	if all.Empty() {
+	if !known || s.Kind != watch.Container && all.Empty() {
 		return nil
 	}
 	return &all
+}
+
+// oldest is the process that began first. One that ends meanwhile is none.
+func oldest(pids []int) (first int) {
+	var began uint64
+	for _, pid := range pids {
+		if t, err := proc.StartTime(pid); err == nil && (first == 0 || t < began || t == began && pid < first) {
+			first, began = pid, t
+		}
+	}
+	return first
 }
 
 // namer knows what engines call their containers. They are asked beside the work, and each

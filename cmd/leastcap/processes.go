@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"maps"
+	"os"
 	"os/user"
 	"slices"
 	"strconv"
@@ -253,7 +254,7 @@ func describe(c *report.ProcContainer, r *engine.Running, dockerd *caps.Set) {
 		name = "docker" // pkg/cmd/container/run_security_linux.go: the same rules
 		available = nil
 	case "podman":
-		available = proc.Available()
+		available = podmanHas(os.Geteuid())
 	}
 	engineRules, err := rules.For(name)
 	if err != nil {
@@ -264,6 +265,16 @@ func describe(c *report.ProcContainer, r *engine.Running, dockerd *caps.Set) {
 		return
 	}
 	c.Asked = &report.ProcAsked{CapAdd: notNil(r.CapAdd), CapDrop: notNil(r.CapDrop), Privileged: r.Privileged, Set: result.Set}
+}
+
+// podmanHas is what Podman, which is no daemon, has to give for a user: without root it makes
+// a user namespace, in which it has all (kernel/user_namespace.c:set_cred_user_ns).
+func podmanHas(euid int) *caps.Set {
+	if euid == 0 {
+		return proc.Available()
+	}
+	all := proc.Known()
+	return &all
 }
 
 func notNil(s []string) []string {

@@ -203,6 +203,9 @@ func (f *psFlags) list(stderr io.Writer) ([]proc.Process, error) {
 		case err != nil:
 			return nil, fmt.Errorf("process %d: %w", f.pid, err)
 		}
+		if leader, err := proc.Leader(f.pid); err == nil && leader != f.pid {
+			return nil, &usageError{fmt.Errorf("%d is a thread of process %d", f.pid, leader), fmt.Sprintf("leastcap ps -p %d shows that, with the threads that differ", leader)}
+		}
 		return []proc.Process{*p}, nil
 	}
 	o := proc.ListOptions{Containers: capable, UserNamespaces: capable}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,10 +15,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/docker/cli/opts"
+	"github.com/docker/cli/pkg/kvfile"
 	"github.com/docker/go-connections/nat"
 	"github.com/docker/go-units"
-	mounttypes "github.com/moby/moby/api/types/mount"
 
 	"github.com/leastcap/leastcap/engine/bundle"
 	"github.com/leastcap/leastcap/engine/line"
@@ -54,18 +54,35 @@ func Container(l *Line, own []FlagSpec) (*bundle.Container, error) {
 		}
 	}
 	var err error
-	if c.Env, err = opts.ReadKVEnvStrings(l.Values("env-file"), l.Values("env")); err != nil {
+	if c.Env, err = keyValues(l.Values("env-file"), l.Values("env"), os.LookupEnv); err != nil {
 		return nil, &LineError{Reason: "--env-file: " + err.Error(), Err: err, Hint: "name a file with lines NAME=VALUE"}
 	}
-	labels, err := opts.ReadKVStrings(l.Values("label-file"), l.Values("label"))
+	labels, err := keyValues(l.Values("label-file"), l.Values("label"), nil)
 	if err != nil {
 		return nil, &LineError{Reason: "--label-file: " + err.Error(), Err: err, Hint: "name a file with lines NAME=VALUE"}
 	}
-	c.Labels = opts.ConvertKVStringsToMap(labels)
+	c.Labels = make(map[string]string, len(labels))
+	for _, label := range labels {
+		name, value, _ := strings.Cut(label, "=")
+		c.Labels[name] = value
+	}
 	if c.Health, err = h.result(); err != nil {
 		return nil, &LineError{Reason: err.Error(), Err: err, Hint: "give --health-cmd as well"}
 	}
 	return c, nil
+}
+
+// keyValues are the lines of files, and behind them what the line has itself. Where a file
+// has a name only, the value is looked up.
+func keyValues(files, own []string, lookup func(string) (string, bool)) (list []string, err error) {
+	for _, file := range files {
+		lines, err := kvfile.Parse(file, lookup)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, lines...)
+	}
+	return append(list, own...), nil
 }
 
 // ignored say nothing about the container itself, or are read elsewhere.
@@ -172,14 +189,24 @@ var containerFlags = map[string]setter{
 		return err
 	},
 	"memory-swap": func(c *bundle.Container, v string) (err error) {
-		var s opts.MemSwapBytes
-		err = s.Set(v)
-		c.Resources.MemorySwap = s.Value()
+		if v == "-1" { // no limit
+			c.Resources.MemorySwap = -1
+			return nil
+		}
+		c.Resources.MemorySwap, err = units.RAMInBytes(v)
 		return err
 	},
-	"cpus": func(c *bundle.Container, v string) (err error) {
-		c.Resources.NanoCPUs, err = opts.ParseCPUs(v)
-		return err
+	"cpus": func(c *bundle.Container, v string) error {
+		cpus, ok := new(big.Rat).SetString(v)
+		if !ok {
+			return errors.New("not a number")
+		}
+		nano := cpus.Mul(cpus, big.NewRat(1e9, 1))
+		if !nano.IsInt() {
+			return errors.New("too precise")
+		}
+		c.Resources.NanoCPUs = nano.Num().Int64()
+		return nil
 	},
 	"cpu-shares": func(c *bundle.Container, v string) (err error) {
 		c.Resources.CPUShares, err = strconv.ParseUint(v, 10, 64)
@@ -196,22 +223,30 @@ var containerFlags = map[string]setter{
 	"dns-search": func(c *bundle.Container, v string) error { c.DNS.Search = append(c.DNS.Search, v); return nil },
 	"dns-option": func(c *bundle.Container, v string) error { c.DNS.Options = append(c.DNS.Options, v); return nil },
 	"add-host": func(c *bundle.Container, v string) error {
-		v, err := opts.ValidateExtraHost(v)
-		if err != nil {
-			return err
+		name, ip, ok := strings.Cut(v, "=")
+		if !ok {
+			name, ip, ok = strings.Cut(v, ":") // of an IPv6 address only the first
 		}
-		name, ip, _ := strings.Cut(v, ":")
+		if len(ip) > 2 && ip[0] == '[' && ip[len(ip)-1] == ']' {
+			ip = ip[1 : len(ip)-1]
+		}
+		switch {
+		case !ok || name == "" || strings.Contains(name, ":"):
+			return errors.New("must be NAME:ADDRESS")
+		case ip != "host-gateway" && net.ParseIP(strings.TrimSpace(ip)) == nil:
+			return fmt.Errorf("%q is not an address", ip)
+		}
 		c.Hosts = append(c.Hosts, bundle.Host{Name: name, IP: ip})
 		return nil
 	},
 	"sysctl": func(c *bundle.Container, v string) error {
-		if _, err := opts.ValidateSysctl(v); err != nil {
-			return err
+		name, value, ok := strings.Cut(v, "=")
+		if !ok || !namespacedSysctl(name) {
+			return errors.New("not one that a container has for itself: kernel.msg*, kernel.sem, kernel.shm*, fs.mqueue.*, net.*")
 		}
 		if c.Sysctls == nil {
 			c.Sysctls = map[string]string{}
 		}
-		name, value, _ := strings.Cut(v, "=")
 		c.Sysctls[name] = value
 		return nil
 	},
@@ -229,6 +264,14 @@ var containerFlags = map[string]setter{
 	"security-opt": setSecurity,
 	"tmpfs":        setTmpfs,
 	"volume":       setVolume,
+}
+
+// namespacedSysctl: docker/cli opts/opts.go:ValidateSysctl.
+func namespacedSysctl(name string) bool {
+	return strings.HasPrefix(name, "net.") || strings.HasPrefix(name, "fs.mqueue.") || slices.Contains([]string{
+		"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
+		"kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced",
+	}, name)
 }
 
 func setPort(c *bundle.Container, v string) error {
@@ -290,49 +333,6 @@ func setVolume(c *bundle.Container, value string) error {
 		}
 	}
 	c.Mounts = append(c.Mounts, m)
-	return nil
-}
-
-func setMount(c *bundle.Container, value string) error {
-	var parsed opts.MountOpt
-	if err := parsed.Set(value); err != nil {
-		return err
-	}
-	for _, p := range parsed.Value() {
-		m := bundle.Mount{Type: string(p.Type), Source: p.Source, Target: p.Target, ReadOnly: p.ReadOnly, MustExist: true}
-		switch p.Type {
-		case mounttypes.TypeBind:
-			if b := p.BindOptions; b != nil {
-				if b.Propagation != "" {
-					m.Options = append(m.Options, string(b.Propagation))
-				}
-				m.MustExist = !b.CreateMountpoint
-			}
-			var err error
-			if m.Source, err = filepath.Abs(m.Source); err != nil {
-				return err
-			}
-		case mounttypes.TypeVolume:
-			if v := p.VolumeOptions; v != nil {
-				if v.DriverConfig != nil || v.Subpath != "" {
-					return errors.New("only the engine itself has volume drivers and subpaths")
-				}
-				m.NoCopy = v.NoCopy
-			}
-		case mounttypes.TypeTmpfs:
-			if t := p.TmpfsOptions; t != nil {
-				if t.SizeBytes > 0 {
-					m.Options = append(m.Options, fmt.Sprintf("size=%d", t.SizeBytes))
-				}
-				if t.Mode != 0 {
-					m.Options = append(m.Options, fmt.Sprintf("mode=%o", t.Mode))
-				}
-			}
-		default:
-			return fmt.Errorf("only the engine itself has mounts of type %s", p.Type)
-		}
-		c.Mounts = append(c.Mounts, m)
-	}
 	return nil
 }
 

@@ -127,8 +127,9 @@ func CellOf(run Run) (exact, of map[string]int, ok bool) {
 	return exact, of, len(of) > 0
 }
 
-// Save keeps a kernel's cells in a directory, in place of older ones of the same way.
-func Save(dir string, cells []Cell) error {
+// Save keeps a guest's cells in a directory, in place of older ones of the same guest and
+// way.
+func Save(dir, guest string, cells []Cell) error {
 	if len(cells) == 0 {
 		return nil
 	}
@@ -140,7 +141,7 @@ func Save(dir string, cells []Cell) error {
 		if err != nil {
 			return err
 		}
-		name := fmt.Sprintf("%s-%s.json", c.Kernel, strings.ReplaceAll(c.Way, "/", "-"))
+		name := fmt.Sprintf("%s-%s.json", guest, strings.ReplaceAll(c.Way, "/", "-"))
 		if err := os.WriteFile(filepath.Join(dir, name), append(data, '\n'), 0o644); err != nil {
 			return err
 		}
@@ -181,7 +182,7 @@ func Table(w io.Writer, cells []Cell, costs []Costs, runtimes []string) error {
 		return slices.IndexFunc(notSeen, func(n [2]string) bool { return n[0] == name })
 	}
 	slices.SortFunc(cells, func(a, b Cell) int {
-		return cmp.Or(order(a.Kernel)-order(b.Kernel), way(a.Way)-way(b.Way))
+		return cmp.Or(order(a.Kernel)-order(b.Kernel), -strings.Compare(string(a.Cgroups), string(b.Cgroups)), way(a.Way)-way(b.Way))
 	})
 	var b strings.Builder
 	b.WriteString(`# Kernels

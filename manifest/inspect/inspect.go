@@ -77,8 +77,9 @@ func (w *words) UnmarshalJSON(data []byte) error {
 }
 
 // WithoutImages takes from the containers what their images say already, so that what is
-// left was asked for. images is what `image inspect` prints of them.
-func WithoutImages(list []*manifest.Container, images []byte) error {
+// left was asked for. images is what `image inspect` prints of them; those of which it says
+// nothing are gone.
+func WithoutImages(list []*manifest.Container, images []byte) (gone []*manifest.Container, err error) {
 	var answer []struct {
 		ID     string `json:"Id"`
 		Config struct {
@@ -89,13 +90,15 @@ func WithoutImages(list []*manifest.Container, images []byte) error {
 		}
 	}
 	if err := json.Unmarshal(images, &answer); err != nil {
-		return fmt.Errorf("not what image inspect prints: %w", err)
+		return nil, fmt.Errorf("not what image inspect prints: %w", err)
 	}
 	for _, c := range list {
+		found := false
 		for i := range answer {
 			if id := answer[i].ID; id == "" || strings.TrimPrefix(id, "sha256:") != strings.TrimPrefix(ImageID(c), "sha256:") {
 				continue
 			}
+			found = true
 			own := &answer[i].Config
 			entrypoint, _ := manifest.Line(c.Entrypoint)
 			command, _ := manifest.Line(c.Command)
@@ -114,9 +117,13 @@ func WithoutImages(list []*manifest.Container, images []byte) error {
 				c.WorkDir = manifest.Text{}
 			}
 			c.Env = slices.DeleteFunc(c.Env, func(p manifest.Pair) bool { return slices.Contains(own.Env, p.Key+"="+p.Value.V) })
+			break
+		}
+		if !found {
+			gone = append(gone, c)
 		}
 	}
-	return nil
+	return gone, nil
 }
 
 const (

@@ -87,7 +87,7 @@ func TestWithoutImages(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := inspect.WithoutImages(list, []byte(images)); err != nil {
+		if gone, err := inspect.WithoutImages(list, []byte(images)); err != nil || len(gone) > 0 {
 			t.Fatal(err)
 		}
 		show := func(a manifest.Args) string {
@@ -112,11 +112,15 @@ func TestWithoutImages(t *testing.T) {
 	}
 	for user, own := range map[string]bool{"5": true, "6": false, "": false} {
 		list, _ := inspect.Parse(manifest.Source{Name: "f", Data: []byte(`[{"Id":"c","Image":"sha256:i","Config":{"User":"` + user + `"}}]`)})
-		if err := inspect.WithoutImages(list, []byte(images)); err != nil || inspect.ImageUser(list[0]) != own || list[0].User.V != user {
+		if _, err := inspect.WithoutImages(list, []byte(images)); err != nil || inspect.ImageUser(list[0]) != own || list[0].User.V != user {
 			t.Errorf("user %q: %v", user, err)
 		}
 	}
-	if err := inspect.WithoutImages(nil, []byte("x")); err == nil {
+	if _, err := inspect.WithoutImages(nil, []byte("x")); err == nil {
 		t.Error("no error")
+	}
+	list, _ := inspect.Parse(manifest.Source{Name: "f", Data: []byte(`[{"Id":"c","Image":"sha256:other","Config":{}}]`)})
+	if gone, err := inspect.WithoutImages(list, []byte(images)); err != nil || len(gone) != 1 {
+		t.Errorf("gone: %v %v", gone, err)
 	}
 }

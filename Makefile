@@ -59,10 +59,10 @@ test: setup ## run all tests; nothing may be skipped
 	LEASTCAP_TEST=1 go test -tags '$(TAGS)' -count=1 -p 1 -timeout 15m $(TESTFLAGS) $(PKGS)
 	$(if $(filter ./...,$(PKGS)),LEASTCAP_TEST=1 go test -C caps/catalog/engines -count=1 $(TESTFLAGS) ./...)
 
-# Where goroutines share something: learning, watching, engines, the probe's readers, images,
-# progress and top. The rest has none. RACE names the packages.
-RACE ?= ./advise ./learn ./watch ./proc ./probe ./image ./engine ./engine/cli ./engine/docker ./engine/embedded ./engine/host ./verifier ./cmd/leastcap ./cmd/leastcap-verifier
-race: setup ## run the tests of what is concurrent with the race detector
+# All but what runs other programs than its own: guests, and the built leastcap. RACE names
+# the packages.
+RACE ?= $(shell go list -tags '$(TAGS)' ./... | grep -v -e /internal/kerneltest$$ -e /bench/truth$$)
+race: setup ## run the tests with the race detector
 	LEASTCAP_TEST=1 CGO_ENABLED=1 go test -race -tags '$(TAGS)' -count=1 -p 1 -timeout 30m $(TESTFLAGS) $(RACE)
 
 # Everything under each of Debian's kernels, in QEMU; "make test" has a short form.

@@ -94,6 +94,11 @@ func open(o Options) (_ *Probe, err error) {
 	if err := p.configure(spec, o); err != nil {
 		return nil, err
 	}
+	if tight(memoryLimits("/")) {
+		if err := room(spec); err != nil {
+			return nil, noMemory(spec, err)
+		}
+	}
 	if p.coll, p.links, p.way, p.lossy, err = load(spec, allowed, o); err != nil {
 		return nil, err
 	}

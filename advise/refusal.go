@@ -75,6 +75,8 @@ func Explain(r *usage.Refusal, c Context) Explanation {
 		e.notHeld(r, c)
 	case isExec(r.Syscall) && r.Errno == "EPERM" && r.File != nil && r.File.Caps != nil && r.File.Caps.Effective && !r.File.Caps.Permitted.Minus(r.State.Bounding).Empty():
 		e.fileCaps(r, c)
+	case r.File != nil && r.File.Exists && r.File.Unmapped && !r.Denied.Empty() && r.Denied.SubsetOf(ofFiles):
+		e.unmapped(r, c)
 	case !r.Denied.Empty():
 		e.missing(r, c)
 	case !r.Beyond.Empty():
@@ -298,7 +300,14 @@ func (e *Explanation) mode(r *usage.Refusal, c Context) {
 	if f.Blocker != "" {
 		where = f.Blocker
 	}
-	e.why("%s belongs to %d:%d and has the mode %04o; the process acts as %d:%d", where, f.UID, f.GID, f.Mode&0o7777, r.FSUID, r.FSGID)
+	numbered, user := "", fmt.Sprint(r.FSUID)
+	switch {
+	case r.Numbered:
+		numbered = ", as its user namespace numbers them"
+	case r.UserNamespace:
+		numbered, user = ", as the host numbers them", "UID"
+	}
+	e.why("%s belongs to %d:%d and has the mode %04o; the process acts as %d:%d%s", where, f.UID, f.GID, f.Mode&0o7777, r.FSUID, r.FSGID, numbered)
 	if made(r.Path) {
 		return
 	}
@@ -322,23 +331,23 @@ func (e *Explanation) mode(r *usage.Refusal, c Context) {
 	if systems(where) {
 		how := "StateDirectory=, CacheDirectory= or RuntimeDirectory= of the unit; or in the user's home"
 		if c.Container {
-			how = fmt.Sprintf("RUN install -d -o %d DIR, or --tmpfs DIR:uid=%d", r.FSUID, r.FSUID)
+			how = fmt.Sprintf("RUN install -d -o %s DIR, or --tmpfs DIR:uid=%s", user, user)
 		}
 		e.Instead = append(e.Instead, Alternative{"have it use a place of its own: " + where + " is the system's, and better stays so", how})
 		return
 	}
-	command := fmt.Sprintf("chown %d %s", r.FSUID, where)
+	command := fmt.Sprintf("chown %s %s", user, where)
 	if f.Mode>>6&wanted(r) != wanted(r) { // nor would the owner be let in
 		command += " && chmod u+rwX " + where
 	}
 	own := c.run(command)
 	as := fmt.Sprintf("a unit's User=%d", f.UID)
 	if c.Container {
-		own = fmt.Sprintf("COPY --chown=%d, or %s", r.FSUID, own)
+		own = fmt.Sprintf("COPY --chown=%s, or %s", user, own)
 		as = fmt.Sprintf("--user %d", f.UID)
 	}
-	e.Instead = append(e.Instead, Alternative{fmt.Sprintf("let %s belong to user %d", where, r.FSUID), own})
-	if f.UID != 0 {
+	e.Instead = append(e.Instead, Alternative{fmt.Sprintf("let %s belong to user %s", where, user), own})
+	if f.UID != 0 && user != "UID" {
 		e.Instead = append(e.Instead, Alternative{fmt.Sprintf("or run as user %d, who owns it", f.UID), as})
 	}
 }
@@ -413,6 +422,20 @@ func (e *Explanation) beyond(r *usage.Refusal, c Context) {
 	e.Instead = append(e.Instead, Alternative{"do it outside, or run it without a user namespace of its own", how})
 }
 
+// ofFiles are the capabilities over files, which reach those of mapped owners alone.
+var ofFiles = caps.Of(caps.Chown, caps.DacOverride, caps.DacReadSearch, caps.Fowner, caps.Fsetid)
+
+// unmapped: kernel/capability.c:privileged_wrt_inode_uidgid.
+func (e *Explanation) unmapped(r *usage.Refusal, c Context) {
+	e.Cause, e.Certain = OutOfReach, r.File.Unmapped
+	e.why("%s belongs to somebody for whom the process's user namespace has no number: what is not mapped into it, no capability in it reaches", r.Path)
+	how := "chown it on the host to an id that /proc/PID/uid_map has, or map its owner: unshare --map-users"
+	if c.Container {
+		how = "Podman --volume SRC:DST:U, podman unshare chown, --userns=keep-id"
+	}
+	e.Instead = []Alternative{{"have it belong to a user of the namespace", how}}
+}
+
 // changes is the kind of namespace that a call changes, as unshare(1) names it; "" if it
 // changes none, or that cannot be told.
 func changes(r *usage.Refusal) string {
@@ -466,6 +489,9 @@ func (e *Explanation) withoutCheck(r *usage.Refusal, c Context) {
 		}
 		e.why("the container has ended, and it cannot be looked at any more: a file system that is mounted noexec refuses like that, as Docker's tmpfs are by default%s", mode)
 		e.Instead = []Alternative{{"put the program elsewhere, or mount it with exec", "--tmpfs " + path.Dir(r.Path) + ":exec"}}
+		return
+	case f != nil && f.Exists && r.UserNamespace && f.UID != r.FSUID && (f.Unmapped || !r.Numbered):
+		e.unmapped(r, c)
 		return
 	case f != nil && f.Shared && r.Errno == "EACCES" && creates(r) && f.UID != r.FSUID:
 		// fs/namei.c:may_create_in_sticky

@@ -88,6 +88,32 @@ func TestExplain(t *testing.T) {
 			cause: advise.OutOfReach, certain: true, missing: caps.Of(caps.Mknod), say: []string{"--device /dev/NAME", "--userns host"},
 		},
 		{
+			name: "a mode in a user namespace, as that numbers users",
+			r: usage.Refusal{Syscall: "openat", Path: "/secret", Errno: "EACCES", Denied: caps.Of(caps.DacOverride), Begun: usage.BegunYes, UserNamespace: true, Numbered: true,
+				Process: usage.Process{EUID: 100033}, FSUID: 33, FSGID: 33, File: &usage.File{Exists: true, UID: 7, Mode: 0o100600}},
+			c: container, cause: advise.FileMode, certain: true, missing: caps.Of(caps.DacOverride), grant: caps.Of(caps.DacOverride),
+			say: []string{"acts as 33:33, as its user namespace numbers them", "--chown=33", "--user 7"},
+		},
+		{
+			name: "the same, and it could not be asked how",
+			r: usage.Refusal{Syscall: "openat", Path: "/secret", Errno: "EACCES", Denied: caps.Of(caps.DacOverride), Begun: usage.BegunYes, UserNamespace: true,
+				Process: usage.Process{EUID: 100033}, FSUID: 100033, FSGID: 100033, File: &usage.File{Exists: true, UID: 7, Mode: 0o100600}},
+			c: container, cause: advise.FileMode, certain: true, missing: caps.Of(caps.DacOverride), grant: caps.Of(caps.DacOverride),
+			say: []string{"as the host numbers them", "--chown=UID"}, not: []string{"--chown=100033", "--user 7"},
+		},
+		{
+			name: "a file of somebody who is not mapped",
+			r: usage.Refusal{Syscall: "fchmodat", Path: "/v/f", Errno: "EPERM", Begun: usage.BegunYes, UserNamespace: true, Numbered: true,
+				File: &usage.File{Exists: true, UID: 65534, GID: 65534, Mode: 0o100644, Unmapped: true}},
+			c: container, cause: advise.OutOfReach, certain: true, say: []string{"no capability in it reaches", "--volume SRC:DST:U"},
+		},
+		{
+			name: "the same, although a capability was asked for",
+			r: usage.Refusal{Syscall: "openat", Path: "/v/f", Errno: "EACCES", Denied: caps.Of(caps.DacReadSearch), Begun: usage.BegunYes, UserNamespace: true, Numbered: true,
+				File: &usage.File{Exists: true, UID: 65534, GID: 65534, Mode: 0o100600, Unmapped: true}},
+			c: container, cause: advise.OutOfReach, certain: true, missing: caps.Of(caps.DacReadSearch), say: []string{"no capability in it reaches"}, not: []string{"--user 65534"},
+		},
+		{
 			name:  "seccomp, of two the lesser",
 			r:     usage.Refusal{Syscall: "bpf", Errno: "EPERM", Begun: usage.BegunNo, Seccomp: 2},
 			c:     container,

@@ -152,12 +152,8 @@ func mayLoad() bool {
 // noMemory: the maps are charged to leastcap's memory cgroup (since 5.11; kernel/bpf/syscall.c
 // bpf_map_save_memcg()).
 func noMemory(spec *ebpf.CollectionSpec, err error) error {
-	var bytes uint64
-	for _, m := range spec.Maps {
-		bytes += uint64(m.MaxEntries) * uint64(m.KeySize+m.ValueSize)
-	}
 	return &FeatureError{
-		Missing: fmt.Sprintf("memory for the maps, which take about %d MiB", bytes>>20+1),
+		Missing: fmt.Sprintf("memory for the maps, which take about %d MiB, and for leastcap beside them", estimate(spec)>>20+1),
 		Detail:  err.Error(),
 		Hint:    "raise the memory limit that leastcap runs under (its cgroup's, systemd's MemoryMax=, docker's --memory), or end something else",
 		Err:     err,

@@ -3,6 +3,10 @@ package probe
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/cilium/ebpf"
 )
@@ -46,6 +50,68 @@ func (p *Probe) Memory() (uint64, error) {
 		sum += n
 	}
 	return sum, nil
+}
+
+// reserve is what leastcap itself needs beside the maps, in bytes.
+const reserve = 32 << 20
+
+// ample is a memory limit that is more than enough.
+const ample = 1 << 30
+
+// room is an error if leastcap's cgroup has not enough memory left for the maps and for
+// itself. A map that does not fit is refused, since what maps take is asked for with
+// __GFP_RETRY_MAYFAIL (kernel/bpf/syscall.c __bpf_map_area_alloc()); a page of the program's
+// own that does not ends it, without a word.
+func room(spec *ebpf.CollectionSpec) error {
+	bytes := estimate(spec) + reserve
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "room", Type: ebpf.Array, KeySize: 4, ValueSize: 4096, MaxEntries: uint32(bytes / 4096)})
+	if err != nil {
+		return fmt.Errorf("ask for %d MiB: %w", bytes>>20, err)
+	}
+	return m.Close()
+}
+
+// estimate is about what the maps of a probe take, before they are made.
+func estimate(spec *ebpf.CollectionSpec) (bytes uint64) {
+	for _, m := range spec.Maps {
+		bytes += uint64(m.MaxEntries) * max(1, uint64(m.KeySize+m.ValueSize)) // a ring has neither
+	}
+	return bytes
+}
+
+func tight(limits []uint64) bool {
+	return slices.ContainsFunc(limits, func(l uint64) bool { return l < ample })
+}
+
+// memoryLimits are those of this process's memory cgroup and of those above it, in bytes, as
+// far as they can be seen: a container sees its own as the uppermost.
+func memoryLimits(root string) (limits []uint64) {
+	data, err := os.ReadFile(filepath.Join(root, "proc/self/cgroup"))
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(data)) {
+		f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
+		if len(f) != 3 {
+			continue
+		}
+		mount, file := "sys/fs/cgroup", "memory.max"
+		if slices.Contains(strings.Split(f[1], ","), "memory") {
+			mount, file = "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+		} else if f[1] != "" {
+			continue
+		}
+		for dir := filepath.Clean("/" + f[2]); ; dir = filepath.Dir(dir) {
+			text, err := os.ReadFile(filepath.Join(root, mount, dir, file))
+			if n, nerr := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64); err == nil && nerr == nil { // "max" is none
+				limits = append(limits, n)
+			}
+			if dir == "/" {
+				break
+			}
+		}
+	}
+	return limits
 }
 
 // memoryOf asks the kernel (kernel/bpf/syscall.c bpf_map_show_fdinfo()).

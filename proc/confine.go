@@ -2,6 +2,7 @@ package proc
 
 import (
 	"bytes"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -103,6 +104,45 @@ func UserNamespace(root, pid string) uint32 {
 func UserMap(root, pid string) (string, error) {
 	text, err := os.ReadFile(filepath.Join(root, pid, "uid_map"))
 	return string(text), err
+}
+
+// IDMap is how a user namespace numbers ids: user_namespaces(7).
+type IDMap []struct{ Inside, Outside, Count uint32 }
+
+// IDMaps reads those of a process: its user ids' and its group ids', as this process's
+// namespace numbers what is outside.
+func IDMaps(pid int) (users, groups IDMap, err error) {
+	for name, m := range map[string]*IDMap{"uid_map": &users, "gid_map": &groups} {
+		data, err := os.ReadFile(filepath.Join("/proc", itoa(pid), name))
+		if err != nil {
+			return nil, nil, err
+		}
+		if *m, err = parseIDMap(string(data)); err != nil {
+			return nil, nil, err
+		}
+	}
+	return users, groups, nil
+}
+
+func parseIDMap(text string) (m IDMap, err error) {
+	for line := range strings.Lines(text) {
+		var r struct{ Inside, Outside, Count uint32 }
+		if _, err := fmt.Sscan(line, &r.Inside, &r.Outside, &r.Count); err != nil {
+			return nil, fmt.Errorf("an id map's line %q: %w", line, err)
+		}
+		m = append(m, r)
+	}
+	return m, nil
+}
+
+// Inside is what an id is called in the namespace; false if that has no name for it.
+func (m IDMap) Inside(id uint32) (uint32, bool) {
+	for _, r := range m {
+		if id >= r.Outside && id-r.Outside < r.Count {
+			return r.Inside + (id - r.Outside), true
+		}
+	}
+	return 0, false
 }
 
 // Confinement is what confines a process besides its capabilities.

@@ -41,6 +41,8 @@ type Refusal struct {
 	NoNewPrivs    bool
 	Seccomp       int  // 0 off, 1 strict, 2 filter
 	UserNamespace bool // not the initial one
+	// Numbered: FSUID, FSGID and the ids of File are as the user namespace numbers them.
+	Numbered bool
 
 	// What was looked up afterwards, as far as it could be.
 	File    *File  // what Path leads to
@@ -66,6 +68,8 @@ type File struct {
 	// Shared: it is in a sticky directory that others may write to, and belongs to somebody
 	// else than the directory.
 	Shared bool `json:"shared,omitempty"`
+	// Unmapped: its owner or group has no number in the process's user namespace.
+	Unmapped bool `json:"unmapped,omitempty"`
 	// Unmounted: its file system is mounted no more, and how it was is not known.
 	Unmounted bool `json:"-"`
 	// Blocker is the first directory on the way that the process may not search.

@@ -60,15 +60,15 @@ a proven profile that it is required.
 
 Only the bytes of an edit change: comments, quotes, line ends, the order of keys and all
 else stay. The result is read by a second parser, and by the format's own tool where there is
-one, as the file was and as it would be: compose-go's loader, Kubernetes' types and Pod
-Security Admission's evaluator (all in leastcap-verifier, which is installed with leastcap;
-without it docker compose, for --write), systemd-analyze, runc's libcontainer. A file of which
-any of them would read anything else than was wanted is not written. leastcap doctor says
-which are there; what none was asked about is said. --tools none asks none, required writes
-nothing that has a tool of its own and that it has not read. Where a change would reach other containers too (an anchor, a
-template, an extended service), it is not made, and the reason is said. What is rendered from
-a Helm chart that is known (--chart, or it lies beside) is not changed: the key of the chart's
-values is named instead. Exceptions (see leastcap audit) hold.
+one: compose-go, Kubernetes' API types and Pod Security Admission's evaluator (they are in
+leastcap-verifier, which is installed with leastcap; without it --write asks docker compose),
+systemd-analyze, runc's libcontainer. A file of which any of them reads anything else than was
+wanted is not written. leastcap doctor says which are there; what none was asked about is said.
+
+Where a change would reach other containers too (an anchor, a template, an extended service),
+it is not made, and the reason is said. What is rendered from a Helm chart that is known
+(--chart, or it lies beside) is not changed: the key of the chart's values is named instead.
+Exceptions (see leastcap audit) hold.
 
 Files are replaced in one step, and keep their mode, owner and extended attributes.
 
@@ -94,7 +94,7 @@ Exit status:
 	fl.BoolVar(&f.learn, "learn", false, "learn first what the containers need of which nothing is known")
 	fl.StringArrayVar(&f.checks, "check", nil, "with --learn: CONTAINER=COMMAND, or COMMAND for all, tells whether it works (repeatable)")
 	fl.StringVar(&f.engine, "engine", "", "embedded or api: with --learn, what runs the containers, as for leastcap learn (default: docker)")
-	fl.StringVar(&f.tools, "tools", toolsAuto, "auto, none or required: whether formats' own tools are asked; what none was asked about is not written with required")
+	fl.StringVar(&f.tools, "tools", toolsAuto, "auto, none or required: whether formats' own tools are asked; required writes nothing that has one and was not read by it")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "do not say what else could be done")
 	f.sourceFlags.add(cmd)
 	return cmd

@@ -100,7 +100,7 @@ func (t *ownTools) ask(ctx context.Context, file *definition, files []manifest.F
 	var err error
 	switch file.format.Name {
 	case systemd.Format.Name:
-		return a, askSystemd(file.format, after, changes)
+		a, err = askSystemd(file.format, after, changes)
 	case oci.Format.Name:
 		a, err = t.askRunc(file, after, changes)
 	case compose.Format.Name:
@@ -280,36 +280,38 @@ func samePodSecurity(v *reading.Verdict) error {
 	return nil
 }
 
-// askSystemd has systemd-analyze read a unit, where this machine has it. A tool that is not
-// there, or cannot answer, has nothing to say.
-func askSystemd(f *manifest.Format, after manifest.Source, changes []manifest.Change) error {
-	if !slices.ContainsFunc(changes, func(c manifest.Change) bool {
-		return c.Container.Path == "unit" && c.Container.Kind == "unit" && c.Want.Exactly != nil
-	}) {
-		return nil
+// askSystemd has systemd-analyze read a unit, where this machine has it.
+func askSystemd(f *manifest.Format, after manifest.Source, changes []manifest.Change) (consulted, error) {
+	if !slices.ContainsFunc(changes, func(c manifest.Change) bool { return c.Container.Path == "unit" && c.Container.Kind == "unit" }) {
+		return consulted{}, nil // a drop-in by itself, whose sets are not known
 	}
 	list, _ := f.Parse(after)
 	i := slices.IndexFunc(list, func(c *manifest.Container) bool { return c.Path == "unit" })
 	if i < 0 || list[i].Stated == nil {
-		return nil
+		return consulted{}, nil
 	}
-	seen, asked, err := analyze(after)
-	if err != nil {
-		return err
+	tool, err := exec.LookPath("systemd-analyze")
+	switch {
+	case err != nil:
+		return consulted{unasked: "systemd-analyze is not installed: it comes with systemd"}, nil
+	case !strings.HasSuffix(after.Name, ".service"):
+		return consulted{unasked: "systemd-analyze security reads services only"}, nil
 	}
-	if different := seen.Minus(list[i].Stated.Bounding).Union(list[i].Stated.Bounding.Minus(seen)).Intersect(asked); !different.Empty() {
-		return fmt.Errorf("systemd-analyze does not read %v as it is meant", different)
+	seen, asked, err := analyze(tool, after)
+	switch different := seen.Minus(list[i].Stated.Bounding).Union(list[i].Stated.Bounding.Minus(seen)).Intersect(asked); {
+	case err != nil:
+		return consulted{}, err
+	case asked.Empty():
+		return consulted{unasked: "systemd-analyze cannot read it, or is older than systemd 250"}, nil
+	case !different.Empty():
+		return consulted{}, &reading.Disagreement{Tool: "systemd-analyze", Container: list[i], Reason: fmt.Sprintf("does not read %v as it is meant", different)}
 	}
-	return nil
+	return consulted{}, nil
 }
 
 // analyze asks systemd-analyze for a unit's bounding set: seen of those that were asked for,
 // which are none if it cannot answer.
-func analyze(src manifest.Source) (seen, asked caps.Set, err error) {
-	tool, err := exec.LookPath("systemd-analyze")
-	if err != nil || !strings.HasSuffix(src.Name, ".service") {
-		return 0, 0, nil
-	}
+func analyze(tool string, src manifest.Source) (seen, asked caps.Set, err error) {
 	proc.SweepTemp(os.TempDir()) // what a killed one left
 	root, err := os.MkdirTemp("", proc.TempPattern())
 	if err != nil {

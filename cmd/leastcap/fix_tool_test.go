@@ -56,6 +56,16 @@ func withVerifier(t *testing.T) string {
 	return path
 }
 
+// oddTool is a directory with a program that is a script.
+func oddTool(t *testing.T, name, script string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // systemd itself is asked about what would be written, and believed.
 func TestAskSystemd(t *testing.T) {
 	testenv.Need(t, testenv.Command("systemd-analyze"))
@@ -66,7 +76,7 @@ func TestAskSystemd(t *testing.T) {
 			Open: func(name string) ([]byte, error) { return []byte("[Service]\nProtectClock=no\n"), nil }}
 	}
 	after := source("CapabilityBoundingSet=CAP_KILL CAP_SYS_TIME\nProtectClock=yes\n")
-	seen, asked, err := analyze(after)
+	seen, asked, err := analyze("systemd-analyze", after)
 	if err != nil || seen != set || asked.Len() < 10 {
 		t.Fatalf("%v of %v: %v", seen, asked, err)
 	}
@@ -75,8 +85,8 @@ func TestAskSystemd(t *testing.T) {
 		t.Fatal(err)
 	}
 	changes := []manifest.Change{{Container: list[0], Want: manifest.Want{Exactly: &set}}}
-	if err := askSystemd(&systemd.Format, after, changes); err != nil {
-		t.Error(err)
+	if c, err := askSystemd(&systemd.Format, after, changes); err != nil || c.unasked != "" {
+		t.Error(c, err)
 	}
 	// A parser that is wrong is found out.
 	wrong := systemd.Format
@@ -85,11 +95,23 @@ func TestAskSystemd(t *testing.T) {
 		list[0].Stated.Bounding = caps.Of(caps.Kill)
 		return list, err
 	}
-	if err := askSystemd(&wrong, after, changes); err == nil || !strings.Contains(err.Error(), "systemd-analyze does not read sys_time as it is meant") {
+	if _, err := askSystemd(&wrong, after, changes); err == nil || !strings.Contains(err.Error(), "systemd-analyze does not read sys_time as it is meant") {
 		t.Error(err)
 	}
-	if _, asked, err := analyze(manifest.Source{Name: "d/a.socket", Data: []byte("[Socket]\n")}); err != nil || !asked.Empty() {
-		t.Error(asked, err)
+	// What it cannot be asked is said.
+	for name, want := range map[string]string{"d/a.socket": "reads services only", "d/b.service": "cannot read it"} {
+		odd := after
+		odd.Name = name
+		if name == "d/b.service" {
+			t.Setenv("PATH", oddTool(t, "systemd-analyze", "exit 1"))
+		}
+		if c, err := askSystemd(&systemd.Format, odd, changes); err != nil || !strings.Contains(c.unasked, want) {
+			t.Error(name, c, err)
+		}
+	}
+	t.Setenv("PATH", t.TempDir())
+	if c, err := askSystemd(&systemd.Format, after, changes); err != nil || !strings.Contains(c.unasked, "is not installed") {
+		t.Error(c, err)
 	}
 }
 

@@ -299,6 +299,7 @@ func (w *whyLook) lookUp(r *usage.Refusal, s *watch.Subject) {
 			f, err := proc.Look(pid, r.Path, r.FSUID, r.FSGID, inDir)
 			if err == nil {
 				r.File = f
+				number(r, pid)
 				break
 			}
 		}
@@ -320,6 +321,32 @@ func (w *whyLook) lookUp(r *usage.Refusal, s *watch.Subject) {
 	if len(w.modules) > 0 {
 		r.LSM = proc.Confined("/proc", &proc.Process{PID: r.Process.PID}).LSM
 	}
+}
+
+// number puts a refusal's ids, and its file's, as the user namespace of a process has them:
+// so they are written in images.
+func number(r *usage.Refusal, pid int) {
+	if !r.UserNamespace || pid == os.Getpid() {
+		return
+	}
+	users, groups, err := proc.IDMaps(pid)
+	if err != nil {
+		return
+	}
+	uid, ok := users.Inside(r.FSUID)
+	gid, gok := groups.Inside(r.FSGID)
+	if !ok || !gok {
+		return // it is in another one
+	}
+	r.FSUID, r.FSGID, r.Numbered = uid, gid, true
+	const nobody = 65534 // Documentation/admin-guide/sysctl/fs.rst: overflowuid
+	if uid, ok = users.Inside(r.File.UID); !ok {
+		uid = nobody
+	}
+	if gid, gok = groups.Inside(r.File.GID); !gok {
+		gid = nobody
+	}
+	r.File.UID, r.File.GID, r.File.Unmapped = uid, gid, !ok || !gok
 }
 
 // aboutDirectory: it is the directory that a call was refused for, and not the file itself,

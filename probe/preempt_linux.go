@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -39,6 +40,29 @@ type variant struct {
 	whole bool
 }
 
+// unpreempted keeps tasks from running in the midst of what the calling goroutine asks of
+// maps, until what it returns is called. bpf(2) suspends kprobes and perf's programs on its
+// CPU while it reads or writes an entry (include/linux/bpf.h bpf_disable_instrumentation()),
+// and does so with preemption enabled: who came in between would not be seen. Tasks of the
+// normal policies preempt none of SCHED_FIFO. Without the privilege what is left out is
+// counted, as ever.
+func unpreempted() (end func()) {
+	if !preemptible() {
+		return func() {}
+	}
+	runtime.LockOSThread()
+	before, err := unix.SchedGetAttr(0, 0)
+	if err == nil && before.Policy != unix.SCHED_FIFO {
+		err = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1, Flags: unix.SCHED_FLAG_RESET_ON_FORK}, 0)
+	}
+	return func() {
+		if err == nil {
+			_ = unix.SchedSetAttr(0, before, 0)
+		}
+		runtime.UnlockOSThread()
+	}
+}
+
 // has says whether this variant has that twin: one that is a kprobe goes with a way in that
 // is one, where kprobes work.
 func (v variant) has(twin string) bool {
@@ -67,14 +91,14 @@ func variants(allowed []way, preempts bool) []variant {
 
 // preemptible says whether the kernel preempts tasks that run in it. What cannot
 // be read counts as yes: nothing is lost by that.
-func preemptible() bool {
+var preemptible = sync.OnceValue(func() bool {
 	var uts unix.Utsname
 	if err := unix.Uname(&uts); err != nil {
 		return true
 	}
 	cmdline, _ := os.ReadFile("/proc/cmdline") // unreadable: as if it said nothing
 	return preempts(unix.ByteSliceToString(uts.Version[:]), dynamicMode(), string(cmdline), config(unix.ByteSliceToString(uts.Release[:])))
-}
+})
 
 var (
 	modeInUse  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\((\w+)\)`) })

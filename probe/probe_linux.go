@@ -254,7 +254,7 @@ func subsystem(controller string) (int32, error) {
 func (p *Probe) describeCalls() error {
 	m := p.coll.Maps[bpfMapSysinfos]
 	for nr, name := range p.syscalls[:min(len(p.syscalls), int(m.MaxEntries()))] {
-		a, ok := calls[name]
+		a, ok := calls()[name]
 		if !ok {
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -33,34 +34,36 @@ var (
 // calls says where a system call's arguments hold a path, a file or a socket
 // address, so that evidence can name them, and which calls are observed for
 // their own sake. Sources: the system calls' manual pages (section 2).
-var calls = map[string]argSpec{
-	"open": path1, "creat": path1, "stat": path1, "lstat": path1, "chmod": path1, "chown": path1, "lchown": path1,
-	"mkdir": path1, "rmdir": path1, "unlink": path1, "rename": path1, "link": path1, "readlink": path1, "mknod": path1,
-	"chdir": path1, "chroot": path1, "truncate": path1, "utime": path1, "utimes": path1, "statfs": path1, "acct": path1,
-	"setxattr": path1, "lsetxattr": path1, "getxattr": path1, "lgetxattr": path1, "removexattr": path1,
-	"lremovexattr": path1, "listxattr": path1, "llistxattr": path1, "umount2": path1, "pivot_root": path1, "swapon": path1,
-	"symlink": path2, "mount": path2, "inotify_add_watch": path2,
-	"openat": at12, "openat2": at12, "newfstatat": at12, "statx": at12, "fchmodat": at12, "fchmodat2": at12,
-	"fchownat": at12, "mkdirat": at12, "unlinkat": at12, "renameat": at12, "renameat2": at12, "linkat": at12,
-	"readlinkat": at12, "mknodat": at12, "utimensat": at12, "futimesat": at12, "name_to_handle_at": at12,
-	"open_tree": at12, "mount_setattr": at12, "setxattrat": at12, "removexattrat": at12,
-	"symlinkat": {dirfd: 2, path: 3},
-	"fchmod":    fd1, "fchown": fd1, "ftruncate": fd1, "fsetxattr": fd1, "fgetxattr": fd1, "fremovexattr": fd1,
-	"flistxattr": fd1, "fchdir": fd1, "getdents": fd1, "getdents64": fd1, "ioctl": fd1, "fcntl": fd1,
-	"fallocate": fdMaybe, "open_by_handle_at": fd1, "setns": fd1, "read": fd1, "pread64": fd1, "fsync": fd1,
-	"flock": fd1, "sendfile": fdMaybe, "write": fdMaybe, "pwrite64": fdMaybe, "writev": fdMaybe, "pwritev": fdMaybe,
-	"pwritev2": fdMaybe, "connect": {sockaddr: 2},
-	"access": access1, "faccessat": access2, "faccessat2": access2,
-	"mmap": memory, "munmap": memory, "mremap": memory, "brk": memory, "mprotect": memory, "pkey_mprotect": memory,
-	"fork": forks, "vfork": forks, "clone": forks, "clone3": maybe, "shmget": maybe, "shmat": maybe, "memfd_create": maybe,
-	"madvise": maybe, "splice": maybe, "copy_file_range": maybe,
-	"execve":   {path: 1, special: bpfSpecialSPECIAL_EXEC},
-	"execveat": {dirfd: 1, path: 2, special: bpfSpecialSPECIAL_EXEC},
-	"capset":   {special: bpfSpecialSPECIAL_CAPSET},
-	"prctl":    {special: bpfSpecialSPECIAL_PRCTL},
-	"bind":     {sockaddr: 2, special: bpfSpecialSPECIAL_BIND},
-	"socket":   {special: bpfSpecialSPECIAL_SOCKET},
-}
+var calls = sync.OnceValue(func() map[string]argSpec {
+	return map[string]argSpec{
+		"open": path1, "creat": path1, "stat": path1, "lstat": path1, "chmod": path1, "chown": path1, "lchown": path1,
+		"mkdir": path1, "rmdir": path1, "unlink": path1, "rename": path1, "link": path1, "readlink": path1, "mknod": path1,
+		"chdir": path1, "chroot": path1, "truncate": path1, "utime": path1, "utimes": path1, "statfs": path1, "acct": path1,
+		"setxattr": path1, "lsetxattr": path1, "getxattr": path1, "lgetxattr": path1, "removexattr": path1,
+		"lremovexattr": path1, "listxattr": path1, "llistxattr": path1, "umount2": path1, "pivot_root": path1, "swapon": path1,
+		"symlink": path2, "mount": path2, "inotify_add_watch": path2,
+		"openat": at12, "openat2": at12, "newfstatat": at12, "statx": at12, "fchmodat": at12, "fchmodat2": at12,
+		"fchownat": at12, "mkdirat": at12, "unlinkat": at12, "renameat": at12, "renameat2": at12, "linkat": at12,
+		"readlinkat": at12, "mknodat": at12, "utimensat": at12, "futimesat": at12, "name_to_handle_at": at12,
+		"open_tree": at12, "mount_setattr": at12, "setxattrat": at12, "removexattrat": at12,
+		"symlinkat": {dirfd: 2, path: 3},
+		"fchmod":    fd1, "fchown": fd1, "ftruncate": fd1, "fsetxattr": fd1, "fgetxattr": fd1, "fremovexattr": fd1,
+		"flistxattr": fd1, "fchdir": fd1, "getdents": fd1, "getdents64": fd1, "ioctl": fd1, "fcntl": fd1,
+		"fallocate": fdMaybe, "open_by_handle_at": fd1, "setns": fd1, "read": fd1, "pread64": fd1, "fsync": fd1,
+		"flock": fd1, "sendfile": fdMaybe, "write": fdMaybe, "pwrite64": fdMaybe, "writev": fdMaybe, "pwritev": fdMaybe,
+		"pwritev2": fdMaybe, "connect": {sockaddr: 2},
+		"access": access1, "faccessat": access2, "faccessat2": access2,
+		"mmap": memory, "munmap": memory, "mremap": memory, "brk": memory, "mprotect": memory, "pkey_mprotect": memory,
+		"fork": forks, "vfork": forks, "clone": forks, "clone3": maybe, "shmget": maybe, "shmat": maybe, "memfd_create": maybe,
+		"madvise": maybe, "splice": maybe, "copy_file_range": maybe,
+		"execve":   {path: 1, special: bpfSpecialSPECIAL_EXEC},
+		"execveat": {dirfd: 1, path: 2, special: bpfSpecialSPECIAL_EXEC},
+		"capset":   {special: bpfSpecialSPECIAL_CAPSET},
+		"prctl":    {special: bpfSpecialSPECIAL_PRCTL},
+		"bind":     {sockaddr: 2, special: bpfSpecialSPECIAL_BIND},
+		"socket":   {special: bpfSpecialSPECIAL_SOCKET},
+	}
+})
 
 // callTable is the running architecture's system calls by number.
 func callTable() ([]string, error) {

@@ -2,6 +2,7 @@ package proc
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"runtime"
@@ -53,7 +54,7 @@ type Thread struct {
 
 // Known are the capabilities that this kernel has: capabilities(7), cap_last_cap.
 func Known() caps.Set {
-	data, err := os.ReadFile("/proc/sys/kernel/cap_last_cap")
+	data, err := readFile("/proc/sys/kernel/cap_last_cap")
 	if err != nil {
 		return caps.All()
 	}
@@ -67,7 +68,7 @@ func Known() caps.Set {
 // Tasks is how many threads there are on the machine, those of the kernel included:
 // proc_loadavg(5). 0 if that cannot be read.
 func Tasks() int {
-	data, err := os.ReadFile("/proc/loadavg")
+	data, err := readFile("/proc/loadavg")
 	if err != nil {
 		return 0
 	}
@@ -96,7 +97,12 @@ func Each(*Process) bool { return true }
 // List reads all processes below root, "/proc" as a rule, in the order of their numbers.
 // Those that end meanwhile are left out; unreadable counts those that may not be read.
 func List(root string, o ListOptions) (list []Process, unreadable int, err error) {
-	pids, err := numbers(root)
+	dir, err := openDir(root)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer unix.Close(dir)
+	pids, err := numbers(dir)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -108,7 +114,7 @@ func List(root string, o ListOptions) (list []Process, unreadable int, err error
 	)
 	const chunk = 16 // so that one with many threads does not keep the others waiting
 	some := func() {
-		r := newReader(root)
+		r := reader{dir: dir, buf: make([]byte, 4096)}
 		for {
 			end := int(next.Add(chunk))
 			if end-chunk >= len(pids) {
@@ -130,24 +136,27 @@ func List(root string, o ListOptions) (list []Process, unreadable int, err error
 	return list, int(denied.Load()), nil
 }
 
-// numbers are the names in a directory that are numbers, in order.
-func numbers(dir string) ([]int, error) {
-	// An os.File would be made known to the poller, which is of no use here.
-	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: dir, Err: err}
+// openDir opens a directory. An os.File would be made known to the poller, which is of no
+// use here.
+func openDir(dir string) (fd int, err error) {
+	if fd, err = unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		return -1, &fs.PathError{Op: "open", Path: dir, Err: err}
 	}
-	defer unix.Close(fd)
+	return fd, nil
+}
+
+// numbers are the names in an open directory that are numbers, in order.
+func numbers(fd int) ([]int, error) {
 	var list []int
 	var names []string
-	buf := make([]byte, 16<<10)
+	buf := make([]byte, 8<<10)
 	for {
 		n, err := unix.ReadDirent(fd, buf)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case err != nil:
-			return nil, &fs.PathError{Op: "read", Path: dir, Err: err}
+			return nil, fmt.Errorf("read a directory: %w", err)
 		case n == 0:
 			slices.Sort(list)
 			return list, nil
@@ -188,19 +197,25 @@ func Read(root string, pid int) (*Process, error) {
 
 // reader reads one process after the other into the same buffer.
 type reader struct {
-	root string
-	path []byte
-	buf  []byte
+	dir    int    // an open directory, in which that is
+	prefix string // before the process's number
+	path   []byte
+	buf    []byte
 }
 
 func newReader(root string) *reader {
-	return &reader{root: root, buf: make([]byte, 4096)}
+	return &reader{dir: unix.AT_FDCWD, prefix: root + "/", buf: make([]byte, 4096)}
+}
+
+// readFile reads one that the kernel shows in one piece.
+func readFile(path string) ([]byte, error) {
+	r := reader{dir: unix.AT_FDCWD, buf: make([]byte, 256)}
+	return r.open(path)
 }
 
 // to is the path of a file of a process.
 func (r *reader) to(pid int, name string) string {
-	r.path = append(append(r.path[:0], r.root...), '/')
-	r.path = append(strconv.AppendInt(r.path, int64(pid), 10), '/')
+	r.path = append(strconv.AppendInt(append(r.path[:0], r.prefix...), int64(pid), 10), '/')
 	return string(append(r.path, name...))
 }
 
@@ -208,7 +223,7 @@ func (r *reader) to(pid int, name string) string {
 func (r *reader) file(pid int, name string) ([]byte, error) { return r.open(r.to(pid, name)) }
 
 func (r *reader) open(path string) ([]byte, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(r.dir, path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -264,7 +279,7 @@ func (r *reader) read(pid int, o *ListOptions, p *Process) error {
 
 // userNamespace is the inode number of it, 0 if it may not be read.
 func (r *reader) userNamespace(pid int) uint32 {
-	n, err := unix.Readlink(r.to(pid, "ns/user"), r.buf)
+	n, err := unix.Readlinkat(r.dir, r.to(pid, "ns/user"), r.buf)
 	if err != nil {
 		return 0
 	}
@@ -274,8 +289,13 @@ func (r *reader) userNamespace(pid int) uint32 {
 
 // others are the threads with other sets. One that ends meanwhile is left out.
 func (r *reader) others(p *status) []Thread {
-	dir := r.root + "/" + strconv.Itoa(p.PID) + "/task"
-	tids, err := numbers(dir)
+	task := r.to(p.PID, "task")
+	fd, err := unix.Openat(r.dir, task, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	tids, err := numbers(fd)
+	unix.Close(fd)
 	if err != nil {
 		return nil
 	}
@@ -284,7 +304,7 @@ func (r *reader) others(p *status) []Thread {
 		if tid == p.PID {
 			continue
 		}
-		data, err := r.open(dir + "/" + strconv.Itoa(tid) + "/status")
+		data, err := r.open(task + "/" + strconv.Itoa(tid) + "/status")
 		if err != nil {
 			continue
 		}

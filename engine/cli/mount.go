@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/docker/go-units"
 
@@ -34,34 +35,36 @@ type mountLine struct {
 }
 
 // mountFields are docker/cli's: opts/mount.go, which a test compares with.
-var mountFields = map[string]mountField{
-	"type":             {false, func(m *mountLine, v string) error { m.kind = strings.ToLower(v); return nil }},
-	"source":           {false, mountSource},
-	"src":              {false, mountSource},
-	"target":           {false, mountTarget},
-	"dst":              {false, mountTarget},
-	"destination":      {false, mountTarget},
-	"readonly":         {true, mountReadOnly},
-	"ro":               {true, mountReadOnly},
-	"consistency":      {false, func(*mountLine, string) error { return nil }}, // macOS needs it
-	"bind-propagation": {false, func(m *mountLine, v string) error { m.spread = strings.ToLower(v); return nil }},
-	"bind-recursive": {false, func(m *mountLine, v string) error {
-		if !slices.Contains([]string{"enabled", "disabled", "writable", "readonly"}, v) {
-			return errors.New("must be enabled, disabled, writable or readonly")
-		}
-		m.recursive = v
-		return nil
-	}},
-	"bind-create-src": {true, func(m *mountLine, v string) (err error) { m.create, err = mountBool(v); return err }},
-	"volume-nocopy":   {true, func(m *mountLine, v string) (err error) { m.NoCopy, err = mountBool(v); return err }},
-	"volume-subpath":  {false, mountEngine},
-	"volume-driver":   {false, mountEngine},
-	"volume-opt":      {false, mountEngine},
-	"volume-label":    {false, func(*mountLine, string) error { return nil }},
-	"image-subpath":   {false, mountEngine},
-	"tmpfs-size":      {false, func(m *mountLine, v string) (err error) { m.size, err = units.RAMInBytes(v); return err }},
-	"tmpfs-mode":      {false, func(m *mountLine, v string) (err error) { m.mode, err = strconv.ParseUint(v, 8, 32); return err }},
-}
+var mountFields = sync.OnceValue(func() map[string]mountField {
+	return map[string]mountField{
+		"type":             {false, func(m *mountLine, v string) error { m.kind = strings.ToLower(v); return nil }},
+		"source":           {false, mountSource},
+		"src":              {false, mountSource},
+		"target":           {false, mountTarget},
+		"dst":              {false, mountTarget},
+		"destination":      {false, mountTarget},
+		"readonly":         {true, mountReadOnly},
+		"ro":               {true, mountReadOnly},
+		"consistency":      {false, func(*mountLine, string) error { return nil }}, // macOS needs it
+		"bind-propagation": {false, func(m *mountLine, v string) error { m.spread = strings.ToLower(v); return nil }},
+		"bind-recursive": {false, func(m *mountLine, v string) error {
+			if !slices.Contains([]string{"enabled", "disabled", "writable", "readonly"}, v) {
+				return errors.New("must be enabled, disabled, writable or readonly")
+			}
+			m.recursive = v
+			return nil
+		}},
+		"bind-create-src": {true, func(m *mountLine, v string) (err error) { m.create, err = mountBool(v); return err }},
+		"volume-nocopy":   {true, func(m *mountLine, v string) (err error) { m.NoCopy, err = mountBool(v); return err }},
+		"volume-subpath":  {false, mountEngine},
+		"volume-driver":   {false, mountEngine},
+		"volume-opt":      {false, mountEngine},
+		"volume-label":    {false, func(*mountLine, string) error { return nil }},
+		"image-subpath":   {false, mountEngine},
+		"tmpfs-size":      {false, func(m *mountLine, v string) (err error) { m.size, err = units.RAMInBytes(v); return err }},
+		"tmpfs-mode":      {false, func(m *mountLine, v string) (err error) { m.mode, err = strconv.ParseUint(v, 8, 32); return err }},
+	}
+})
 
 func mountSource(m *mountLine, v string) error { m.Source = v; return nil }
 func mountTarget(m *mountLine, v string) error { m.Target = v; return nil }
@@ -95,7 +98,7 @@ func setMount(c *bundle.Container, value string) error {
 			return fmt.Errorf("%q has white space in it", text)
 		}
 		key = strings.ToLower(key)
-		field, ok := mountFields[key]
+		field, ok := mountFields()[key]
 		switch {
 		case !ok && key == "bind-nonrecursive":
 			return errors.New("bind-nonrecursive is no more: use bind-recursive=disabled")

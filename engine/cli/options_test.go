@@ -134,7 +134,7 @@ func TestValuesAsDocker(t *testing.T) {
 		for _, v := range c.values {
 			want, err := c.docker(v)
 			var b bundle.Container
-			got := containerFlags[flag](&b, v)
+			got := containerFlags()[flag](&b, v)
 			switch {
 			case (got != nil) != (err != nil):
 				t.Errorf("--%s %q: %v, docker: %v", flag, v, got, err)

@@ -11,6 +11,9 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/proc"
 )
 
 // way is one way in to the kernel's capability checks. All of them end in the
@@ -116,6 +119,14 @@ func load(spec *ebpf.CollectionSpec, allowed []way, o Options) (_ *ebpf.Collecti
 		}
 		reasons = append(reasons, fmt.Sprintf("%s: %v", v.name, err))
 	}
+	if errors.Is(last, unix.EPERM) && mayLoad() {
+		return nil, nil, way{}, false, &FeatureError{
+			Missing: "a way in to the kernel's capability checks that this machine permits",
+			Detail:  strings.Join(reasons, "; "),
+			Hint:    "it refuses these even to a process that may load BPF programs (lockdown, or its host's policy): leastcap doctor says which ways it has",
+			Err:     last,
+		}
+	}
 	if errors.Is(last, unix.EPERM) {
 		return nil, nil, way{}, false, &FeatureError{
 			Missing: "the privilege to load BPF programs (CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN)",
@@ -130,6 +141,12 @@ func load(spec *ebpf.CollectionSpec, allowed []way, o Options) (_ *ebpf.Collecti
 		Hint:    "Linux 6.14 and later have the tracepoint; older kernels need BPF trampolines (CONFIG_BPF_JIT, CONFIG_FUNCTION_TRACER) or kprobes (CONFIG_KPROBES); leastcap doctor tells what there is",
 		Err:     last,
 	}
+}
+
+// mayLoad says whether this process has what BPF programs that trace need.
+func mayLoad() bool {
+	own := proc.Available()
+	return own != nil && (own.Has(caps.SysAdmin) || own.Has(caps.Bpf) && own.Has(caps.Perfmon))
 }
 
 // noMemory: the maps are charged to leastcap's memory cgroup (since 5.11; kernel/bpf/syscall.c

@@ -66,17 +66,33 @@ func readMonitor(root string, pid int, comm string) (monitor, bool) {
 	return m, m.id != "" && m.bundle != ""
 }
 
-// monitors finds those among all processes.
-func (r *Records) monitors() (list []monitor) {
-	entries, _ := os.ReadDir(filepath.Join("/", r.Root, "proc")) // without /proc there are none
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
+// Monitors are the numbers of the processes that may be monitors by their names.
+func Monitors(list []proc.Process) []int {
+	pids := []int{}
+	for i := range list {
+		if list[i].Comm == shimComm || list[i].Comm == conmonComm {
+			pids = append(pids, list[i].PID)
 		}
-		comm, _ := os.ReadFile(filepath.Join("/", r.Root, "proc", e.Name(), "comm")) // ended meanwhile
+	}
+	return pids
+}
+
+// monitors finds those among all processes, or among those that may be some.
+func (r *Records) monitors() (list []monitor) {
+	pids := r.Monitors
+	if pids == nil {
+		entries, _ := os.ReadDir(filepath.Join("/", r.Root, "proc")) // without /proc there are none
+		for _, e := range entries {
+			if pid, err := strconv.Atoi(e.Name()); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	for _, pid := range pids {
+		dir := filepath.Join("/", r.Root, "proc", strconv.Itoa(pid))
+		comm, _ := os.ReadFile(filepath.Join(dir, "comm")) // ended meanwhile
 		if m, ok := readMonitor(filepath.Join("/", r.Root), pid, strings.TrimSuffix(string(comm), "\n")); ok {
-			status, _ := os.ReadFile(filepath.Join("/", r.Root, "proc", e.Name(), "status")) // ended meanwhile
+			status, _ := os.ReadFile(filepath.Join(dir, "status")) // ended meanwhile
 			m.root = strings.Contains(string(status), "\nUid:\t0\t")
 			list = append(list, m)
 		}

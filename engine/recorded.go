@@ -35,6 +35,9 @@ type Running struct {
 // engine to answer, but root as a rule.
 type Records struct {
 	Root string // "/" if empty
+	// Monitors are the processes that may be monitors, as [Monitors] finds them; nil: all
+	// are looked at.
+	Monitors []int
 
 	storages map[string]map[string]Running // of Podman and CRI-O, by their directories
 	beside   []monitor

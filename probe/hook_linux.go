@@ -120,14 +120,17 @@ func load(spec *ebpf.CollectionSpec, allowed []way, o Options) (_ *ebpf.Collecti
 		}
 		reasons = append(reasons, fmt.Sprintf("%s: %v", v.name, err))
 	}
-	if errors.Is(last, unix.EPERM) {
-		detail := strings.Join(reasons, "; ")
-		if !mayLoad() {
-			detail = "" // that is all there is to say
+	if errors.Is(last, unix.EPERM) && mayLoad() {
+		return nil, nil, way{}, false, &FeatureError{
+			Missing: "a way in to the kernel's capability checks that this machine permits",
+			Detail:  strings.Join(reasons, "; "),
+			Hint:    "it refuses these even to a process that may load BPF programs (lockdown, or its host's policy): leastcap doctor says which ways it has",
+			Err:     last,
 		}
+	}
+	if errors.Is(last, unix.EPERM) {
 		return nil, nil, way{}, false, &FeatureError{
 			Missing: "the privilege to load BPF programs (CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN)",
-			Detail:  detail,
 			Hint:    "run it as root (sudo leastcap …), outside any container that lacks these capabilities",
 			Err:     last,
 		}

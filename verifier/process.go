@@ -139,6 +139,7 @@ func (p *process) ask(ctx context.Context, req *reading.Request, within time.Dur
 	if len(line) > maxQuestion {
 		return nil, fmt.Errorf("%d MiB are too much for a question", len(line)>>20)
 	}
+	within += time.Duration(len(line)/askFactor) * time.Second
 	answer := make(chan *reading.Answer, 1)
 	p.mu.Lock()
 	p.pending[req.ID] = answer

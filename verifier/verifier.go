@@ -23,11 +23,13 @@ const Program = "leastcap-verifier"
 var startTime = 10 * time.Second
 
 const (
-	// askTime is how long a question may take. What it takes is a millisecond or two.
-	askTime = 10 * time.Second
+	// askTime is how long a question may take, and a second more for so many bytes of it. What
+	// it takes is a millisecond or two.
+	askTime   = 10 * time.Second
+	askFactor = 256 << 10
 	// maxQuestion and maxAnswer are in bytes; the other side takes a longer question.
 	maxQuestion = 64 << 20
-	maxAnswer   = 16 << 20
+	maxAnswer   = 32 << 20
 	// maxFailures is how often it is started anew for files that ended it.
 	maxFailures = 10
 )
@@ -88,7 +90,7 @@ type Verifier struct {
 	dir  string
 	// Tools are what it has, by format.
 	Tools map[string]string
-	// AskTime is how long a question may take.
+	// AskTime is how long a small question may take.
 	AskTime time.Duration
 
 	// alone is held for writing by a question that is asked alone.

@@ -201,7 +201,7 @@ func TestDeaf(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.AskTime = 200 * time.Millisecond
-	_, err = v.Ask(t.Context(), reading.Request{Files: []reading.File{{Name: "x", Before: make([]byte, 1<<20)}}})
+	_, err = v.Ask(t.Context(), reading.Request{Files: []reading.File{{Name: "x", Before: make([]byte, 100<<10)}}})
 	if err == nil {
 		t.Error("no error")
 	}

@@ -16,8 +16,9 @@ import (
 	"github.com/leastcap/leastcap/manifest/reading"
 )
 
-// maxMemory is how much of it there may be, in bytes; a file of 16 MiB takes a tenth.
-const maxMemory = 1 << 30
+// maxMemory is how much of it there may be, in bytes. Of Kubernetes' objects in a file of 4 MiB,
+// as long as a document may be, there is less than half of it.
+const maxMemory = 2 << 30
 
 // maxLine is how long a question may be, in bytes: a few files, before and after.
 const maxLine = 6 * manifest.MaxSize

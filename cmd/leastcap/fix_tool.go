@@ -123,6 +123,9 @@ func (t *ownTools) askRunc(file *definition, after manifest.Source, changes []ma
 	return a, err
 }
 
+// askKubernetes asks leastcap-verifier, or nobody: without a cluster kubectl reads nothing, not
+// even for --dry-run=client --validate=false, since it asks a server which resources there are
+// (k8s.io/cli-runtime pkg/resource, mapper.infoForData).
 func (t *ownTools) askKubernetes(ctx context.Context, file *definition, after manifest.Source, changes []manifest.Change) (consulted, error) {
 	v, err := t.verifier()
 	if err != nil {

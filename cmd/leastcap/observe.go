@@ -354,7 +354,7 @@ func (n *namer) work() {
 			return
 		}
 		n.mu.Unlock()
-		found, err := askEngines(n.ctx, ids)
+		found, err := askEngines(n.ctx, ids, nil)
 		ctx, cancel := context.WithTimeout(n.ctx, engineTimeout)
 		images := map[string]string{}
 		by := map[string][]string{}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/engine"
 	"github.com/leastcap/leastcap/proc"
 	"github.com/leastcap/leastcap/report"
 )
@@ -137,12 +138,16 @@ func (f *psFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 		return f.pscap(stdout, layout, list)
 	}
 
+	var monitors []int // of one process nothing is known about others
+	if f.pid == 0 {
+		monitors = engine.Monitors(list)
+	}
 	list = slices.DeleteFunc(list, func(p proc.Process) bool {
 		has := held(&p)
 		return f.having != "" && has.Intersect(having).Empty() || !f.all && f.pid == 0 && has.Empty() ||
 			f.container != "" && p.Container == ""
 	})
-	containers, err := describeContainers(ctx, list)
+	containers, err := describeContainers(ctx, list, monitors)
 	if err != nil {
 		say(stderr, "warning: %v: its containers are shown by their ids", err)
 	}

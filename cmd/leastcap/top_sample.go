@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/engine"
 	"github.com/leastcap/leastcap/proc"
 	"github.com/leastcap/leastcap/report"
 )
@@ -259,7 +260,7 @@ func (n *containerNames) learn(ctx context.Context, list []proc.Process) {
 	list = slices.Clone(list)
 	go func() {
 		defer close(done)
-		found, _ := describeContainers(ctx, list) // what is not found keeps its id
+		found, _ := describeContainers(ctx, list, engine.Monitors(list)) // what is not found keeps its id
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.busy = false

@@ -99,7 +99,12 @@ func (i *instance) waitExit(ctx context.Context) engine.Exit {
 	if err != nil {
 		return engine.Exit{Started: true, Err: fmt.Errorf("wait for the container: unexpected exit status %q", out)}
 	}
-	return engine.Exit{Code: code, Started: true}
+	e := engine.Exit{Code: code, Started: true}
+	if code != 0 {
+		c, err := i.inspect(ctx)
+		e.NoMemory = err == nil && c.State.OOMKilled
+	}
+	return e
 }
 
 // Exited implements [engine.Instance].
@@ -115,7 +120,9 @@ type container struct {
 		Running  bool
 		Pid      int
 		ExitCode int
-		Health   *struct{ Status string }
+		// OOMKilled: nerdctl does not say.
+		OOMKilled bool
+		Health    *struct{ Status string }
 	}
 	HostConfig struct {
 		NetworkMode string

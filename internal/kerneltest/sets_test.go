@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -117,6 +118,7 @@ var runtimes = []struct {
 type started struct {
 	scope proc.ScopeRef
 	run   func() (code int, output string, err error)
+	end   func() // removes what is left of it
 }
 
 // preemptsVar is set in guests whose kernel preempts itself.
@@ -183,13 +185,29 @@ func TestPrivileged(t *testing.T) {
 	}
 }
 
+// TestAgain: a run that was incomplete can be made again at once.
+func TestAgain(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.BPF, testenv.MadeBy("gcc", "workload"))
+	p, err := probe.Open(probe.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	t.Setenv("LEASTCAP_ROOT", filepath.Join(t.TempDir(), "state"))
+	for _, rt := range runtimes {
+		testenv.Need(t, rt.needs...)
+		for range 2 {
+			record(t, p, rt.run, container(t, rules.Request{}, corpus[0].words))
+		}
+	}
+}
+
 // measure runs a container with that bounding set, and compares what it needs.
 func measure(t *testing.T, p *probe.Probe, run starter, c *bundle.Container, bounding caps.Set, want needs) {
 	t.Helper()
 	var r *usage.Record
 	for again := 0; ; again++ {
-		r = record(t, p, run, c)
-		if len(r.Lost) == 0 {
+		if r = record(t, p, run, c); len(r.Lost) == 0 {
 			break
 		}
 		// What the kernel preempted is counted; a probe cannot help it.
@@ -212,6 +230,7 @@ func measure(t *testing.T, p *probe.Probe, run starter, c *bundle.Container, bou
 func record(t *testing.T, p *probe.Probe, run starter, c *bundle.Container) *usage.Record {
 	t.Helper()
 	s := run(t, p.Hierarchy(), rootFS(t), c)
+	defer s.end()
 	w, err := p.Watch(s.scope)
 	if err != nil {
 		t.Fatal(err)
@@ -317,19 +336,13 @@ func inside(words []string, root string) []string {
 }
 
 // instance runs one that an engine prepared.
-func instance(t testing.TB, inst engine.Instance, err error) started {
+func instance(t testing.TB, w engine.Workload, g engine.Grant) started {
 	t.Helper()
+	inst, err := w.Prepare(t.Context(), g)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		defer cancel()
-		if err := inst.Remove(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	return started{inst.Scope(), func() (int, string, error) {
+	run := func() (int, string, error) {
 		if err := inst.Start(t.Context()); err != nil {
 			return 0, "", err
 		}
@@ -340,6 +353,13 @@ func instance(t testing.TB, inst engine.Instance, err error) started {
 		}
 		e := inst.Exit()
 		return e.Code, inst.Logs(t.Context(), 20), e.Err
+	}
+	return started{inst.Scope(), run, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := errors.Join(inst.Remove(ctx), w.Clean(ctx)); err != nil {
+			t.Error(err)
+		}
 	}}
 }
 
@@ -348,13 +368,7 @@ func startHost(t testing.TB, h proc.Hierarchy, root string, c *bundle.Container)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := w.Clean(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	inst, err := w.Prepare(t.Context(), engine.Grant{Set: dockers})
-	return instance(t, inst, err)
+	return instance(t, w, engine.Grant{Set: dockers})
 }
 
 // container is what is started, with what Docker gives for the request. ROOT stands for
@@ -384,8 +398,7 @@ func startEmbedded(t testing.TB, _ proc.Hierarchy, root string, c *bundle.Contai
 	if err != nil {
 		t.Fatal(err)
 	}
-	inst, err := w.Prepare(t.Context(), engine.Grant{Baseline: true})
-	return instance(t, inst, err)
+	return instance(t, w, engine.Grant{Baseline: true})
 }
 
 // startOCI gives a bundle to a runtime's command.
@@ -416,5 +429,5 @@ func startOCI(t testing.TB, h proc.Hierarchy, command, root string, c *bundle.Co
 			return cmd.ProcessState.ExitCode(), string(out), nil
 		}
 		return 0, string(out), err
-	}}
+	}, func() {}}
 }

@@ -159,7 +159,7 @@ var notSeen = [][2]string{
 	{"tp_btf/cap_capable", "Linux 6.14 and later. Refusals by other security modules look like the program's own. Where the kernel preempts itself (all from 7.0 on) it may miss checks; that is counted, makes a result incomplete, and kprobe/cap_capable is preferred there."},
 	{"fexit/cap_capable", "As above, and it needs BPF trampolines, which lockdown and some hosts refuse. What commoncap asks itself in capset(2) and PR_SET_SECUREBITS is asked in its place, since compilers put that inline."},
 	{"fexit/security_capable", "Shows the verdict of all security modules. What other modules ask of commoncap themselves does not pass it."},
-	{"kprobe/cap_capable", "Needs kprobes. The verdict is worked out from the credentials before the kernel does so. It cannot be preempted, so that load loses nothing."},
+	{"kprobe/cap_capable", "Needs kprobes. The verdict is worked out from the credentials before the kernel does so. Neither it nor what goes with it is preempted, so that load loses nothing."},
 }
 
 const costsHead = `

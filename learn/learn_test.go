@@ -449,6 +449,28 @@ func TestLossInATrial(t *testing.T) {
 	}
 }
 
+// A run that the kernel did not show whole is made again, unless the next one begins where it
+// ended.
+func TestSkipped(t *testing.T) {
+	for _, c := range []struct {
+		often      int // one run after the other
+		persistent bool
+		complete   bool
+		runs       int
+	}{{1, false, true, 5}, {2, false, true, 6}, {3, false, false, 6}, {1, true, false, 4}} {
+		m := &model{baseline: docker14, persistent: c.persistent, play: func(n int, _ caps.Set, _ bool) outcome {
+			o := outcome{identities: []usage.Identity{root()}}
+			if n < c.often {
+				o.lost = map[string]uint64{"events": 1}
+			}
+			return o
+		}}
+		if p := mustLearn(t, m, learn.Options{}); p.Complete != c.complete || m.n != c.runs || len(p.Trials) != 4 {
+			t.Errorf("%+v: complete %v in %d runs, %d of them told", c, p.Complete, m.n, len(p.Trials))
+		}
+	}
+}
+
 // Without a check everything used is kept; a substitute would only come on top.
 func TestKeepUsedAdoptsNothing(t *testing.T) {
 	m := &model{baseline: docker14.With(caps.SysAdmin), play: func(_ int, set caps.Set, _ bool) outcome {

@@ -188,17 +188,28 @@ func (l *learner) sideBySide(ctx context.Context, trials []usage.Trial) ([]*resu
 // stopped.
 const interrupted = 3
 
+// skipped is how often one run is made again of which the kernel did not show everything.
+const skipped = 2
+
 // execute does one run, and changes nothing of the learner. An error means that the run
 // could not be made; that it failed is a result. One that failed while this process was
-// stopped tells nothing: its times were not the workload's.
+// stopped tells nothing: its times were not the workload's. Neither does one that passed while
+// the kernel skipped programs, as it may where it preempts itself: the next one is likely to
+// be seen whole. What only a first run does is not given up for that.
 func (l *learner) execute(ctx context.Context, index int, t usage.Trial, g engine.Grant) (*result, error) {
-	for n := 0; ; n++ {
+	for paused, unseen := 0, 0; ; {
 		before := l.pauses.count()
 		r, err := l.executeOnce(ctx, index, t, g)
 		if err != nil {
 			return nil, err
 		}
-		if r.paused = n > 0; r.trial.Passed || n == interrupted || l.pauses.count() == before {
+		r.paused = paused > 0
+		switch {
+		case !r.trial.Passed && paused < interrupted && l.pauses.count() != before:
+			paused++
+		case r.trial.Passed && unseen < skipped && r.record.Lost["events"] > 0 && !l.workload.Persistent(l.opts.Starts > 0):
+			unseen++
+		default:
 			return r, nil
 		}
 	}

@@ -18,7 +18,9 @@ import (
 // __bpf_prog_enter_recur(), kernel/trace/bpf_trace.c __bpf_trace_run()). Where the
 // kernel preempts itself, a check would so be lost now and then: that is counted,
 // and makes a record incomplete. kprobes and perf's tracepoints run their programs
-// without preemption.
+// without preemption. They are skipped while a task on the CPU was preempted in a map
+// operation of bpf(2) (include/linux/bpf.h bpf_disable_instrumentation(),
+// kernel/trace/bpf_trace.c trace_call_bpf()), which is counted, too.
 
 // twins are programs that exist twice: for every kernel, and without preemption.
 var twins = map[string]string{

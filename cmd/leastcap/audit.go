@@ -37,7 +37,7 @@ import (
 // formats are those that are recognised; of two that are equally sure the first wins.
 var formats = []*manifest.Format{
 	&kube.Format, &compose.Format, &dockerfile.Format, &systemd.Quadlet, &systemd.Format, &oci.Format,
-	&actions.Format, &devcontainer.Format, &ecs.Format, &nomad.Format, &shell.Format, &inspected.Format,
+	&actions.Format, &devcontainer.Format, &ecs.Format, &nomad.Format, &shell.Makefile, &shell.Markdown, &shell.Format, &inspected.Format,
 }
 
 func formatNames() []string {
@@ -75,9 +75,9 @@ what they say, in files of these formats, recognised by their content:
 
 ` + formatList() + `
 Directories are searched; what .gitignore names and vendored directories (node_modules,
-vendor, third_party …), links, pipes and devices are left out unless they are named (-v says
-which). - is standard input, and <(helm template …) of a shell is read like it. Without
-an argument the current directory is searched.
+vendor, third_party …), source code, links, pipes and devices are left out unless they are
+named (-v says which). - is standard input, and <(helm template …) of a shell is read like
+it. Without an argument the current directory is searched.
 
 ` + liveHelp + `
 

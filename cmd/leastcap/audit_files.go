@@ -30,6 +30,10 @@ type foundFile struct {
 // vendored are directories of other people's files.
 var vendored = []string{".git", ".hg", ".svn", "node_modules", "vendor", "third_party", ".terraform", ".venv", "venv", "__pycache__"}
 
+// programs are the ends of names of source code. What it has in its strings (the tests of a
+// tool for Compose files, say) is no definition, and reads as a broken one.
+var programs = strings.Fields(".c .cc .cpp .cs .css .dart .ex .go .h .hpp .html .java .js .jsx .kt .lua .m .php .pl .proto .py .rb .rs .rst .scala .scss .svg .swift .ts .tsx .vue")
+
 // findFiles lists what arguments name: files, and in directories all that Git would not
 // ignore and that is not vendored. What cannot be read is in errs; pass is told what of a
 // directory is passed over, and why.
@@ -111,6 +115,8 @@ func (w *walker) dir(dir string, parts []string, rules []ignoreRule) {
 			w.pass(name, "it is no regular file")
 		case ignored(rules, path, false):
 			w.pass(name, "it is ignored")
+		case slices.Contains(programs, filepath.Ext(name)):
+			w.pass(name, "it is source code")
 		default:
 			w.add(name)
 		}

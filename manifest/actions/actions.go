@@ -58,9 +58,11 @@ type place struct {
 type workflow struct {
 	file  *yaml.File
 	doc   *yaml.Document
+	root  yaml.Node
 	found []place
 	errs  []error
 
+	sets    []set
 	sharing *yaml.Sharing // once it is needed
 }
 
@@ -92,7 +94,7 @@ func read(src manifest.Source) (*workflow, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &workflow{file: doc.File(), doc: doc, errs: doc.Duplicates()}
+	w := &workflow{file: doc.File(), doc: doc, root: root, errs: doc.Duplicates()}
 	jobs := root.At("jobs")
 	for i := range jobs.Len() {
 		job := jobs.Entry(i)
@@ -108,7 +110,7 @@ func read(src manifest.Source) (*workflow, error) {
 		}
 		w.steps(job.Value.At("steps"), job.Value, base)
 	}
-	w.steps(root.At("runs", "steps"), root, []string{"runs"})
+	w.steps(root.At("runs", "steps"), yaml.Node{}, []string{"runs"})
 	for i := range w.found {
 		w.found[i].Container.Format = "actions"
 	}
@@ -218,20 +220,24 @@ func (w *workflow) steps(steps, job yaml.Node, base []string) {
 			continue
 		}
 		shell := step.At("shell").Value()
-		if shell == "" {
-			shell = job.At("defaults", "run", "shell").Value()
+		for _, n := range []yaml.Node{job, w.root} {
+			if shell == "" {
+				shell = n.At("defaults", "run", "shell").Value()
+			}
 		}
 		if program, _, _ := strings.Cut(shell, " "); program != "" && program != "bash" && program != "sh" {
 			continue
 		}
-		path := append(slices.Clip(base), "steps", strconv.Itoa(i), "run")
+		var path []string
 		fixed := ""
 		text, ok := scalarText(w.file.Data, run)
 		if !ok {
 			text = words.Opaque(run.Value(), run.Pos().Start, run.Pos().End)
 			fixed = "the script is written with escapes or folded lines"
 		}
-		commands, err := words.Parse(text, nil)
+		path = append(slices.Clip(base), "steps", strconv.Itoa(i))
+		commands, err := words.ParseIn(text, nil, w.env([]variables{{step, path}, {job, base}, {w.root, nil}}))
+		path = append(path, "run")
 		var we *words.Error
 		if errors.As(err, &we) && strings.Contains(run.Value(), "docker") {
 			w.errs = append(w.errs, &manifest.Error{At: w.file.Lines().Pos(we.At, we.At), Reason: "the shell cannot read this: " + we.Error()})
@@ -246,6 +252,7 @@ func (w *workflow) steps(steps, job yaml.Node, base []string) {
 				continue
 			}
 			n++
+			v.Settings = true
 			v.Container.Path = fmt.Sprintf("%s #%d", strings.Join(path[:len(path)-1], "."), n)
 			w.found = append(w.found, place{Invocation: v, path: path, fixed: fixed})
 		}
@@ -334,6 +341,22 @@ func verify(before, after manifest.Source, changes []manifest.Change) error {
 		}
 		path := p.path
 		if path[len(path)-1] == "run" {
+			for _, s := range p.Set() {
+				at, ok := x.setAt(s)
+				if !ok { // a variable of the script itself
+					continue
+				}
+				text := ""
+				for _, o := range y.found[i].Set() {
+					if o.Name == s.Name {
+						text = string(after.Data[o.Start:o.End])
+					}
+				}
+				if err := flags.SameWords(string(before.Data[s.Start:s.End]), text, changes[j].Want); err != nil {
+					return err
+				}
+				allowed[strings.Join(at, "\x00")] = true
+			}
 			a, b := p.Container.At, y.found[i].Container.At
 			if err := flags.SameWords(string(before.Data[a.Start:a.End]), string(after.Data[b.Start:b.End]), changes[j].Want); err != nil {
 				return err

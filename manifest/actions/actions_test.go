@@ -165,7 +165,68 @@ func TestEdit(t *testing.T) {
 	}
 }
 
+// Flags in a variable that env: sets are changed there, if it is for one line alone.
+func TestVariables(t *testing.T) {
+	one := caps.Of(caps.Chown)
+	const head = "on: push\n"
+	for _, tt := range []struct {
+		name, in  string
+		out       string // before => after, of in
+		no, known string // the refusal; what is known of the container
+	}{
+		{"a step's", "jobs:\n  a:\n    steps:\n    - env:\n        F: --rm --cap-add KILL --cap-add=CHOWN # why\n      run: docker run $F x\n",
+			"--rm --cap-add KILL --cap-add=CHOWN # why\n      run: docker run $F => --rm --cap-add=CHOWN # why\n      run: docker run --cap-drop=ALL $F", "", "add=KILL add=CHOWN"},
+		{"a job's, quoted, all of it", "jobs:\n  a:\n    env: {F: \"--cap-add KILL\"}\n    steps:\n    - run: |\n        docker run -d ${F} x\n",
+			"\"--cap-add KILL\"}\n    steps:\n    - run: |\n        docker run -d => \"\"}\n    steps:\n    - run: |\n        docker run --cap-drop ALL --cap-add CHOWN -d", "", "add=KILL"},
+		{"the workflow's, all of it", "env:\n  F: --cap-add=KILL\njobs:\n  a:\n    steps:\n    - run: docker run -d $F x\n",
+			"F: --cap-add=KILL\njobs:\n  a:\n    steps:\n    - run: docker run -d => F: \njobs:\n  a:\n    steps:\n    - run: docker run --cap-drop=ALL --cap-add=CHOWN -d", "", "add=KILL"},
+		{"a composite action's", "runs:\n  using: composite\n  steps:\n    - shell: bash\n      env: {F: --cap-add=KILL}\n      run: docker run -d $F x\n",
+			"{F: --cap-add=KILL}\n      run: docker run -d => {F: }\n      run: docker run --cap-drop=ALL --cap-add=CHOWN -d", "", "add=KILL"},
+		{"one that is used twice", "env:\n  F: -d --cap-add=KILL\njobs:\n  a:\n    steps:\n    - run: docker run $F x\n    - run: echo $F\n", "", "comes from the variable F, which is used elsewhere, too", "add=KILL"},
+		{"one that is set twice, the inner counts", "env:\n  F: -d --cap-add=BPF\njobs:\n  a:\n    env: {F: -d --cap-add=KILL}\n    steps:\n    - run: docker run $F x\n", "", "which is used elsewhere, too", "add=KILL"},
+		{"one of several lines", "env:\n  F: >-\n    -d\n    --cap-add=KILL\njobs:\n  a:\n    steps:\n    - run: docker run $F x\n", "", "which is written with escapes or over several lines", "add=KILL"},
+		{"one that has an anchor", "env:\n  F: &f -d --cap-add=KILL\njobs:\n  a:\n    steps:\n    - run: docker run $F x\n      env: {G: *f}\n", "", "which is ", "add=KILL"},
+		{"an expression", "env:\n  F: ${{ inputs.f }}\njobs:\n  a:\n    steps:\n    - run: docker run $F x\n", "", "can hold more flags", ""},
+		{"by way of GITHUB_ENV", "env:\n  F: -d\njobs:\n  a:\n    steps:\n    - run: echo \"F=-i\" >>$GITHUB_ENV\n    - run: docker run $F x\n", "", "may be set by way of GITHUB_ENV", ""},
+		{"none of another job's", "jobs:\n  b:\n    env: {F: -d}\n    steps: []\n  a:\n    steps:\n    - run: docker run $F x\n", "", "the variable F has no value here", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			data := head + tt.in
+			src := manifest.Source{Name: "ci.yml", Data: []byte(data)}
+			list, err := Format.Parse(src)
+			if err != nil || len(list) != 1 {
+				t.Fatal(list, err)
+			}
+			known := ""
+			for _, r := range list[0].Caps {
+				known += " add=" + r.Word.V
+			}
+			if strings.TrimSpace(known) != tt.known {
+				t.Errorf("known:%s, want %s", known, tt.known)
+			}
+			files, refusals, err := manifest.Rewrite(&Format, src, []manifest.Change{{Container: list[0], Want: manifest.Want{Exactly: &one}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.no != "" {
+				if len(refusals) != 1 || !strings.Contains(refusals[0].Reason, tt.no) {
+					t.Errorf("%v, want %q", refusals, tt.no)
+				}
+				return
+			}
+			if len(files) != 1 {
+				t.Fatal(refusals)
+			}
+			before, after, _ := strings.Cut(tt.out, " => ")
+			if diff := cmp.Diff(strings.Replace(data, before, after, 1), string(files[0].After)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 func FuzzEdit(f *testing.F) {
+	f.Add([]byte("on: x\nenv: {F: --cap-add=KILL}\njobs:\n a:\n  steps:\n  - run: docker run $F a\n    env: {G: -d}\n"), uint64(32))
 	f.Add([]byte(workflow1), uint64(1))
 	f.Add([]byte("on: x\njobs:\n a:\n  container: &c {image: a, options: --cap-add=KILL}\n b:\n  container: *c\n"), uint64(32))
 	f.Add([]byte("on: x\njobs:\n a:\n  steps:\n  - run: |2\n     docker run x\n  - run: 'docker run ''a'''\n"), uint64(3))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/leastcap/leastcap/engine/line"
 	"github.com/leastcap/leastcap/manifest"
+	"github.com/leastcap/leastcap/manifest/words"
 )
 
 // A Plan says which words of a line are to change. Words are counted as they were given
@@ -171,7 +172,7 @@ func (p *planner) replace(f *line.Flag, from, to int, text string) {
 		shift = len(w.Text) - len(f.Value)
 	}
 	if !w.Written() && !p.v.set(i) {
-		p.refuse(p.v.pos(i, i), "change it where the variable is set", "%s comes from the variable %s", f.Value, w.From)
+		p.refuse(p.v.pos(i, i), "change it where the variable is set", "%s comes from the variable %s%s", f.Value, w.From, because(w))
 		return
 	}
 	p.plan.Replace = append(p.plan.Replace, Part{i, shift + from, shift + to, text})
@@ -305,7 +306,7 @@ func (p *planner) removeWords(f *line.Flag) {
 		if inSetting {
 			p.plan.Set = append(p.plan.Set, at)
 		} else if w.From != "" && p.v.together(at) {
-			p.refuse(p.v.pos(at, at), "change it where the variable is set", "%s comes from the variable %s", w.Text, w.From)
+			p.refuse(p.v.pos(at, at), "change it where the variable is set", "%s comes from the variable %s%s", w.Text, w.From, because(w))
 			return
 		}
 		p.plan.Remove = append(p.plan.Remove, at)
@@ -403,4 +404,12 @@ func (v *Invocation) Changed(p *Plan) []string {
 		}
 	}
 	return out
+}
+
+// because says why a word is not changed where its variable is set.
+func because(w *words.Word) string {
+	if w.Kept == "" {
+		return ""
+	}
+	return ", which " + w.Kept
 }

@@ -13,7 +13,7 @@ import (
 // recipes are the lines of a Makefile that begin with a tab, each with its
 // continuations, as make gives them to the shell (GNU make manual, 5.1.1 "Splitting
 // Recipe Lines", 5.1.2 "Using Variables in Recipes").
-func recipes(src manifest.Source) ([]snippet, words.Env) {
+func recipes(src manifest.Source) ([]snippet, words.Host) {
 	var list []snippet
 	vars := makeVariables(src)
 	for at := 0; at < len(src.Data); {
@@ -23,15 +23,7 @@ func recipes(src manifest.Source) ([]snippet, words.Env) {
 		}
 		at = end
 	}
-	return list, func(name string) (string, bool) {
-		if v, ok := vars[name]; ok {
-			return v, v != unknowable
-		}
-		if src.Env != nil {
-			return src.Env(name)
-		}
-		return "", false
-	}
+	return list, vars.host
 }
 
 // logicalEnd is the offset behind a line and its continuations.
@@ -86,35 +78,185 @@ func recipe(data []byte, at, end int) words.Text {
 	return b.Text()
 }
 
-// unknowable stands for a variable of which the file does not say one value.
-const unknowable = "\x00"
+// A makefile is what is known of a file's variables.
+type makefile struct {
+	src  manifest.Source
+	vars map[string]*makeVariable
+	// kept says why no variable is changed where it is set, "" if they can.
+	kept string
+}
 
-var assignment = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^(?:export +|override +)*([A-Za-z_][A-Za-z0-9_]*)[ \t]*(\?=|:::?=|:=|\+=|!=|=)[ \t]*(.*)$`)
-})
+type makeVariable struct {
+	value words.Text
+	sets  int
+	why   string // why it has no one value
+	kept  string
+}
 
-// makeVariables are those that are set once, to text without references. ?= counts: make
-// takes the environment's value, and so does [recipes] where there is one.
-func makeVariables(src manifest.Source) map[string]string {
-	vars := map[string]string{}
+// The directives that matter: GNU make manual, 3.3 "Including Other Makefiles", 6.8
+// "Defining Multi-Line Variables", 6.11 "Target-specific Variable Values", 7.2 "Syntax of
+// Conditionals".
+var (
+	assignment = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^ *((?:(?:export|override|private) +)*)([A-Za-z_][A-Za-z0-9_]*)[ \t]*(\?=|:::?=|:=|\+=|!=|=)[ \t]*`)
+	})
+	ofTarget = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^[^\t#:=][^#:=]*::?[ \t]*(?:(?:export|override|private)[ \t]+)*([A-Za-z_][A-Za-z0-9_]*)[ \t]*(?:\?|:{1,3}|\+|!)?=`)
+	})
+	directive = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^ *(-?include|sinclude|(?:override +)?define|endef|ifeq|ifneq|ifdef|ifndef|else|endif|export|unexport|undefine)\b[ \t]*([A-Za-z_][A-Za-z0-9_]*)?`)
+	})
+	// computed is a reference whose name is made by another one.
+	computed = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$[({][A-Za-z0-9_.-]*\$[({A-Za-z]`) })
+)
+
+// makeVariables are those that are set once, whatever happens, to text without references.
+func makeVariables(src manifest.Source) *makefile {
+	m := &makefile{src: src, vars: map[string]*makeVariable{}}
+	variable := func(name string) *makeVariable {
+		if m.vars[name] == nil {
+			m.vars[name] = &makeVariable{}
+		}
+		return m.vars[name]
+	}
+	keep := func(why string) {
+		if m.kept == "" {
+			m.kept = why
+		}
+	}
+	inside, depth := false, 0 // of define, of conditionals
 	for at := 0; at < len(src.Data); {
 		end := logicalEnd(src.Data, at)
-		line := string(bytes.TrimRight(src.Data[at:end], "\r\n"))
-		if m := assignment().FindStringSubmatch(line); m != nil && src.Data[at] != '\t' {
-			value, _, _ := strings.Cut(m[3], " #")
-			value = strings.TrimRight(value, " \t")
-			_, again := vars[m[1]]
-			if again || m[2] == "+=" || m[2] == "!=" || strings.ContainsAny(value, "$\\\n") {
-				value = unknowable
-			}
-			if m[2] == "?=" && src.Env != nil {
-				if v, ok := src.Env(m[1]); ok {
-					value = v
-				}
-			}
-			vars[m[1]] = value
-		}
+		line := src.Data[at:end]
+		start := at
 		at = end
+		if len(line) == 0 || line[0] == '\t' {
+			continue
+		}
+		if d := directive().FindSubmatch(line); d != nil && !assignment().Match(line) {
+			switch word := string(d[1]); {
+			case word == "endef":
+				inside = false
+				continue
+			case inside:
+			case strings.HasSuffix(word, "define") && word != "undefine":
+				inside = true
+				if len(d[2]) > 0 {
+					v := variable(string(d[2]))
+					v.sets, v.why = v.sets+1, "is set with define"
+				}
+			case strings.HasPrefix(word, "if"):
+				depth++
+			case word == "endif":
+				depth = max(depth-1, 0)
+			case strings.HasSuffix(word, "include"):
+				keep("other files that are included may use, too")
+			case word == "undefine" && len(d[2]) > 0:
+				variable(string(d[2])).sets += 2
+			case strings.HasSuffix(word, "export"):
+				keep("may be exported")
+			}
+			continue
+		}
+		if inside {
+			continue
+		}
+		if t := ofTarget().FindSubmatch(line); t != nil {
+			variable(string(t[1])).sets += 2
+			continue
+		}
+		a := assignment().FindSubmatchIndex(line)
+		if a == nil {
+			if bytes.HasPrefix(line, []byte(".EXPORT_ALL_VARIABLES")) {
+				keep("is exported")
+			}
+			continue
+		}
+		name := string(line[a[4]:a[5]])
+		v := variable(name)
+		v.sets++
+		if prefix := string(line[a[2]:a[3]]); strings.Contains(prefix, "export") {
+			v.kept = "is exported"
+		}
+		if depth > 0 {
+			v.why = "is set in a conditional"
+		}
+		v.value = makeValue(src.Data, start+a[1], end)
+		switch op := string(line[a[6]:a[7]]); {
+		case op == "+=" || op == "!=":
+			v.sets++
+		case op == "?=" && src.Env != nil:
+			if value, ok := src.Env(name); ok { // which make takes
+				v.value, v.kept = words.Opaque(value, start, start), "is in the environment"
+			}
+		}
+		if bytes.IndexByte(v.value.Bytes, '$') >= 0 {
+			v.why = "is set from other variables"
+		}
 	}
-	return vars
+	if computed().Match(src.Data) {
+		keep("may be used by a computed name")
+	}
+	return m
+}
+
+// makeValue is the text of an assignment from an offset on: its continuations are a blank
+// each, and a comment ends it (GNU make manual, 3.1 "What Makefiles Contain").
+func makeValue(data []byte, at, end int) words.Text {
+	var b words.Builder
+	for at < end {
+		line := at
+		for line < end && data[line] != '\n' {
+			line++
+		}
+		text := bytes.TrimRight(data[at:line], "\r")
+		more := bytes.HasSuffix(text, []byte(`\`))
+		if more {
+			text = bytes.TrimRight(text[:len(text)-1], " \t")
+		}
+		if i := bytes.IndexByte(text, '#'); i >= 0 && (i == 0 || text[i-1] != '\\') {
+			b.Add(bytes.TrimRight(text[:i], " \t"), at)
+			break
+		}
+		if !more {
+			text = bytes.TrimRight(text, " \t")
+		}
+		b.Add(text, at)
+		if !more {
+			break
+		}
+		next := min(line+1, end)
+		for next < end && (data[next] == ' ' || data[next] == '\t') {
+			next++
+		}
+		b.Put(' ', at+len(text), next-at-len(text))
+		at = next
+	}
+	return b.Text()
+}
+
+// host is the variable as a recipe has it.
+func (m *makefile) host(name string) (words.Variable, bool) {
+	v := m.vars[name]
+	switch {
+	case v == nil:
+		if m.src.Env != nil { // make takes the environment's (6.10)
+			if value, ok := m.src.Env(name); ok {
+				return words.Variable{Value: words.Opaque(value, 0, 0), Spliced: true, Kept: "is in the environment"}, true
+			}
+		}
+		return words.Variable{}, false
+	case v.sets > 1:
+		return words.Variable{Why: "the variable " + name + " is set in more than one way"}, true
+	case v.why != "":
+		return words.Variable{Why: "the variable " + name + " " + v.why}, true
+	}
+	kept := v.kept
+	if kept == "" {
+		kept = m.kept
+	}
+	if kept == "" && manifest.Mentions(m.src.Data, name) != 2 { // where it is set, and where it is used
+		kept = "is used elsewhere, too"
+	}
+	return words.Variable{Value: v.value, Spliced: true, Kept: kept}, true
 }

@@ -16,7 +16,7 @@ func recogniseMarkdown(name string, data []byte) manifest.Likelihood {
 	case ".md", ".markdown", ".mdx", ".mdown":
 		return manifest.Likely
 	}
-	if fenced().Match(data[:min(len(data), 64<<10)]) {
+	if nameless(name) && fenced().Match(data[:min(len(data), 64<<10)]) {
 		return manifest.Maybe
 	}
 	return manifest.No
@@ -39,7 +39,7 @@ type mdLine struct {
 // blocks are the code blocks of a Markdown file (CommonMark 4.4, 4.5), each cut into
 // commands: prompts are taken away, and what a block with prompts has beside them is
 // output.
-func blocks(src manifest.Source) ([]snippet, words.Env) {
+func blocks(src manifest.Source) ([]snippet, words.Host) {
 	var list []snippet
 	var block []mdLine
 	flush := func() {
@@ -90,7 +90,7 @@ func blocks(src manifest.Source) ([]snippet, words.Env) {
 		blank = false
 	}
 	flush()
-	return list, words.Env(src.Env)
+	return list, nil
 }
 
 var prompt = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[ \t]*(?:[\w.@~:/\[\] -]*)?[$#>%] +`) })

@@ -38,8 +38,8 @@ type snippet struct {
 }
 
 // reader takes the shell text out of a file, and returns what variables the file sets
-// around it.
-type reader func(src manifest.Source) ([]snippet, words.Env)
+// around it. Other variables are those of the environment.
+type reader func(src manifest.Source) ([]snippet, words.Host)
 
 func format(name, title string, recognise func(string, []byte) manifest.Likelihood, read reader) manifest.Format {
 	f := host{name, read}
@@ -63,7 +63,8 @@ func (h host) invocations(src manifest.Source) ([]*flags.Invocation, error) {
 		return nil, nil
 	}
 	lines := manifest.NewLines(src.Name, src.Data)
-	snippets, env := h.read(src)
+	env := words.Env(src.Env)
+	snippets, host := h.read(src)
 	var found []*flags.Invocation
 	var errs []error
 	for _, s := range snippets {
@@ -71,9 +72,9 @@ func (h host) invocations(src manifest.Source) ([]*flags.Invocation, error) {
 			errs = append(errs, tooMany(lines.Pos(s.text.Place(0), s.text.Place(0))))
 			break
 		}
-		commands, err := words.Parse(s.text, env)
+		commands, err := words.ParseIn(s.text, env, host)
 		var we *words.Error
-		if errors.As(err, &we) && !s.prose {
+		if errors.As(err, &we) && !s.prose && mentions(s.text.Bytes) {
 			errs = append(errs, &manifest.Error{At: lines.Pos(we.At, we.At), Reason: "the shell cannot read this: " + we.Error(), Hint: "check it with sh -n or bash -n"})
 		}
 		for _, c := range commands {
@@ -235,9 +236,9 @@ var runLine = sync.OnceValue(func() *regexp.Regexp {
 })
 
 // script is all of the file.
-func script(src manifest.Source) ([]snippet, words.Env) {
+func script(src manifest.Source) ([]snippet, words.Host) {
 	base := len(src.Data) - len(bytes.TrimPrefix(src.Data, []byte("\ufeff")))
-	return []snippet{{text: words.Whole(src.Data[base:], base)}}, words.Env(src.Env)
+	return []snippet{{text: words.Whole(src.Data[base:], base)}}, nil
 }
 
 func isMakefile(name string) bool {
@@ -249,11 +250,18 @@ func isMakefile(name string) bool {
 	return false
 }
 
+// nameless: the name says nothing of what is in it, as that of standard input. Others are
+// what they are called: the cases of a switch in C or Go look like a Makefile's rules.
+func nameless(name string) bool {
+	ext := path.Ext(name)
+	return ext == "" || ext == ".txt"
+}
+
 func recogniseMakefile(name string, data []byte) manifest.Likelihood {
 	switch {
 	case isMakefile(name):
 		return manifest.Likely
-	case rule().Match(data[:min(len(data), 64<<10)]):
+	case nameless(name) && rule().Match(data[:min(len(data), 64<<10)]):
 		return manifest.Maybe
 	}
 	return manifest.No

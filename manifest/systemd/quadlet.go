@@ -13,7 +13,7 @@ import (
 
 func recogniseQuadlet(name string, data []byte) manifest.Likelihood {
 	switch {
-	case quadletHeader().Match(head(data)):
+	case beginsWithSection(head(data)) && quadletHeader().Match(head(data)):
 		return manifest.Sure
 	case slices.Contains([]string{".container", ".pod", ".kube"}, path.Ext(name)):
 		return manifest.Likely

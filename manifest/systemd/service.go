@@ -43,6 +43,12 @@ var (
 
 func recogniseUnit(name string, data []byte) manifest.Likelihood {
 	head := head(data)
+	if !beginsWithSection(head) { // a script that writes one, a document that shows one
+		if slices.Contains([]string{".service", ".socket", ".mount", ".swap"}, path.Ext(name)) && !quadletHeader().Match(head) {
+			return manifest.Maybe
+		}
+		return manifest.No
+	}
 	switch {
 	case quadletHeader().Match(head):
 		return manifest.No
@@ -59,6 +65,16 @@ func recogniseUnit(name string, data []byte) manifest.Likelihood {
 // head is where a file shows what it is.
 func head(data []byte) []byte {
 	return bytes.TrimPrefix(data[:min(len(data), 64<<10)], []byte("\ufeff"))
+}
+
+// beginsWithSection says that the first line that is no comment is a section's.
+func beginsWithSection(data []byte) bool {
+	for line := range bytes.Lines(data) {
+		if t := bytes.TrimSpace(line); len(t) > 0 && t[0] != '#' && t[0] != ';' {
+			return t[0] == '['
+		}
+	}
+	return false
 }
 
 // sections are those whose processes the settings of systemd.exec(5) are for.

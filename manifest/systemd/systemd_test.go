@@ -538,3 +538,22 @@ func TestEditDropIns(t *testing.T) {
 		})
 	}
 }
+
+// A unit within something else is none.
+func TestRecognise(t *testing.T) {
+	for _, tt := range []struct {
+		name, in   string
+		unit, quad manifest.Likelihood
+	}{
+		{"x", "# c\n\n; d\n [Unit]\n[Service]\n", manifest.Sure, manifest.No},
+		{"x", "[Container]\nImage=x\n", manifest.No, manifest.Sure},
+		{"x.sh", "#!/bin/sh\ncat >x.service <<E\n[Unit]\n[Service]\nExecStart=x\nE\n", manifest.No, manifest.No},
+		{"x.md", "# Use\n\nWrite\n\n[Container]\nImage=x\n", manifest.No, manifest.No},
+		{"x.service", "A=1\n[Service]\n", manifest.Maybe, manifest.No},
+		{"x.container", "A=1\n[Container]\n", manifest.No, manifest.Likely},
+	} {
+		if u, q := Format.Recognise(tt.name, []byte(tt.in)), Quadlet.Recognise(tt.name, []byte(tt.in)); u != tt.unit || q != tt.quad {
+			t.Errorf("%q: %d and %d", tt.in, u, q)
+		}
+	}
+}

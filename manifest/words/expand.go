@@ -21,6 +21,7 @@ type builder struct {
 	many bool
 	from string
 	set  *Setting
+	kept string
 	// alone: the expansion is all of the written word.
 	alone bool
 }
@@ -63,12 +64,12 @@ func (b *builder) flush() {
 	if !b.has {
 		return
 	}
-	w := Word{Text: string(b.text), Raw: b.raw, Why: b.why, Many: b.many, From: b.from, Start: b.start, End: b.end, Set: b.set}
+	w := Word{Text: string(b.text), Raw: b.raw, Why: b.why, Many: b.many, From: b.from, Start: b.start, End: b.end, Set: b.set, Kept: b.kept}
 	if b.from == "" && len(b.at) == len(b.text) && !b.r.text.opaque {
 		w.places = b.at // also of what is not known: parts of it may be
 	}
 	b.done = append(b.done, w)
-	b.text, b.at, b.has, b.why, b.many, b.from, b.set = nil, nil, false, "", false, "", nil
+	b.text, b.at, b.has, b.why, b.many, b.from, b.set, b.kept = nil, nil, false, "", false, "", nil, ""
 }
 
 func (b *builder) unknown(why string, many bool) {
@@ -278,6 +279,12 @@ func defaulted(op syntax.ParExpOperator) bool {
 }
 
 func (b *builder) environment(p *syntax.ParamExp, name string, quoted bool, level int, fail func(string, bool)) {
+	if b.r.host != nil {
+		if v, ok := b.r.host(name); ok {
+			b.hosted(v, name, quoted, b.alone && p.Exp == nil, fail)
+			return
+		}
+	}
 	if b.r.env != nil {
 		if value, ok := b.r.env(name); ok {
 			b.add(value, quoted, name)

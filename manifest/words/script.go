@@ -50,10 +50,15 @@ type Env func(name string) (string, bool)
 // and strings that sh -c and eval run. With an error, which is an [*Error], those before
 // it are returned.
 func Parse(t Text, env Env) ([]Command, error) {
-	return parse(t, env, 0)
+	return parse(t, env, nil, 0)
 }
 
-func parse(t Text, env Env, depth int) ([]Command, error) {
+// ParseIn is Parse of a text in a file that sets variables for it.
+func ParseIn(t Text, env Env, host Host) ([]Command, error) {
+	return parse(t, env, host, 0)
+}
+
+func parse(t Text, env Env, host Host, depth int) ([]Command, error) {
 	switch {
 	case len(t.Bytes) > MaxSize:
 		return nil, &Error{t.Place(0), fmt.Errorf("a script of %d bytes: at most %d are read", len(t.Bytes), MaxSize)}
@@ -77,7 +82,7 @@ func parse(t Text, env Env, depth int) ([]Command, error) {
 		}
 		failed = &Error{t.Place(min(at, len(t.Bytes))), err}
 	}
-	r := &reader{text: t, env: env, vars: map[string]*variable{}, depth: depth}
+	r := &reader{text: t, env: env, host: host, vars: map[string]*variable{}, depth: depth}
 	for _, s := range stmts {
 		r.collect(s, false)
 	}
@@ -144,6 +149,7 @@ func tooDeep(b []byte) int {
 type reader struct {
 	text  Text
 	env   Env
+	host  Host
 	vars  map[string]*variable
 	depth int // of sh -c in sh -c
 	found []Command
@@ -186,7 +192,7 @@ func (r *reader) call(n *syntax.CallExpr, function string) {
 	r.found = append(r.found, c)
 	if s := nested(list); s != nil && r.depth < 4 {
 		if t, ok := s.Script(); ok {
-			inner, _ := parse(t, r.env, r.depth+1)
+			inner, _ := parse(t, r.env, r.host, r.depth+1)
 			for i := range inner {
 				if inner[i].Function == "" {
 					inner[i].Function = function

@@ -104,6 +104,9 @@ type Word struct {
 	// Set is where the word stands in what From is set to, if that is set once and for all,
 	// and used here alone: then it can be changed there. Nil in all other cases.
 	Set *Setting
+	// Kept says of a word of a variable that the file around sets why it cannot be changed
+	// there, "" if it can or there is none.
+	Kept string
 }
 
 // A Setting is the place of a word in the value of a variable.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -99,6 +100,23 @@ func TestRecords(t *testing.T) {
 		ids = append(ids, id(string(c)))
 	}
 	records := engine.Records{Root: root}
+	if diff := cmp.Diff(want, records.Find(t.Context(), ids)); diff != "" {
+		t.Error(diff)
+	}
+	// Where it is known which may be monitors, no others are looked at.
+	if got := engine.Monitors([]proc.Process{{PID: 73, Comm: "sleep"}, {PID: 71, Comm: "containerd-shim"}, {PID: 72, Comm: "conmon"}}); !slices.Equal(got, []int{71, 72}) {
+		t.Error(got)
+	}
+	records = engine.Records{Root: root, Monitors: []int{71, 72, 73, 99}}
+	if diff := cmp.Diff(want, records.Find(t.Context(), ids)); diff != "" {
+		t.Error(diff)
+	}
+	for name, of := range want {
+		if of.Namespace == "build" || name == id("b") {
+			delete(want, name)
+		}
+	}
+	records = engine.Records{Root: root, Monitors: engine.Monitors(nil)}
 	if diff := cmp.Diff(want, records.Find(t.Context(), ids)); diff != "" {
 		t.Error(diff)
 	}

@@ -185,8 +185,11 @@ func firstDifference(a, b string) [2]string {
 }
 
 // TestFixKilled kills fix --write at random moments: each file is what it was or what it
-// should be, and the run after that finishes it and leaves nothing behind.
+// should be, and the run after that finishes it and leaves nothing behind. Nor does
+// leastcap-verifier, which ends when who asks it has ended.
 func TestFixKilled(t *testing.T) {
+	withVerifier(t)
+	t.Setenv("TMPDIR", t.TempDir())
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -216,8 +219,9 @@ func TestFixKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	whole := time.Since(began)
+	const rounds = 30
 	partly, left := 0, 0
-	for range 50 {
+	for range rounds {
 		fresh()
 		cmd := start()
 		time.Sleep(rand.N(whole))
@@ -246,7 +250,25 @@ func TestFixKilled(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d of 50 were killed in the middle, %d temporary files were left and swept", partly, left)
+	if names, _ := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "*")); len(names) > 0 {
+		t.Errorf("left behind: %v", names)
+	}
+	for end := time.Now().Add(2 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		path, err := builtVerifier()
+		if err != nil {
+			t.Fatal(err)
+		}
+		running, _ := filepath.Glob("/proc/[0-9]*/exe")
+		running = slices.DeleteFunc(running, func(exe string) bool { target, _ := os.Readlink(exe); return target != path })
+		if len(running) == 0 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Errorf("it still runs: %v", running)
+			break
+		}
+	}
+	t.Logf("%d of %d were killed in the middle, %d temporary files were left and swept", partly, rounds, left)
 	if partly == 0 {
 		t.Error("no run was killed in the middle")
 	}

@@ -6,8 +6,8 @@ import (
 	"debug/gosym"
 	stdbinary "encoding/binary"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -253,7 +253,11 @@ func TestLayouts(t *testing.T) {
 // TestSystem: of this machine's own programs debug/elf and debug/gosym say the same.
 func TestSystem(t *testing.T) {
 	read := 0
-	for _, dir := range []string{"/usr/sbin", "/usr/bin", filepath.Join(runtime.GOROOT(), "pkg", "tool", runtime.GOOS+"_"+runtime.GOARCH)} {
+	tools, err := exec.Command("go", "env", "GOTOOLDIR").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"/usr/sbin", "/usr/bin", strings.TrimSpace(string(tools))} {
 		entries, _ := os.ReadDir(dir)
 		for i, e := range entries {
 			if fi, err := os.Stat(filepath.Join(dir, e.Name())); i%8 != 0 || err != nil || !fi.Mode().IsRegular() || fi.Size() > 8<<20 {

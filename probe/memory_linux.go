@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cilium/ebpf"
 )
@@ -52,8 +53,8 @@ func (p *Probe) Memory() (uint64, error) {
 	return sum, nil
 }
 
-// reserve is what leastcap itself needs beside the maps, in bytes.
-const reserve = 32 << 20
+// What leastcap itself needs beside the maps, in bytes: to look at one workload, and at all.
+const reserveOne, reserveAll = 32 << 20, 48 << 20
 
 // ample is a memory limit that is more than enough.
 const ample = 1 << 30
@@ -62,13 +63,20 @@ const ample = 1 << 30
 // itself. A map that does not fit is refused, since what maps take is asked for with
 // __GFP_RETRY_MAYFAIL (kernel/bpf/syscall.c __bpf_map_area_alloc()); a page of the program's
 // own that does not ends it, without a word.
-func room(spec *ebpf.CollectionSpec) error {
-	bytes := estimate(spec) + reserve
-	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "room", Type: ebpf.Array, KeySize: 4, ValueSize: 4096, MaxEntries: uint32(bytes / 4096)})
-	if err != nil {
-		return fmt.Errorf("ask for %d MiB: %w", bytes>>20, err)
+func room(spec *ebpf.CollectionSpec, all bool) error {
+	bytes := estimate(spec) + reserveOne
+	if all {
+		bytes = estimate(spec) + reserveAll
 	}
-	return m.Close()
+	var err error
+	for range 5 {
+		var m *ebpf.Map
+		if m, err = ebpf.NewMap(&ebpf.MapSpec{Name: "room", Type: ebpf.Array, KeySize: 4, ValueSize: 4096, MaxEntries: uint32(bytes / 4096)}); err == nil {
+			return m.Close()
+		}
+		time.Sleep(100 * time.Millisecond) // what another had, which has just ended, is freed a little later
+	}
+	return fmt.Errorf("ask for %d MiB: %w", bytes>>20, err)
 }
 
 // estimate is about what the maps of a probe take, before they are made.

@@ -95,7 +95,7 @@ func open(o Options) (_ *Probe, err error) {
 		return nil, err
 	}
 	if tight(memoryLimits("/")) {
-		if err := room(spec); err != nil {
+		if err := room(spec, o.Running); err != nil {
 			return nil, noMemory(spec, err)
 		}
 	}

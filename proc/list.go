@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -107,6 +108,10 @@ func List(root string, o ListOptions) (list []Process, unreadable int, err error
 		return nil, 0, err
 	}
 	list = make([]Process, len(pids))
+	var kernel []int
+	if !o.Kernel {
+		kernel = kthreads(dir)
+	}
 	var (
 		wg     sync.WaitGroup
 		next   atomic.Int64
@@ -114,7 +119,7 @@ func List(root string, o ListOptions) (list []Process, unreadable int, err error
 	)
 	const chunk = 16 // so that one with many threads does not keep the others waiting
 	some := func() {
-		r := reader{dir: dir, buf: make([]byte, 4096)}
+		r := reader{dir: dir, kernel: kernel, buf: make([]byte, 4096)}
 		for {
 			end := int(next.Add(chunk))
 			if end-chunk >= len(pids) {
@@ -195,10 +200,46 @@ func Read(root string, pid int) (*Process, error) {
 	return &p, nil
 }
 
+// kthreads are the children of kthreadd, in order, as far as the kernel says: proc_pid_task(5),
+// children. None in other pid namespaces than the first.
+func kthreads(dir int) (list []int) {
+	r := reader{dir: dir, buf: make([]byte, 8<<10)}
+	data, err := r.file(kthreadd, "status")
+	if err != nil {
+		return nil
+	}
+	if s, err := parseStatus(data); err != nil || !s.Kernel {
+		return nil
+	}
+	fd, err := unix.Openat(dir, "2/task/2/children", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil // a kernel without CONFIG_PROC_CHILDREN
+	}
+	defer unix.Close(fd)
+	held := 0
+	for { // it comes in pieces
+		n, err := unix.Read(fd, r.buf[held:])
+		if err != nil || n == 0 {
+			break
+		}
+		if held += n; held == len(r.buf) {
+			r.buf = append(r.buf, make([]byte, len(r.buf))...)
+		}
+	}
+	for word := range bytes.FieldsSeq(r.buf[:held]) {
+		if pid, err := strconv.Atoi(string(word)); err == nil {
+			list = append(list, pid)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
 // reader reads one process after the other into the same buffer.
 type reader struct {
 	dir    int    // an open directory, in which that is
 	prefix string // before the process's number
+	kernel []int  // probably the kernel's, which are of no interest
 	path   []byte
 	buf    []byte
 }
@@ -250,6 +291,17 @@ func (r *reader) open(path string) ([]byte, error) {
 
 // read fills p, and leaves it empty if there is nothing to say.
 func (r *reader) read(pid int, o *ListOptions, p *Process) error {
+	if _, found := slices.BinarySearch(r.kernel, pid); found {
+		// What kthreadd has started to be a program has an executable file. To look for it
+		// takes a third of the time of reading the status, but may not be allowed.
+		_, err := unix.Readlinkat(r.dir, r.to(pid, "exe"), r.buf)
+		switch {
+		case errors.Is(err, unix.ENOENT):
+			return nil
+		case errors.Is(err, unix.EACCES):
+			r.kernel = nil
+		}
+	}
 	data, err := r.file(pid, "status")
 	if err != nil {
 		return err

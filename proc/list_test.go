@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -97,6 +98,36 @@ func TestKernel(t *testing.T) {
 		s, err := parseStatus([]byte("Name:\tx\n" + c.text + "CapInh:\t0\nCapPrm:\t0\nCapEff:\t0\nCapBnd:\t1\n"))
 		if err != nil || s.Kernel != c.kernel {
 			t.Errorf("%q: %v %v", c.text, s.Kernel, err)
+		}
+	}
+}
+
+// Those that are left out are the kernel's, and all of these.
+func TestListUsers(t *testing.T) {
+	testenv.Need(t, testenv.Root)
+	list := func(kernel bool) (pids []int) {
+		all, _, err := List("/proc", ListOptions{Kernel: kernel})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range all {
+			if !p.Kernel {
+				pids = append(pids, p.PID)
+			} else if !kernel {
+				t.Errorf("%d (%s) is the kernel's", p.PID, p.Comm)
+			}
+		}
+		return pids
+	}
+	for try := 0; ; try++ { // until nothing comes or goes meanwhile
+		before, got, after := list(true), list(false), list(true)
+		switch {
+		case slices.Equal(before, after) && slices.Equal(before, got):
+			return
+		case slices.Equal(before, after) && try > 20:
+			t.Fatalf("%v, want %v", got, before)
+		case try > 200:
+			t.Fatal("processes come and go")
 		}
 	}
 }

@@ -63,7 +63,7 @@ test: setup ## run all tests; nothing may be skipped
 # the packages.
 RACE ?= $(shell go list -tags '$(TAGS)' ./... | grep -v -e /internal/kerneltest$$ -e /bench/truth$$)
 race: setup ## run the tests with the race detector
-	LEASTCAP_TEST=1 CGO_ENABLED=1 go test -race -tags '$(TAGS)' -count=1 -p 1 -timeout 30m $(TESTFLAGS) $(RACE)
+	LEASTCAP_TEST=1 CGO_ENABLED=1 go test -race -tags '$(TAGS)' -count=1 -p 1 -timeout 60m $(TESTFLAGS) $(RACE)
 
 # Everything under each of Debian's kernels, in QEMU; "make test" has a short form.
 test-kernels: setup ## run the probe's and the runtimes' tests under other kernels, write docs/kernels.md

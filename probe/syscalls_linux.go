@@ -136,6 +136,10 @@ func formatCall(name string, args [6]uint64, path string) string {
 		return list(n(0), n(1), n(2))
 	case "prctl":
 		return list(prctl(args)...)
+	case "unshare":
+		return list(namespaces(args[0])...)
+	case "setns": // the file has no path that says anything
+		return list(namespaces(args[1])...)
 	case "ioctl":
 		return list(q, fmt.Sprintf("%#x", args[1]))
 	}
@@ -143,6 +147,22 @@ func formatCall(name string, args [6]uint64, path string) string {
 		return list(q)
 	}
 	return list()
+}
+
+// namespaces are the kinds that flags of clone(2) name: include/uapi/linux/sched.h.
+func namespaces(flags uint64) (kinds []string) {
+	for _, k := range []struct {
+		flag uint64
+		name string
+	}{
+		{unix.CLONE_NEWUSER, "user"}, {unix.CLONE_NEWNS, "mnt"}, {unix.CLONE_NEWPID, "pid"}, {unix.CLONE_NEWNET, "net"},
+		{unix.CLONE_NEWIPC, "ipc"}, {unix.CLONE_NEWUTS, "uts"}, {unix.CLONE_NEWCGROUP, "cgroup"}, {unix.CLONE_NEWTIME, "time"},
+	} {
+		if flags&k.flag != 0 {
+			kinds = append(kinds, k.name)
+		}
+	}
+	return kinds
 }
 
 // prctl are the arguments that this is about, as prctl(2) names them.

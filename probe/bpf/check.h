@@ -320,11 +320,7 @@ static __always_inline int check_in(void *ctx, __u32 slot, bool typed, const str
 	key.nr = c.compat && c.nr >= 0 ? c.nr | COMPAT_NR : c.nr;
 	if (foreign) {
 		key.launch = KEY_FOREIGN;
-		if (c.nr >= 0)
-			follow((__u32)id, &key, ret);
-		return 0;
-	}
-	if (t && t->state == TASK_LAUNCH) {
+	} else if (t && t->state == TASK_LAUNCH) {
 		/* Until the exec, another capset(2) may still void this. */
 		key.launch = 1;
 		if (kind == KIND_GRANTED)
@@ -336,7 +332,7 @@ static __always_inline int check_in(void *ctx, __u32 slot, bool typed, const str
 	} else {
 		count(sum, kind, cap);
 	}
-	if (note(ctx, &key, &c, si) && m && !ret && !cfg_refusals && !key.launch && cap != CAP_SETPCAP) {
+	if (!foreign && note(ctx, &key, &c, si) && m && !ret && !cfg_refusals && !key.launch && cap != CAP_SETPCAP) {
 		settle(m);
 		keep(m, &key, &c, target, (__u32)id, ret);
 	}

@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build install demo test race test-kernels bench truth bench-truth generate lint setup clean
+.PHONY: help build bin/leastcap install demo test race test-kernels bench truth bench-truth generate lint setup clean
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
@@ -22,13 +22,17 @@ IMAGES := leastcap-test/services leastcap-test/tiny
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## build bin/leastcap
+build: bin/leastcap ## build bin/leastcap, and bin/leastcap-verifier beside it
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/leastcap-verifier ./cmd/leastcap-verifier
+
+bin/leastcap:
 	CGO_ENABLED=$(CGO) go build -trimpath -buildvcs=false -tags 'netgo osusergo $(TAGS)' -ldflags '$(LDFLAGS) $(STATIC)' -o bin/leastcap ./cmd/leastcap
 
 PREFIX ?= /usr/local
 # The manual and the completions are made by what is installed, and so are its own.
 install: build ## install leastcap, its manual and completions (PREFIX, DESTDIR)
 	install -D -m 755 bin/leastcap $(DESTDIR)$(PREFIX)/bin/leastcap
+	install -D -m 755 bin/leastcap-verifier $(DESTDIR)$(PREFIX)/libexec/leastcap/leastcap-verifier
 	bin/leastcap man --dir $(DESTDIR)$(PREFIX)/share/man/man1
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
 	bin/leastcap completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/leastcap
@@ -42,7 +46,7 @@ setup: ## install what the tests need (Debian, root), start Docker, build the te
 
 demo: ## learn what a small service needs, on the embedded runtime (Go and root are enough)
 	@scripts/setup.sh build
-	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory bin/leastcap
 	CGO_ENABLED=0 go build -trimpath -o bin/demo/root/service ./scripts/demo
 	@bin/demo/root/service image bin/demo/root
 	bin/leastcap learn --rootfs bin/demo/root --check 'bin/demo/root/service check http://$$LEASTCAP_IP/' -- /service
@@ -55,10 +59,10 @@ test: setup ## run all tests; nothing may be skipped
 	LEASTCAP_TEST=1 go test -tags '$(TAGS)' -count=1 -p 1 -timeout 15m $(TESTFLAGS) $(PKGS)
 	$(if $(filter ./...,$(PKGS)),LEASTCAP_TEST=1 go test -C caps/catalog/engines -count=1 $(TESTFLAGS) ./...)
 
-# Where goroutines share something: learning, watching, engines, the probe's readers, images,
-# progress and top. The rest has none. RACE names the packages.
-RACE ?= ./advise ./learn ./watch ./proc ./probe ./image ./engine ./engine/cli ./engine/docker ./engine/embedded ./engine/host ./cmd/leastcap
-race: setup ## run the tests of what is concurrent with the race detector
+# All but what runs other programs than its own: guests, and the built leastcap. RACE names
+# the packages.
+RACE ?= $(shell go list -tags '$(TAGS)' ./... | grep -v -e /internal/kerneltest$$ -e /bench/truth$$)
+race: setup ## run the tests with the race detector
 	LEASTCAP_TEST=1 CGO_ENABLED=1 go test -race -tags '$(TAGS)' -count=1 -p 1 -timeout 30m $(TESTFLAGS) $(RACE)
 
 # Everything under each of Debian's kernels, in QEMU; "make test" has a short form.

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/leastcap/leastcap/caps"
 )
@@ -15,30 +16,32 @@ import (
 // likelihoods are how likely a capability is needed by what the files suggest, of a
 // workload that starts as root: from the corpus of bench/truth and what its files
 // suggest (testdata/clues.json). A test compares.
-var likelihoods = map[caps.Cap][clueKinds]float64{
-	caps.AuditWrite:     {0.000, 0.040, 0.029, 0.050, 0.800},
-	caps.Chown:          {0.001, 0.360, 0.514, 0.336, 0.800},
-	caps.DacOverride:    {0.039, 0.215, 0.400, 0.200, 0.800},
-	caps.Fowner:         {0.001, 0.016, 0.347, 0.070, 0.800},
-	caps.Fsetid:         {0.001, 0.016, 0.188, 0.022, 0.800},
-	caps.IpcLock:        {0.000, 0.009, 0.067, 0.280, 0.800},
-	caps.Kill:           {0.001, 0.016, 0.022, 0.220, 0.800},
-	caps.Mknod:          {0.000, 0.027, 0.018, 0.133, 0.800},
-	caps.NetAdmin:       {0.000, 0.040, 0.440, 0.200, 0.800},
-	caps.NetBindService: {0.001, 0.040, 0.020, 0.078, 0.800},
-	caps.NetRaw:         {0.000, 0.040, 0.067, 0.133, 0.800},
-	caps.Setfcap:        {0.000, 0.040, 0.400, 0.200, 0.800},
-	caps.Setgid:         {0.135, 0.347, 0.660, 0.930, 0.800},
-	caps.Setpcap:        {0.001, 0.040, 0.018, 0.127, 0.800},
-	caps.Setuid:         {0.135, 0.520, 0.660, 0.856, 0.800},
-	caps.SysAdmin:       {0.000, 0.008, 0.040, 0.467, 0.800},
-	caps.SysBoot:        {0.000, 0.040, 0.067, 0.200, 0.800},
-	caps.SysChroot:      {0.001, 0.260, 0.150, 0.340, 0.800},
-	caps.SysNice:        {0.000, 0.011, 0.240, 0.200, 0.800},
-	caps.SysPtrace:      {0.000, 0.040, 0.400, 0.100, 0.800},
-	caps.SysResource:    {0.001, 0.016, 0.018, 0.024, 0.800},
-	caps.SysTime:        {0.000, 0.027, 0.050, 0.133, 0.800},
-}
+var likelihoods = sync.OnceValue(func() map[caps.Cap][clueKinds]float64 {
+	return map[caps.Cap][clueKinds]float64{
+		caps.AuditWrite:     {0.000, 0.040, 0.029, 0.050, 0.800},
+		caps.Chown:          {0.001, 0.360, 0.514, 0.336, 0.800},
+		caps.DacOverride:    {0.039, 0.215, 0.400, 0.200, 0.800},
+		caps.Fowner:         {0.001, 0.016, 0.347, 0.070, 0.800},
+		caps.Fsetid:         {0.001, 0.016, 0.188, 0.022, 0.800},
+		caps.IpcLock:        {0.000, 0.009, 0.067, 0.280, 0.800},
+		caps.Kill:           {0.001, 0.016, 0.022, 0.220, 0.800},
+		caps.Mknod:          {0.000, 0.027, 0.018, 0.133, 0.800},
+		caps.NetAdmin:       {0.000, 0.040, 0.440, 0.200, 0.800},
+		caps.NetBindService: {0.001, 0.040, 0.020, 0.078, 0.800},
+		caps.NetRaw:         {0.000, 0.040, 0.067, 0.133, 0.800},
+		caps.Setfcap:        {0.000, 0.040, 0.400, 0.200, 0.800},
+		caps.Setgid:         {0.135, 0.347, 0.660, 0.930, 0.800},
+		caps.Setpcap:        {0.001, 0.040, 0.018, 0.127, 0.800},
+		caps.Setuid:         {0.135, 0.520, 0.660, 0.856, 0.800},
+		caps.SysAdmin:       {0.000, 0.008, 0.040, 0.467, 0.800},
+		caps.SysBoot:        {0.000, 0.040, 0.067, 0.200, 0.800},
+		caps.SysChroot:      {0.001, 0.260, 0.150, 0.340, 0.800},
+		caps.SysNice:        {0.000, 0.011, 0.240, 0.200, 0.800},
+		caps.SysPtrace:      {0.000, 0.040, 0.400, 0.100, 0.800},
+		caps.SysResource:    {0.001, 0.016, 0.018, 0.024, 0.800},
+		caps.SysTime:        {0.000, 0.027, 0.050, 0.133, 0.800},
+	}
+})
 
 // prior is the same of a capability that no workload of the corpus needs or suggests.
 var prior = [clueKinds]float64{NoClue: 0.01, Linked: 0.04, Helped: 0.1, Called: 0.2, Granted: 0.8}
@@ -54,12 +57,12 @@ func (c *Clues) Likelihood(k caps.Cap) float64 {
 	case !c.Root && clue < Granted:
 		return silent
 	case c.Mute && clue == NoClue:
-		if p, ok := frequency[k]; ok {
+		if p, ok := frequency()[k]; ok {
 			return p / 100
 		}
 		return silent
 	}
-	if p, ok := likelihoods[k]; ok {
+	if p, ok := likelihoods()[k]; ok {
 		return max(p[clue], least)
 	}
 	return prior[clue]
@@ -71,11 +74,13 @@ const least = 0.0005
 
 // frequency is how many of a hundred workloads need a capability, whatever their files
 // suggest: of those in bench/truth/oracle.json, which a test compares.
-var frequency = map[caps.Cap]float64{
-	caps.Setgid: 61, caps.Setuid: 61, caps.Chown: 24, caps.DacOverride: 15, caps.NetRaw: 11, caps.Fowner: 10, caps.SysChroot: 10,
-	caps.Kill: 6, caps.Fsetid: 5, caps.NetAdmin: 3, caps.SysNice: 3, caps.NetBindService: 2, caps.IpcLock: 2, caps.SysAdmin: 2,
-	caps.Setfcap: 2, caps.Setpcap: 2, caps.SysPtrace: 2,
-}
+var frequency = sync.OnceValue(func() map[caps.Cap]float64 {
+	return map[caps.Cap]float64{
+		caps.Setgid: 61, caps.Setuid: 61, caps.Chown: 24, caps.DacOverride: 15, caps.NetRaw: 11, caps.Fowner: 10, caps.SysChroot: 10,
+		caps.Kill: 6, caps.Fsetid: 5, caps.NetAdmin: 3, caps.SysNice: 3, caps.NetBindService: 2, caps.IpcLock: 2, caps.SysAdmin: 2,
+		caps.Setfcap: 2, caps.Setpcap: 2, caps.SysPtrace: 2,
+	}
+})
 
 // Suspect is a capability of which it is not known yet whether it is needed.
 type Suspect struct {
@@ -174,7 +179,7 @@ func Heard(words string) caps.Set {
 	for _, w := range strings.FieldsFunc(lower, func(r rune) bool { return !(r >= 'a' && r <= 'z' || r == '_') }) {
 		set |= FunctionNeeds(w)
 	}
-	for phrase, c := range phrases {
+	for phrase, c := range phrases() {
 		if strings.Contains(lower, phrase) {
 			set = set.With(c)
 		}
@@ -183,12 +188,14 @@ func Heard(words string) caps.Set {
 }
 
 // phrases are what programs say in place of a function's name.
-var phrases = map[string]caps.Cap{
-	"changing ownership": caps.Chown, "change owner": caps.Chown, "changing group": caps.Chown,
-	"set group": caps.Setgid, "set gid": caps.Setgid, "setting groups": caps.Setgid, "supplementary groups": caps.Setgid,
-	"set user": caps.Setuid, "set uid": caps.Setuid, "setting uid": caps.Setuid, "identity of user": caps.Setuid,
-	"changing permissions": caps.Fowner, "permission denied": caps.DacOverride,
-}
+var phrases = sync.OnceValue(func() map[string]caps.Cap {
+	return map[string]caps.Cap{
+		"changing ownership": caps.Chown, "change owner": caps.Chown, "changing group": caps.Chown,
+		"set group": caps.Setgid, "set gid": caps.Setgid, "setting groups": caps.Setgid, "supplementary groups": caps.Setgid,
+		"set user": caps.Setuid, "set uid": caps.Setuid, "setting uid": caps.Setuid, "identity of user": caps.Setuid,
+		"changing permissions": caps.Fowner, "permission denied": caps.DacOverride,
+	}
+})
 
 // heard is how likely it is that what a run complained about is what it needs.
 const heard = 0.8

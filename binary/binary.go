@@ -5,8 +5,6 @@ package binary
 import (
 	"bytes"
 	"debug/elf"
-	"debug/gosym"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"path"
@@ -32,119 +30,57 @@ type File struct {
 // ErrNotBinary says that a file is no ELF file.
 var ErrNotBinary = errors.New("not an ELF file")
 
-// Read reads an ELF file. What is damaged is an error, never a panic.
-func Read(content []byte) (_ *File, err error) {
+// Read reads an ELF file. It costs little more than the file, whatever the file says of
+// itself; what is damaged is an error.
+func Read(content []byte) (*File, error) {
 	if !bytes.HasPrefix(content, []byte(elf.ELFMAG)) {
 		return nil, ErrNotBinary
 	}
-	// debug/gosym trusts its tables.
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("damaged: %v", p)
-		}
-	}()
-	e, err := elf.NewFile(bytes.NewReader(content))
+	o, err := parse(content)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("damaged: %w", err)
 	}
-	f := &File{}
-	for _, p := range e.Progs {
-		if p.Type == elf.PT_INTERP && p.Filesz < 4096 {
-			data := make([]byte, p.Filesz)
-			if _, err := p.ReadAt(data, 0); err != nil {
-				return nil, err
-			}
-			f.Interpreter = string(bytes.TrimRight(data, "\x00"))
-		}
+	f := &File{Interpreter: string(bytes.TrimRight(o.interpreter, "\x00"))}
+	data, names, err := o.table(elf.SHT_DYNAMIC)
+	if err != nil {
+		return nil, fmt.Errorf("damaged: what it is linked with: %w", err)
 	}
-	// Without a dynamic section each of these is empty.
-	if f.Libraries, err = e.DynString(elf.DT_NEEDED); err != nil {
-		return nil, err
-	}
+	f.Libraries = o.dynamic(data, names, elf.DT_NEEDED)
 	for _, tag := range []elf.DynTag{elf.DT_RUNPATH, elf.DT_RPATH} {
-		dirs, err := e.DynString(tag)
-		if err != nil {
-			return nil, err
-		}
-		for _, d := range dirs {
-			f.RunPath = append(f.RunPath, strings.Split(d, ":")...)
-		}
-	}
-	imports, err := e.DynamicSymbols()
-	if err != nil && !errors.Is(err, elf.ErrNoSymbols) {
-		return nil, err
-	}
-	for _, s := range imports {
-		if s.Section == elf.SHN_UNDEF && s.Name != "" {
-			f.Functions = append(f.Functions, strings.ToLower(s.Name))
+		for _, dirs := range o.dynamic(data, names, tag) {
+			for dir := range strings.SplitSeq(dirs, ":") {
+				if len(f.RunPath) < maxLinked {
+					f.RunPath = append(f.RunPath, dir)
+				}
+			}
 		}
 	}
-	calls, isGo := goCalls(e)
+	if data, names, err = o.table(elf.SHT_DYNSYM); err != nil {
+		return nil, fmt.Errorf("damaged: dynamic symbols: %w", err)
+	}
+	for s := range o.symbols(data, names) {
+		if !s.defined && len(s.name) > 0 {
+			f.Functions = append(f.Functions, strings.ToLower(string(s.name)))
+		}
+	}
+	calls, isGo := o.goCalls()
 	f.Functions = append(f.Functions, calls...)
 	if len(f.Libraries) == 0 && !isGo {
-		own, err := e.Symbols()
-		if err != nil && !errors.Is(err, elf.ErrNoSymbols) {
-			return nil, err
+		if data, names, err = o.table(elf.SHT_SYMTAB); err != nil {
+			return nil, fmt.Errorf("damaged: symbols: %w", err)
 		}
 		// A static program of C has the library's functions in itself, those that it uses.
-		for _, s := range own {
-			if elf.ST_TYPE(s.Info) == elf.STT_FUNC {
-				f.Functions = append(f.Functions, strings.ToLower(strings.TrimPrefix(s.Name, "__")))
+		f.Mute = true
+		for s := range o.symbols(data, names) {
+			f.Mute = false
+			if s.typ == elf.STT_FUNC {
+				f.Functions = append(f.Functions, strings.ToLower(string(bytes.TrimPrefix(s.name, []byte("__")))))
 			}
 		}
-		f.Mute = len(own) == 0
 	}
 	slices.Sort(f.Functions)
 	f.Functions = slices.Compact(f.Functions)
 	return f, nil
-}
-
-// goCalls gives the functions of Go's system call packages that are linked in, which are
-// those that may be called; a stripped program has this table too.
-func goCalls(e *elf.File) (calls []string, isGo bool) {
-	table := e.Section(".gopclntab")
-	if table == nil {
-		if table = e.Section(".data.rel.ro.gopclntab"); table == nil { // position independent
-			return nil, false
-		}
-	}
-	data, err := table.Data()
-	text := e.Section(".text")
-	if err != nil || text == nil || !plausible(data) {
-		return nil, true
-	}
-	symbols, err := gosym.NewTable(nil, gosym.NewLineTable(data, text.Addr))
-	if err != nil {
-		return nil, true
-	}
-	for i := range symbols.Funcs {
-		name := symbols.Funcs[i].Name
-		for _, pkg := range []string{"syscall", "golang.org/x/sys/unix"} {
-			if rest, ok := strings.CutPrefix(name, pkg+"."); ok && !strings.ContainsAny(rest, ".(") {
-				calls = append(calls, strings.ToLower(rest))
-			}
-		}
-	}
-	return calls, true
-}
-
-// plausible says whether a .gopclntab has room for as many functions as it says that it
-// has: debug/gosym asks for memory for all of them, and to get none ends the program.
-func plausible(table []byte) bool {
-	// debug/gosym/pclntab.go: after a header of eight bytes stands their number, a word of
-	// table[7] bytes; each takes eight bytes or more. The magic number tells the byte order.
-	if len(table) < 16 {
-		return false
-	}
-	var order binary.ByteOrder = binary.LittleEndian
-	if table[0] == 0xff {
-		order = binary.BigEndian
-	}
-	n := uint64(order.Uint32(table[8:]))
-	if table[7] == 8 {
-		n = order.Uint64(table[8:])
-	}
-	return n <= uint64(len(table))/8
 }
 
 // Script gives the interpreter's line of a script, split into words, nil if the file is none.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Cap is the number of one capability, 0 to 63. Numbers above [Last] are
@@ -111,8 +112,8 @@ var names = [...]string{
 // byName and kernelNames are derived from names, so that look-ups and the
 // upper-case spellings cost no allocation.
 var (
-	byName      = makeByName()
-	kernelNames = makeKernelNames()
+	byName      = sync.OnceValue(makeByName)
+	kernelNames = sync.OnceValue(makeKernelNames)
 )
 
 func makeByName() map[string]Cap {
@@ -123,8 +124,8 @@ func makeByName() map[string]Cap {
 	return m
 }
 
-func makeKernelNames() [len(names)]string {
-	var upper [len(names)]string
+func makeKernelNames() *[len(names)]string {
+	upper := new([len(names)]string)
 	for i, name := range names {
 		upper[i] = prefix + strings.ToUpper(name)
 	}
@@ -150,7 +151,7 @@ func (c Cap) String() string {
 // a capability without a name.
 func (c Cap) Name() string {
 	if c.Known() {
-		return kernelNames[c]
+		return kernelNames()[c]
 	}
 	return strconv.Itoa(int(c))
 }
@@ -188,7 +189,7 @@ func (c *Cap) UnmarshalText(text []byte) error {
 // The error is an [*UnknownError].
 func ParseCap(s string) (Cap, error) {
 	s = strings.TrimSpace(s)
-	if c, ok := byName[bareName(s)]; ok {
+	if c, ok := byName()[bareName(s)]; ok {
 		return c, nil
 	}
 	if c, ok := parseNumber(s); ok {

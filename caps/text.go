@@ -191,7 +191,7 @@ func (p *textParser) element() (Set, error) {
 		return 0, p.fail(fmt.Sprintf("%q is no number from 0 to %d, as C writes it", word, maxCap), &UnknownError{Name: word})
 	}
 	if bare := bareName(word); len(bare) < len(word) {
-		if c, ok := byName[bare]; ok {
+		if c, ok := byName()[bare]; ok {
 			return Of(c), nil
 		}
 	}

@@ -96,6 +96,9 @@ type Exit struct {
 	// Started is false where it never came to run its entry point.
 	Started bool
 	Message string // the engine's, if it gave one
+	// NoMemory says that the kernel ended a process of it at a memory limit, as far as the
+	// engine knows that.
+	NoMemory bool
 	// Err says why the outcome is not known; then nothing may be concluded.
 	Err error
 }
@@ -104,10 +107,14 @@ func (e Exit) String() string {
 	if !e.Started {
 		return "did not start: " + e.Message
 	}
-	if e.Code > 128 && e.Code < 128+65 {
-		return fmt.Sprintf("ended by signal %d", e.Code-128)
+	why := ""
+	if e.NoMemory {
+		why = " when it was at its memory limit (--memory)"
 	}
-	return fmt.Sprintf("exited %d", e.Code)
+	if e.Code > 128 && e.Code < 128+65 {
+		return fmt.Sprintf("ended by signal %d%s", e.Code-128, why)
+	}
+	return fmt.Sprintf("exited %d%s", e.Code, why)
 }
 
 // Health is the image's own HEALTHCHECK's word.

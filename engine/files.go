@@ -44,6 +44,17 @@ type File struct {
 // MaxContent is the most of a file that is read, in bytes.
 const MaxContent = 256 << 20
 
+// MaxListed is how many files of a directory are listed.
+const MaxListed = 1 << 16
+
+// content reads a file of that size. Its memory is asked for at once: what grows as it is
+// read takes twice as much.
+func content(r io.Reader, size int64) ([]byte, error) {
+	data := make([]byte, size)
+	n, err := io.ReadFull(r, data)
+	return data[:n], err
+}
+
 // Archives copies a file or a directory out of an instance, as a tar. With follow a link
 // is followed.
 type Archives func(ctx context.Context, name string, follow bool) (io.ReadCloser, error)
@@ -62,7 +73,9 @@ func (a Archives) List(ctx context.Context, dir string) ([]File, error) {
 			return nil // the link itself, or deeper
 		}
 		f.Path = path.Join(dir, path.Base(h.Name))
-		list = append(list, *f)
+		if list = append(list, *f); len(list) == MaxListed {
+			return io.EOF
+		}
 		return nil
 	})
 	return list, err
@@ -80,7 +93,7 @@ func (a Archives) Read(ctx context.Context, name string) (*File, error) {
 		}
 		f.Path = name
 		if h.Typeflag == tar.TypeReg && h.Size <= MaxContent {
-			if f.Content, err = io.ReadAll(r); err != nil {
+			if f.Content, err = content(r, h.Size); err != nil {
 				return err
 			}
 		}

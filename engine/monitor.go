@@ -66,17 +66,33 @@ func readMonitor(root string, pid int, comm string) (monitor, bool) {
 	return m, m.id != "" && m.bundle != ""
 }
 
-// monitors finds those among all processes.
-func (r *Records) monitors() (list []monitor) {
-	entries, _ := os.ReadDir(filepath.Join("/", r.Root, "proc")) // without /proc there are none
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
+// Monitors are the numbers of the processes that may be monitors by their names.
+func Monitors(list []proc.Process) []int {
+	pids := []int{}
+	for i := range list {
+		if list[i].Comm == shimComm || list[i].Comm == conmonComm {
+			pids = append(pids, list[i].PID)
 		}
-		comm, _ := os.ReadFile(filepath.Join("/", r.Root, "proc", e.Name(), "comm")) // ended meanwhile
+	}
+	return pids
+}
+
+// monitors finds those among all processes, or among those that may be some.
+func (r *Records) monitors() (list []monitor) {
+	pids := r.Monitors
+	if pids == nil {
+		entries, _ := os.ReadDir(filepath.Join("/", r.Root, "proc")) // without /proc there are none
+		for _, e := range entries {
+			if pid, err := strconv.Atoi(e.Name()); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	for _, pid := range pids {
+		dir := filepath.Join("/", r.Root, "proc", strconv.Itoa(pid))
+		comm, _ := os.ReadFile(filepath.Join(dir, "comm")) // ended meanwhile
 		if m, ok := readMonitor(filepath.Join("/", r.Root), pid, strings.TrimSuffix(string(comm), "\n")); ok {
-			status, _ := os.ReadFile(filepath.Join("/", r.Root, "proc", e.Name(), "status")) // ended meanwhile
+			status, _ := os.ReadFile(filepath.Join(dir, "status")) // ended meanwhile
 			m.root = strings.Contains(string(status), "\nUid:\t0\t")
 			list = append(list, m)
 		}
@@ -86,7 +102,8 @@ func (r *Records) monitors() (list []monitor) {
 
 // Place finds the containers of processes that no cgroup's name tells: those that ctr runs
 // by names of their own, and those of a rootless engine that has no cgroups. They are the
-// descendants of monitors.
+// descendants of monitors. So are the runtime, and what conmon starts when the container
+// has ended (podman container cleanup): those are in the monitor's own mount namespace.
 func Place(root string, list []proc.Process) {
 	found := make(map[int]monitor)
 	for i := range list {
@@ -131,7 +148,10 @@ func Place(root string, list []proc.Process) {
 		}
 		m := found[monitor]
 		if m.id != "" {
-			p.Container, p.Engine = m.id, "podman"
+			// Of a stranger's, where it may not be looked, it cannot be told.
+			if own := mounts(root, monitor); own != "" && own != mounts(root, p.PID) {
+				p.Container, p.Engine = m.id, "podman"
+			}
 			continue
 		}
 		if named[m.tasks] == nil {
@@ -143,6 +163,15 @@ func Place(root string, list []proc.Process) {
 			}
 		}
 	}
+}
+
+// mounts names a process's mount namespace: namespaces(7). "" if it may not be looked at.
+func mounts(root string, pid int) string {
+	link, err := os.Readlink(filepath.Join(root, "proc", strconv.Itoa(pid), "ns", "mnt"))
+	if err != nil {
+		return ""
+	}
+	return link
 }
 
 // cgroups are the ids of a containerd's containers whose names are no ids, by the paths of

@@ -35,6 +35,9 @@ type Running struct {
 // engine to answer, but root as a rule.
 type Records struct {
 	Root string // "/" if empty
+	// Monitors are the processes that may be monitors, as [Monitors] finds them; nil: all
+	// are looked at.
+	Monitors []int
 
 	storages map[string]map[string]Running // of Podman and CRI-O, by their directories
 	beside   []monitor
@@ -138,6 +141,16 @@ func (r *Records) docker(id string) (Running, bool) {
 		}, true
 	}
 	return Running{}, false
+}
+
+// Name is how Docker calls a container now, by what it keeps on disk: docker rename changes
+// it. "" if it is not there.
+func (r *Records) Name(id string) string {
+	if id == "" || strings.ContainsAny(id, "/*?[\\") || id[0] == '.' {
+		return "" // it becomes a file's name
+	}
+	run, _ := r.docker(id)
+	return run.Name
 }
 
 // spec is what is read of an OCI runtime specification.

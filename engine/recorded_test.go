@@ -1,8 +1,10 @@
 package engine_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -101,16 +103,41 @@ func TestRecords(t *testing.T) {
 	if diff := cmp.Diff(want, records.Find(t.Context(), ids)); diff != "" {
 		t.Error(diff)
 	}
+	// Where it is known which may be monitors, no others are looked at.
+	if got := engine.Monitors([]proc.Process{{PID: 73, Comm: "sleep"}, {PID: 71, Comm: "containerd-shim"}, {PID: 72, Comm: "conmon"}}); !slices.Equal(got, []int{71, 72}) {
+		t.Error(got)
+	}
+	records = engine.Records{Root: root, Monitors: []int{71, 72, 73, 99}}
+	if diff := cmp.Diff(want, records.Find(t.Context(), ids)); diff != "" {
+		t.Error(diff)
+	}
+	for name, of := range want {
+		if of.Namespace == "build" || name == id("b") {
+			delete(want, name)
+		}
+	}
+	records = engine.Records{Root: root, Monitors: engine.Monitors(nil)}
+	if diff := cmp.Diff(want, records.Find(t.Context(), ids)); diff != "" {
+		t.Error(diff)
+	}
 
 	// The processes below them.
 	list := []proc.Process{
 		{PID: 71, PPID: 1, Comm: "containerd-shim"}, {PID: 80, PPID: 71, Comm: "job"}, {PID: 81, PPID: 80, Comm: "child"}, {PID: 82, PPID: 71, Comm: "runc"},
 		{PID: 72, PPID: 1, Comm: "conmon"}, {PID: 83, PPID: 72, Comm: "mine"}, {PID: 84, PPID: 72, Comm: "known", Container: id("1"), Engine: "docker"},
+		{PID: 76, PPID: 1, Comm: "conmon"}, {PID: 90, PPID: 76, Comm: "stranger"}, {PID: 88, PPID: 72, Comm: "podman"}, {PID: 89, PPID: 72, Comm: "unknown"},
 		{PID: 85, PPID: 1, Comm: "other"}, {PID: 86, PPID: 87}, {PID: 87, PPID: 86},
 	}
 	write("proc/80/cgroup", "3:pids:/build/job\n0::/build/job\n")
 	write("proc/81/cgroup", "0::/build/job/below\n")
 	write("proc/82/cgroup", "0::/build\n")
+	// The engine itself, which cleans up after the container: not in it.
+	for pid, mounts := range map[string]string{"72": "mnt:[1]", "88": "mnt:[1]", "83": "mnt:[2]"} {
+		ns := filepath.Join(root, "proc", pid, "ns")
+		if err := errors.Join(os.MkdirAll(ns, 0o755), os.Symlink(mounts, filepath.Join(ns, "mnt"))); err != nil {
+			t.Fatal(err)
+		}
+	}
 	engine.Place(root, list)
 	got := make(map[int]string)
 	for _, p := range list {
@@ -118,7 +145,7 @@ func TestRecords(t *testing.T) {
 			got[p.PID] = p.Engine + " " + p.Container
 		}
 	}
-	if diff := cmp.Diff(map[int]string{80: "containerd build/job", 81: "containerd build/job", 83: "podman " + id("b"), 84: "docker " + id("1")}, got); diff != "" {
+	if diff := cmp.Diff(map[int]string{80: "containerd build/job", 81: "containerd build/job", 83: "podman " + id("b"), 89: "podman " + id("b"), 84: "docker " + id("1")}, got); diff != "" {
 		t.Error(diff)
 	}
 	bundles := engine.Bundles{Root: root}

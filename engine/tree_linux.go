@@ -2,11 +2,14 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	securejoin "github.com/cyphar/filepath-securejoin"
@@ -43,10 +46,16 @@ func (t Tree) List(_ context.Context, dir string) ([]File, error) {
 	if fi, err := os.Lstat(at); err != nil || !fi.IsDir() {
 		return nil, err
 	}
-	entries, err := os.ReadDir(at)
+	d, err := os.Open(at)
 	if err != nil {
 		return nil, err
 	}
+	defer d.Close()
+	entries, err := d.ReadDir(MaxListed)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	var list []File
 	for _, e := range entries {
 		name := filepath.Join(at, e.Name())
@@ -87,7 +96,8 @@ func (t Tree) Read(_ context.Context, name string) (*File, error) {
 		return nil, err
 	}
 	if fi.Size() <= MaxContent {
-		if f.Content, err = io.ReadAll(io.LimitReader(r, MaxContent)); err != nil {
+		f.Content, err = content(r, fi.Size())
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) { // it became shorter
 			return nil, err
 		}
 	}

@@ -194,7 +194,11 @@ func (s *search) program(ctx context.Context, name string, as advise.Clue, depth
 	if as == advise.Called {
 		s.linked(ctx, b, path.Dir(name))
 	}
-	s.privileged(ctx, f.Content, name, depth)
+	others := s.privileged(ctx, f.Content, name)
+	f.Content = nil // not kept while others are read
+	for _, other := range others {
+		s.program(ctx, other, advise.Helped, depth+1)
+	}
 	return true
 }
 
@@ -235,20 +239,21 @@ func (s *search) linked(ctx context.Context, b *binary.File, origin string) {
 	}
 }
 
-// privileged follows the names that a program holds of those commands whose files give
-// privileges: it may execute them.
-func (s *search) privileged(ctx context.Context, content []byte, name string, depth int) {
+// privileged gives those commands whose files give privileges, and whose names a program
+// holds: it may execute them.
+func (s *search) privileged(ctx context.Context, content []byte, name string) (paths []string) {
 	known := s.known(ctx)
 	for _, other := range slices.Sorted(maps.Keys(known)) { // the same ones each time, if there are too many
 		f := known[other]
 		if f.Caps == nil && !f.SetUID() || len(other) < 2 || f.Path == name {
 			continue
 		}
-		for _, before := range []string{"\x00", "/"} {
-			if bytes.Contains(content, []byte(before+other+"\x00")) {
-				s.program(ctx, f.Path, advise.Helped, depth+1)
-				break
-			}
+		if len(paths) == cluePrograms || ctx.Err() != nil {
+			break
+		}
+		if bytes.Contains(content, []byte("\x00"+other+"\x00")) || bytes.Contains(content, []byte("/"+other+"\x00")) {
+			paths = append(paths, f.Path)
 		}
 	}
+	return paths
 }

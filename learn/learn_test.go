@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -445,6 +446,28 @@ func TestLossInATrial(t *testing.T) {
 		}}
 		if p := mustLearn(t, m, learn.Options{}); p.Complete != complete {
 			t.Errorf("%s: complete %v", kind, p.Complete)
+		}
+	}
+}
+
+// What the kernel left out of one run is seen in another, unless none begins as that one did.
+func TestLossOnce(t *testing.T) {
+	for _, c := range []struct {
+		persistent bool
+		lossy      int // the run
+		complete   bool
+	}{{false, 0, true}, {false, 1, true}, {false, 2, true}, {true, 1, true}, {true, 2, true}, {true, 0, false}} {
+		m := &model{baseline: docker14, persistent: c.persistent, play: func(n int, _ caps.Set, _ bool) outcome {
+			o := outcome{granted: caps.Of(caps.Chown), identities: []usage.Identity{root()}}
+			if n == c.lossy {
+				o.granted, o.lost = 0, map[string]uint64{"events": 3}
+			}
+			return o
+		}}
+		p := mustLearn(t, m, learn.Options{})
+		said := slices.ContainsFunc(p.Notes, func(n string) bool { return strings.Contains(n, "was made again") })
+		if p.Complete != c.complete || said != c.complete || p.Optional != caps.Of(caps.Chown) {
+			t.Errorf("%+v: complete %v, optional %v, notes %q", c, p.Complete, p.Optional, p.Notes)
 		}
 	}
 }

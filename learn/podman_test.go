@@ -1,7 +1,6 @@
 package learn_test
 
 import (
-	"io"
 	"os/exec"
 	"slices"
 	"strings"
@@ -55,18 +54,8 @@ func TestPodmanAndDockerDiffer(t *testing.T) {
 func podmanImage(t *testing.T, image string) {
 	t.Helper()
 	testenv.Need(t, testenv.Root, testenv.BPF, testenv.Docker, testenv.Image(image), testenv.Command("podman"), testenv.Command("runc"))
-	save, load := exec.Command("docker", "save", image), exec.Command("podman", "load")
-	r, w := io.Pipe()
-	save.Stdout, load.Stdin = w, r
-	if err := save.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() { w.CloseWithError(save.Wait()) }()
-	if out, err := load.CombinedOutput(); err != nil {
-		t.Fatalf("podman load: %v: %s", err, out)
-	}
+	testenv.LoadImage(t, image, "podman")
 	t.Cleanup(func() { _ = exec.Command("podman", "rmi", "-f", image).Run() })
-
 }
 
 // A container in a user namespace of its own is asked for capabilities in the first one too:

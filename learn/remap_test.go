@@ -79,20 +79,7 @@ func TestRemapped(t *testing.T) {
 	const image = "leastcap-test/tiny"
 	testenv.Need(t, testenv.Docker, testenv.Image(image))
 	docker := remapping(t)
-	save, load := exec.Command("docker", "save", image), exec.Command(docker[0], append(docker[1:], "load")...)
-	var err error
-	if load.Stdin, err = save.StdoutPipe(); err != nil {
-		t.Fatal(err)
-	}
-	if err := save.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := load.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	if err := save.Wait(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.LoadImage(t, image, docker...)
 	got, err := learnLine(t, openProbe(t), learn.Options{}, append(slices.Clone(docker), "run", "--network", "none", "--cap-add", "SYS_NICE",
 		image, "sh", "-c", "busybox renice -n -5 $$; busybox chown 33 /tmp")...)
 	if err != nil {

@@ -52,6 +52,7 @@ type result struct {
 	record *usage.Record // of all starts
 	starts []*start
 	paused bool // it failed before, while leastcap was stopped
+	missed bool // not all of it was seen before
 }
 
 // last is the start that decided.
@@ -184,24 +185,34 @@ func (l *learner) sideBySide(ctx context.Context, trials []usage.Trial) ([]*resu
 	return results, nil
 }
 
-// interrupted is how often one run is made again that failed while leastcap itself was
-// stopped.
-const interrupted = 3
+// vain is how often one run is made again that tells nothing.
+const vain = 3
 
 // execute does one run, and changes nothing of the learner. An error means that the run
 // could not be made; that it failed is a result. One that failed while this process was
-// stopped tells nothing: its times were not the workload's.
+// stopped tells nothing: its times were not the workload's. Nor does one that passed while
+// the kernel left out events, which depends on what else the machine does.
 func (l *learner) execute(ctx context.Context, index int, t usage.Trial, g engine.Grant) (*result, error) {
+	var paused, missed bool
 	for n := 0; ; n++ {
 		before := l.pauses.count()
 		r, err := l.executeOnce(ctx, index, t, g)
 		if err != nil {
 			return nil, err
 		}
-		if r.paused = n > 0; r.trial.Passed || n == interrupted || l.pauses.count() == before {
+		r.paused, r.missed = paused, missed
+		stopped := !r.trial.Passed && l.pauses.count() > before
+		left := r.trial.Passed && mattering(r.record) == "events" && !l.isFirst(index)
+		if n == vain || !stopped && !left {
 			return r, nil
 		}
+		paused, missed = paused || stopped, missed || left
 	}
+}
+
+// isFirst: no other run begins as this one did, with volumes that are empty, say.
+func (l *learner) isFirst(index int) bool {
+	return index == 0 && l.workload.Persistent(l.opts.Starts > 0)
 }
 
 // executeOnce is from creation to removal.
@@ -272,6 +283,9 @@ func (l *learner) executeOnce(ctx context.Context, index int, t usage.Trial, g e
 func (l *learner) admit(r *result) {
 	if r.paused {
 		l.note("leastcap itself was stopped during run %d, which failed then and was made again", r.index+1)
+	}
+	if r.missed {
+		l.note("run %d was made again: the kernel had left out some of leastcap's events, as it does under load", r.index+1)
 	}
 	if kinds := mattering(r.record); kinds != "" && r.trial.Kind != usage.Baseline && r.trial.Passed {
 		l.incomplete("run %d passed, and not all of it was seen: lost %s", r.index+1, kinds)

@@ -28,6 +28,7 @@ type contents struct {
 type pending map[bpfEvidenceKey]uint64
 
 func (p *Probe) pending() (pending, error) {
+	defer unpreempted()()
 	of := pending{}
 	m := p.coll.Maps[bpfMapMemos]
 	var memos []bpfMemo // by CPU

@@ -144,7 +144,7 @@ func TestEvidence(t *testing.T) {
 		{"absolute", "fchownat", []string{"chown", f, "33", "34"}, `fchownat("` + f + `", 33, 34)`},
 		{"relative to the working directory", "fchownat", []string{"chdir", dir, ",", "chown", "foreign", "33", "34"}, `fchownat("` + f + `", 33, 34)`},
 		{"relative to a directory", "fchownat", []string{"chownat", dir, "../" + filepath.Base(dir) + "/foreign", "33", "34"}, `fchownat("` + f + `", 33, 34)`},
-		{"chown(2)", "chown", []string{"chdir", "/tmp", ",", "oldchown", filepath.Base(dir) + "/foreign", "33", "34"}, `chown("` + f + `", 33, 34)`},
+		{"chown(2)", "chown", []string{"chdir", filepath.Dir(dir), ",", "oldchown", filepath.Base(dir) + "/foreign", "33", "34"}, `chown("` + f + `", 33, 34)`},
 		{"by descriptor", "fchown", []string{"fchown", f, "33", "34"}, `fchown("` + f + `", 33, 34)`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -151,14 +151,11 @@ func readFileCaps(file string) fileCapsResult {
 // processes lists the processes that are known to be in a scope.
 func (p *Probe) processes(scope uint64) []int {
 	var pids []int
-	var tid uint32
-	var t bpfTask
-	it := p.coll.Maps[bpfMapTasks].Iterate()
-	for it.Next(&tid, &t) {
+	_ = each(p.coll.Maps[bpfMapTasks], func(tid uint32, t bpfTask) { // those found will do
 		if t.Scope == scope {
 			pids = append(pids, int(tid))
 		}
-	}
+	})
 	return pids
 }
 

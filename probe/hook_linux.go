@@ -3,6 +3,7 @@ package probe
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -11,6 +12,9 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/proc"
 )
 
 // way is one way in to the kernel's capability checks. All of them end in the
@@ -116,10 +120,17 @@ func load(spec *ebpf.CollectionSpec, allowed []way, o Options) (_ *ebpf.Collecti
 		}
 		reasons = append(reasons, fmt.Sprintf("%s: %v", v.name, err))
 	}
+	if errors.Is(last, unix.EPERM) && mayLoad() {
+		return nil, nil, way{}, false, &FeatureError{
+			Missing: "a way in to the kernel's capability checks that this machine permits",
+			Detail:  strings.Join(reasons, "; "),
+			Hint:    "it refuses these even to a process that may load BPF programs (lockdown, or its host's policy): leastcap doctor says which ways it has",
+			Err:     last,
+		}
+	}
 	if errors.Is(last, unix.EPERM) {
 		return nil, nil, way{}, false, &FeatureError{
 			Missing: "the privilege to load BPF programs (CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN)",
-			Detail:  strings.Join(reasons, "; "),
 			Hint:    "run it as root (sudo leastcap …), outside any container that lacks these capabilities",
 			Err:     last,
 		}
@@ -132,15 +143,20 @@ func load(spec *ebpf.CollectionSpec, allowed []way, o Options) (_ *ebpf.Collecti
 	}
 }
 
+// mayLoad says that this process has what bpf(2) asks for: capabilities(7).
+func mayLoad() bool {
+	own, err := proc.Sets(os.Getpid())
+	if err != nil {
+		return true
+	}
+	return own.Effective.Has(caps.SysAdmin) || own.Effective.Has(caps.Bpf) && own.Effective.Has(caps.Perfmon)
+}
+
 // noMemory: the maps are charged to leastcap's memory cgroup (since 5.11; kernel/bpf/syscall.c
 // bpf_map_save_memcg()).
 func noMemory(spec *ebpf.CollectionSpec, err error) error {
-	var bytes uint64
-	for _, m := range spec.Maps {
-		bytes += uint64(m.MaxEntries) * uint64(m.KeySize+m.ValueSize)
-	}
 	return &FeatureError{
-		Missing: fmt.Sprintf("memory for the maps, which take about %d MiB", bytes>>20+1),
+		Missing: fmt.Sprintf("memory for the maps, which take about %d MiB, and for leastcap beside them", estimate(spec)>>20+1),
 		Detail:  err.Error(),
 		Hint:    "raise the memory limit that leastcap runs under (its cgroup's, systemd's MemoryMax=, docker's --memory), or end something else",
 		Err:     err,
@@ -170,7 +186,7 @@ func (v variant) load(spec *ebpf.CollectionSpec) (*ebpf.Collection, []link.Link,
 		return nil, nil, fmt.Errorf("set %s: %w", bpfVarCfgOwn, err)
 	}
 	for plain, whole := range twins {
-		if v.whole {
+		if v.has(whole) {
 			delete(s.Programs, plain)
 		} else {
 			delete(s.Programs, whole)
@@ -190,6 +206,7 @@ func (v variant) load(spec *ebpf.CollectionSpec) (*ebpf.Collection, []link.Link,
 // functions are where kprobes are attached.
 var functions = map[string]string{
 	bpfProgCheckKprobe: "cap_capable", bpfProgOwnCapsetKprobe: "cap_capset", bpfProgOwnPrctlKprobe: "cap_task_prctl",
+	bpfProgOnForkWhole: "wake_up_new_task",
 }
 
 func attach(coll *ebpf.Collection) (links []link.Link, err error) {

@@ -360,9 +360,11 @@ const (
 	bpfProgOnCgroupMkdir      = "on_cgroup_mkdir"
 	bpfProgOnCgroupRmdir      = "on_cgroup_rmdir"
 	bpfProgOnExec             = "on_exec"
+	bpfProgOnExecWhole        = "on_exec_whole"
 	bpfProgOnExit             = "on_exit"
 	bpfProgOnExitWhole        = "on_exit_whole"
 	bpfProgOnFork             = "on_fork"
+	bpfProgOnForkWhole        = "on_fork_whole"
 	bpfProgOnSysEnter         = "on_sys_enter"
 	bpfProgOnSysEnterWhole    = "on_sys_enter_whole"
 	bpfProgOnSysExit          = "on_sys_exit"
@@ -445,9 +447,11 @@ type bpfProgramSpecs struct {
 	OnCgroupMkdir      *ebpf.ProgramSpec `ebpf:"on_cgroup_mkdir"`
 	OnCgroupRmdir      *ebpf.ProgramSpec `ebpf:"on_cgroup_rmdir"`
 	OnExec             *ebpf.ProgramSpec `ebpf:"on_exec"`
+	OnExecWhole        *ebpf.ProgramSpec `ebpf:"on_exec_whole"`
 	OnExit             *ebpf.ProgramSpec `ebpf:"on_exit"`
 	OnExitWhole        *ebpf.ProgramSpec `ebpf:"on_exit_whole"`
 	OnFork             *ebpf.ProgramSpec `ebpf:"on_fork"`
+	OnForkWhole        *ebpf.ProgramSpec `ebpf:"on_fork_whole"`
 	OnSysEnter         *ebpf.ProgramSpec `ebpf:"on_sys_enter"`
 	OnSysEnterWhole    *ebpf.ProgramSpec `ebpf:"on_sys_enter_whole"`
 	OnSysExit          *ebpf.ProgramSpec `ebpf:"on_sys_exit"`
@@ -603,9 +607,11 @@ type bpfPrograms struct {
 	OnCgroupMkdir      *ebpf.Program `ebpf:"on_cgroup_mkdir"`
 	OnCgroupRmdir      *ebpf.Program `ebpf:"on_cgroup_rmdir"`
 	OnExec             *ebpf.Program `ebpf:"on_exec"`
+	OnExecWhole        *ebpf.Program `ebpf:"on_exec_whole"`
 	OnExit             *ebpf.Program `ebpf:"on_exit"`
 	OnExitWhole        *ebpf.Program `ebpf:"on_exit_whole"`
 	OnFork             *ebpf.Program `ebpf:"on_fork"`
+	OnForkWhole        *ebpf.Program `ebpf:"on_fork_whole"`
 	OnSysEnter         *ebpf.Program `ebpf:"on_sys_enter"`
 	OnSysEnterWhole    *ebpf.Program `ebpf:"on_sys_enter_whole"`
 	OnSysExit          *ebpf.Program `ebpf:"on_sys_exit"`
@@ -627,9 +633,11 @@ func (p *bpfPrograms) Close() error {
 		p.OnCgroupMkdir,
 		p.OnCgroupRmdir,
 		p.OnExec,
+		p.OnExecWhole,
 		p.OnExit,
 		p.OnExitWhole,
 		p.OnFork,
+		p.OnForkWhole,
 		p.OnSysEnter,
 		p.OnSysEnterWhole,
 		p.OnSysExit,

@@ -337,6 +337,23 @@ func TestUnprivileged(t *testing.T) {
 	}
 }
 
+// TestRefusedToRoot: whom a machine refuses a way although it may load programs is not told
+// to become root.
+func TestRefusedToRoot(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.BPF)
+	for _, way := range []string{"tp_btf/cap_capable", "fexit/cap_capable", "fexit/security_capable", "kprobe/cap_capable"} {
+		p, err := probe.Open(probe.Options{Hook: way})
+		if err == nil {
+			p.Close()
+			continue
+		}
+		var f *probe.FeatureError
+		if !errors.As(err, &f) || f.Hint == "" || strings.Contains(f.Hint, "sudo") || !strings.Contains(f.Missing, "way in") || !strings.Contains(f.Detail, way) {
+			t.Errorf("%s: %v, %+v", way, err, f)
+		}
+	}
+}
+
 // nanoseconds runs a flood and gives what it says.
 func nanoseconds(b *testing.B, s *scope, call string, threads, n int) float64 {
 	b.Helper()

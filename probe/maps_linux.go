@@ -10,6 +10,7 @@ import (
 // or not; those that stay are seen, unless the map changes so fast that the
 // kernel restarts the walk, which is an error and not a short list.
 func each[K, V any](m *ebpf.Map, f func(K, V)) error {
+	defer unpreempted()()
 	var k K
 	var v V
 	it := m.Iterate()
@@ -24,6 +25,7 @@ func each[K, V any](m *ebpf.Map, f func(K, V)) error {
 
 // deleteIf deletes entries by their key.
 func deleteIf[K any](m *ebpf.Map, match func(K) bool) {
+	defer unpreempted()()
 	var k K
 	var keys []K
 	var v []byte

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -17,16 +18,20 @@ import (
 // __bpf_prog_enter_recur(), kernel/trace/bpf_trace.c __bpf_trace_run()). Where the
 // kernel preempts itself, a check would so be lost now and then: that is counted,
 // and makes a record incomplete. kprobes and perf's tracepoints run their programs
-// without preemption.
+// without preemption. They are skipped while a task on the CPU was preempted in a map
+// operation of bpf(2) (include/linux/bpf.h bpf_disable_instrumentation(),
+// kernel/trace/bpf_trace.c trace_call_bpf()), which is counted, too.
 
 // twins are programs that exist twice: for every kernel, and without preemption.
 var twins = map[string]string{
 	bpfProgOnExit: bpfProgOnExitWhole, bpfProgOnSysExit: bpfProgOnSysExitWhole, bpfProgOnSysEnter: bpfProgOnSysEnterWhole,
+	bpfProgOnExec: bpfProgOnExecWhole, bpfProgOnFork: bpfProgOnForkWhole,
 }
 
 // tracepoints are where perf's programs are attached.
 var tracepoints = map[string][2]string{
 	bpfProgOnExitWhole:     {"sched", "sched_process_exit"},
+	bpfProgOnExecWhole:     {"sched", "sched_process_exec"},
 	bpfProgOnSysExitWhole:  {"raw_syscalls", "sys_exit"},
 	bpfProgOnSysEnterWhole: {"raw_syscalls", "sys_enter"},
 }
@@ -35,6 +40,35 @@ var tracepoints = map[string][2]string{
 type variant struct {
 	way
 	whole bool
+}
+
+// unpreempted keeps tasks from running in the midst of what the calling goroutine asks of
+// maps, until what it returns is called. bpf(2) suspends kprobes and perf's programs on its
+// CPU while it reads or writes an entry (include/linux/bpf.h bpf_disable_instrumentation()),
+// and does so with preemption enabled: who came in between would not be seen. Tasks of the
+// normal policies preempt none of SCHED_FIFO. Without the privilege what is left out is
+// counted, as ever.
+func unpreempted() (end func()) {
+	if !preemptible() {
+		return func() {}
+	}
+	runtime.LockOSThread()
+	before, err := unix.SchedGetAttr(0, 0)
+	if err == nil && before.Policy != unix.SCHED_FIFO {
+		err = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1, Flags: unix.SCHED_FLAG_RESET_ON_FORK}, 0)
+	}
+	return func() {
+		if err == nil {
+			_ = unix.SchedSetAttr(0, before, 0)
+		}
+		runtime.UnlockOSThread()
+	}
+}
+
+// has says whether this variant has that twin: one that is a kprobe goes with a way in that
+// is one, where kprobes work.
+func (v variant) has(twin string) bool {
+	return v.whole && (functions[twin] == "" || v.program == bpfProgCheckKprobe)
 }
 
 // variants puts what cannot be preempted first on a kernel that preempts itself.
@@ -59,14 +93,14 @@ func variants(allowed []way, preempts bool) []variant {
 
 // preemptible says whether the kernel preempts tasks that run in it. What cannot
 // be read counts as yes: nothing is lost by that.
-func preemptible() bool {
+var preemptible = sync.OnceValue(func() bool {
 	var uts unix.Utsname
 	if err := unix.Uname(&uts); err != nil {
 		return true
 	}
 	cmdline, _ := os.ReadFile("/proc/cmdline") // unreadable: as if it said nothing
 	return preempts(unix.ByteSliceToString(uts.Version[:]), dynamicMode(), string(cmdline), config(unix.ByteSliceToString(uts.Release[:])))
-}
+})
 
 var (
 	modeInUse  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\((\w+)\)`) })

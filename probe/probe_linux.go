@@ -94,6 +94,11 @@ func open(o Options) (_ *Probe, err error) {
 	if err := p.configure(spec, o); err != nil {
 		return nil, err
 	}
+	if tight(memoryLimits("/")) {
+		if err := room(spec, o.Running); err != nil {
+			return nil, noMemory(spec, err)
+		}
+	}
 	if p.coll, p.links, p.way, p.lossy, err = load(spec, allowed, o); err != nil {
 		return nil, err
 	}
@@ -254,7 +259,7 @@ func subsystem(controller string) (int32, error) {
 func (p *Probe) describeCalls() error {
 	m := p.coll.Maps[bpfMapSysinfos]
 	for nr, name := range p.syscalls[:min(len(p.syscalls), int(m.MaxEntries()))] {
-		a, ok := calls[name]
+		a, ok := calls()[name]
 		if !ok {
 			continue
 		}

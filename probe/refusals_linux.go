@@ -75,6 +75,9 @@ func (p *Probe) Refusals(chosen func(Place) string) ([]usage.Refusal, error) {
 			r.Asked = caps.Set(v.Sets[0] | v.Sets[1] | v.Sets[2])
 			r.Call = fmt.Sprintf("capset(%v)", r.Asked)
 		}
+		if r.Syscall == "prctl" && v.Args[0] == unix.PR_CAP_AMBIENT && v.Args[1] == unix.PR_CAP_AMBIENT_RAISE && v.Args[2] < 64 {
+			r.Asked = caps.Of(caps.Cap(v.Args[2]))
+		}
 		if first := r.Denied.Union(r.Beyond); !first.Empty() {
 			r.Function = functions[asker{k.Scope, k.Nr, first.Caps()[0]}]
 		}

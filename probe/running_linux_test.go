@@ -239,6 +239,44 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestRefusedInside: with a user namespace of its own making a workload is refused for want of
+// a capability there, or of one that nobody can have there. Neither is a need of its own.
+func TestRefusedInside(t *testing.T) {
+	p := runningProbe(t, probe.Options{Refusals: true})
+	s := newScope(t, theProbe(t))
+	c := containerIn(t, s, "d")
+	c.steps(bounding(t), "unshare-user", ",", "settimeofday", ",", "capset", "3", "0", "0", "0", ",", "sethostname", "x").
+		ends("settimeofday EPERM", "sethostname EPERM")
+	ours := func(place probe.Place) string {
+		if strings.Contains(place.Path, strings.Repeat("d", 64)) {
+			return "it"
+		}
+		return ""
+	}
+	list, err := p.Refusals(ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range list {
+		got = append(got, fmt.Sprintf("%s denied=%v beyond=%v inside=%v", r.Syscall, r.Denied, r.Beyond, r.UserNamespace))
+	}
+	want := []string{
+		fmt.Sprintf("settimeofday denied=%v beyond=%v inside=true", caps.Set(0), caps.Of(caps.SysTime)),
+		fmt.Sprintf("sethostname denied=%v beyond=%v inside=true", caps.Of(caps.SysAdmin), caps.Set(0)),
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	groups, err := p.Survey(ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all := groups["it"].Record.All(); !all.Denied.Intersect(caps.Of(caps.SysAdmin, caps.SysTime)).Empty() || all.Beyond.Has(caps.SysTime) {
+		t.Errorf("needs: %+v", all)
+	}
+}
+
 // TestRefusedBySeccomp: Docker's default profile stops mount(2) before the kernel asks.
 func TestRefusedBySeccomp(t *testing.T) {
 	testenv.Need(t, testenv.Docker, testenv.Image(tiny))

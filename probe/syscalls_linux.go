@@ -5,8 +5,11 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/leastcap/leastcap/caps"
 )
 
 // argSpec gives arguments by their place, counted from 1; 0 = none.
@@ -31,34 +34,36 @@ var (
 // calls says where a system call's arguments hold a path, a file or a socket
 // address, so that evidence can name them, and which calls are observed for
 // their own sake. Sources: the system calls' manual pages (section 2).
-var calls = map[string]argSpec{
-	"open": path1, "creat": path1, "stat": path1, "lstat": path1, "chmod": path1, "chown": path1, "lchown": path1,
-	"mkdir": path1, "rmdir": path1, "unlink": path1, "rename": path1, "link": path1, "readlink": path1, "mknod": path1,
-	"chdir": path1, "chroot": path1, "truncate": path1, "utime": path1, "utimes": path1, "statfs": path1, "acct": path1,
-	"setxattr": path1, "lsetxattr": path1, "getxattr": path1, "lgetxattr": path1, "removexattr": path1,
-	"lremovexattr": path1, "listxattr": path1, "llistxattr": path1, "umount2": path1, "pivot_root": path1, "swapon": path1,
-	"symlink": path2, "mount": path2, "inotify_add_watch": path2,
-	"openat": at12, "openat2": at12, "newfstatat": at12, "statx": at12, "fchmodat": at12, "fchmodat2": at12,
-	"fchownat": at12, "mkdirat": at12, "unlinkat": at12, "renameat": at12, "renameat2": at12, "linkat": at12,
-	"readlinkat": at12, "mknodat": at12, "utimensat": at12, "futimesat": at12, "name_to_handle_at": at12,
-	"open_tree": at12, "mount_setattr": at12, "setxattrat": at12, "removexattrat": at12,
-	"symlinkat": {dirfd: 2, path: 3},
-	"fchmod":    fd1, "fchown": fd1, "ftruncate": fd1, "fsetxattr": fd1, "fgetxattr": fd1, "fremovexattr": fd1,
-	"flistxattr": fd1, "fchdir": fd1, "getdents": fd1, "getdents64": fd1, "ioctl": fd1, "fcntl": fd1,
-	"fallocate": fdMaybe, "open_by_handle_at": fd1, "setns": fd1, "read": fd1, "pread64": fd1, "fsync": fd1,
-	"flock": fd1, "sendfile": fdMaybe, "write": fdMaybe, "pwrite64": fdMaybe, "writev": fdMaybe, "pwritev": fdMaybe,
-	"pwritev2": fdMaybe, "connect": {sockaddr: 2},
-	"access": access1, "faccessat": access2, "faccessat2": access2,
-	"mmap": memory, "munmap": memory, "mremap": memory, "brk": memory, "mprotect": memory, "pkey_mprotect": memory,
-	"fork": forks, "vfork": forks, "clone": forks, "clone3": maybe, "shmget": maybe, "shmat": maybe, "memfd_create": maybe,
-	"madvise": maybe, "splice": maybe, "copy_file_range": maybe,
-	"execve":   {path: 1, special: bpfSpecialSPECIAL_EXEC},
-	"execveat": {dirfd: 1, path: 2, special: bpfSpecialSPECIAL_EXEC},
-	"capset":   {special: bpfSpecialSPECIAL_CAPSET},
-	"prctl":    {special: bpfSpecialSPECIAL_PRCTL},
-	"bind":     {sockaddr: 2, special: bpfSpecialSPECIAL_BIND},
-	"socket":   {special: bpfSpecialSPECIAL_SOCKET},
-}
+var calls = sync.OnceValue(func() map[string]argSpec {
+	return map[string]argSpec{
+		"open": path1, "creat": path1, "stat": path1, "lstat": path1, "chmod": path1, "chown": path1, "lchown": path1,
+		"mkdir": path1, "rmdir": path1, "unlink": path1, "rename": path1, "link": path1, "readlink": path1, "mknod": path1,
+		"chdir": path1, "chroot": path1, "truncate": path1, "utime": path1, "utimes": path1, "statfs": path1, "acct": path1,
+		"setxattr": path1, "lsetxattr": path1, "getxattr": path1, "lgetxattr": path1, "removexattr": path1,
+		"lremovexattr": path1, "listxattr": path1, "llistxattr": path1, "umount2": path1, "pivot_root": path1, "swapon": path1,
+		"symlink": path2, "mount": path2, "inotify_add_watch": path2,
+		"openat": at12, "openat2": at12, "newfstatat": at12, "statx": at12, "fchmodat": at12, "fchmodat2": at12,
+		"fchownat": at12, "mkdirat": at12, "unlinkat": at12, "renameat": at12, "renameat2": at12, "linkat": at12,
+		"readlinkat": at12, "mknodat": at12, "utimensat": at12, "futimesat": at12, "name_to_handle_at": at12,
+		"open_tree": at12, "mount_setattr": at12, "setxattrat": at12, "removexattrat": at12,
+		"symlinkat": {dirfd: 2, path: 3},
+		"fchmod":    fd1, "fchown": fd1, "ftruncate": fd1, "fsetxattr": fd1, "fgetxattr": fd1, "fremovexattr": fd1,
+		"flistxattr": fd1, "fchdir": fd1, "getdents": fd1, "getdents64": fd1, "ioctl": fd1, "fcntl": fd1,
+		"fallocate": fdMaybe, "open_by_handle_at": fd1, "setns": fd1, "read": fd1, "pread64": fd1, "fsync": fd1,
+		"flock": fd1, "sendfile": fdMaybe, "write": fdMaybe, "pwrite64": fdMaybe, "writev": fdMaybe, "pwritev": fdMaybe,
+		"pwritev2": fdMaybe, "connect": {sockaddr: 2},
+		"access": access1, "faccessat": access2, "faccessat2": access2,
+		"mmap": memory, "munmap": memory, "mremap": memory, "brk": memory, "mprotect": memory, "pkey_mprotect": memory,
+		"fork": forks, "vfork": forks, "clone": forks, "clone3": maybe, "shmget": maybe, "shmat": maybe, "memfd_create": maybe,
+		"madvise": maybe, "splice": maybe, "copy_file_range": maybe,
+		"execve":   {path: 1, special: bpfSpecialSPECIAL_EXEC},
+		"execveat": {dirfd: 1, path: 2, special: bpfSpecialSPECIAL_EXEC},
+		"capset":   {special: bpfSpecialSPECIAL_CAPSET},
+		"prctl":    {special: bpfSpecialSPECIAL_PRCTL},
+		"bind":     {sockaddr: 2, special: bpfSpecialSPECIAL_BIND},
+		"socket":   {special: bpfSpecialSPECIAL_SOCKET},
+	}
+})
 
 // callTable is the running architecture's system calls by number.
 func callTable() ([]string, error) {
@@ -130,7 +135,7 @@ func formatCall(name string, args [6]uint64, path string) string {
 	case "setpriority":
 		return list(n(0), n(1), n(2))
 	case "prctl":
-		return list(n(0), n(1))
+		return list(prctl(args)...)
 	case "ioctl":
 		return list(q, fmt.Sprintf("%#x", args[1]))
 	}
@@ -138,6 +143,41 @@ func formatCall(name string, args [6]uint64, path string) string {
 		return list(q)
 	}
 	return list()
+}
+
+// prctl are the arguments that this is about, as prctl(2) names them.
+func prctl(args [6]uint64) []string {
+	of := func(n uint64) string {
+		if n < 64 {
+			return caps.Cap(n).String()
+		}
+		return fmt.Sprint(n)
+	}
+	switch args[0] {
+	case unix.PR_CAP_AMBIENT:
+		verb := map[uint64]string{
+			unix.PR_CAP_AMBIENT_RAISE: "PR_CAP_AMBIENT_RAISE", unix.PR_CAP_AMBIENT_LOWER: "PR_CAP_AMBIENT_LOWER",
+			unix.PR_CAP_AMBIENT_IS_SET: "PR_CAP_AMBIENT_IS_SET", unix.PR_CAP_AMBIENT_CLEAR_ALL: "PR_CAP_AMBIENT_CLEAR_ALL",
+		}[args[1]]
+		if verb == "" {
+			verb = fmt.Sprint(args[1])
+		}
+		if args[1] == unix.PR_CAP_AMBIENT_CLEAR_ALL {
+			return []string{"PR_CAP_AMBIENT", verb}
+		}
+		return []string{"PR_CAP_AMBIENT", verb, of(args[2])}
+	case unix.PR_CAPBSET_DROP:
+		return []string{"PR_CAPBSET_DROP", of(args[1])}
+	case unix.PR_SET_SECUREBITS:
+		return []string{"PR_SET_SECUREBITS", fmt.Sprintf("%#x", args[1])}
+	case unix.PR_SET_SECCOMP:
+		return []string{"PR_SET_SECCOMP", fmt.Sprint(args[1])}
+	case unix.PR_SET_MM:
+		return []string{"PR_SET_MM", fmt.Sprint(args[1])}
+	case unix.PR_SET_KEEPCAPS:
+		return []string{"PR_SET_KEEPCAPS", fmt.Sprint(args[1])}
+	}
+	return []string{fmt.Sprint(int32(args[0])), fmt.Sprint(int32(args[1]))}
 }
 
 func signal(n uint64) string {

@@ -98,6 +98,7 @@ func (w *Watch) SetPhase(phase usage.Phase) error {
 }
 
 func (w *Watch) setPhase(phase usage.Phase) error {
+	defer unpreempted()()
 	n := uint32(slices.Index(usage.Phases, phase))
 	if err := w.p.coll.Variables[bpfVarPhased].Set(uint32(1)); err != nil {
 		return fmt.Errorf("set the phase: %w", err)
@@ -161,6 +162,7 @@ func (w *Watch) forget() {
 		w.p.mu.Unlock()
 		return true
 	})
+	defer unpreempted()()
 	for _, id := range w.scopes {
 		_ = w.p.coll.Maps[bpfMapPhases].Delete(id) // absent in the first phase
 		_ = w.p.coll.Maps[bpfMapScopes].Delete(id)
@@ -232,6 +234,7 @@ func sameExec(a, b usage.Exec) bool {
 }
 
 func (w *Watch) readScopes(r *usage.Record) error {
+	defer unpreempted()()
 	for _, id := range w.scopes {
 		var s bpfScope
 		if err := w.p.coll.Maps[bpfMapScopes].Lookup(id, &s); err != nil {
@@ -307,6 +310,7 @@ func (w *Watch) losses() (map[string]uint64, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer unpreempted()()
 	for _, id := range w.scopes {
 		var s bpfScope
 		if err := w.p.coll.Maps[bpfMapScopes].Lookup(id, &s); err == nil { // else swept meanwhile

@@ -2,6 +2,7 @@ package proc
 
 import (
 	"bytes"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -33,6 +34,14 @@ const (
 	initUserNS = 0xeffffffd
 	initPidNS  = 0xeffffffc
 )
+
+// HostUserNamespace is that of [Host].
+func HostUserNamespace(root string) uint32 {
+	if ns := UserNamespace(root, "1"); ns != 0 {
+		return ns
+	}
+	return UserNamespace(root, "self")
+}
 
 // Host are the namespaces of the host: those of process 1, and of this process where they
 // may not be read. In a container that has processes of its own only, that is the container.
@@ -76,6 +85,10 @@ func readNamespace(root, pid, kind string) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
+	return parseNamespace(link, kind)
+}
+
+func parseNamespace(link, kind string) (uint32, error) {
 	n, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimPrefix(link, kind+":["), "]"), 10, 32)
 	return uint32(n), err
 }
@@ -84,6 +97,52 @@ func readNamespace(root, pid, kind string) (uint32, error) {
 func UserNamespace(root, pid string) uint32 {
 	n, _ := readNamespace(root, pid, "user")
 	return n
+}
+
+// UserMap is how a process's user ids are mapped, which everybody may read, unlike its
+// namespaces (fs/proc/base.c:proc_id_map_open). Of two that differ the user namespaces do.
+func UserMap(root, pid string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(root, pid, "uid_map"))
+	return string(text), err
+}
+
+// IDMap is how a user namespace numbers ids: user_namespaces(7).
+type IDMap []struct{ Inside, Outside, Count uint32 }
+
+// IDMaps reads those of a process: its user ids' and its group ids', as this process's
+// namespace numbers what is outside.
+func IDMaps(pid int) (users, groups IDMap, err error) {
+	for name, m := range map[string]*IDMap{"uid_map": &users, "gid_map": &groups} {
+		data, err := os.ReadFile(filepath.Join("/proc", itoa(pid), name))
+		if err != nil {
+			return nil, nil, err
+		}
+		if *m, err = parseIDMap(string(data)); err != nil {
+			return nil, nil, err
+		}
+	}
+	return users, groups, nil
+}
+
+func parseIDMap(text string) (m IDMap, err error) {
+	for line := range strings.Lines(text) {
+		var r struct{ Inside, Outside, Count uint32 }
+		if _, err := fmt.Sscan(line, &r.Inside, &r.Outside, &r.Count); err != nil {
+			return nil, fmt.Errorf("an id map's line %q: %w", line, err)
+		}
+		m = append(m, r)
+	}
+	return m, nil
+}
+
+// Inside is what an id is called in the namespace; false if that has no name for it.
+func (m IDMap) Inside(id uint32) (uint32, bool) {
+	for _, r := range m {
+		if id >= r.Outside && id-r.Outside < r.Count {
+			return r.Inside + (id - r.Outside), true
+		}
+	}
+	return 0, false
 }
 
 // Confinement is what confines a process besides its capabilities.

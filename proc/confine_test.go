@@ -19,3 +19,23 @@ func TestNamespacesOwn(t *testing.T) {
 		}
 	}
 }
+
+func TestIDMap(t *testing.T) {
+	m, err := parseIDMap("         0       1000          1\n         1     100000      65536\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[uint32]uint32{1000: 0, 100000: 1, 100032: 33, 165535: 65536} {
+		if got, ok := m.Inside(id); !ok || got != want {
+			t.Errorf("%d: %d %v, want %d", id, got, ok, want)
+		}
+	}
+	for _, id := range []uint32{0, 999, 1001, 165536} {
+		if got, ok := m.Inside(id); ok {
+			t.Errorf("%d is not mapped: %d", id, got)
+		}
+	}
+	if _, err := parseIDMap("0 x 1\n"); err == nil {
+		t.Error("no number: want an error")
+	}
+}

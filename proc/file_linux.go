@@ -3,6 +3,7 @@ package proc
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path"
 	"strings"
 
@@ -50,7 +51,15 @@ func LookIn(dir, file string, uid, gid uint32, inDir bool) (*usage.File, error) 
 			return nil, derr
 		}
 		dir.Blocker, dir.Exists = path.Dir(file), err == nil
+		if err == nil { // nor can such a file be removed or renamed: fs/namei.c:may_delete
+			dir.Immutable = dir.Immutable || f.Immutable
+		}
 		return dir, nil
+	}
+	if err == nil {
+		if dir, derr := lookAt(root, path.Dir(file)); derr == nil {
+			f.Shared = dir.Mode&unix.S_ISVTX != 0 && dir.Mode&0o022 != 0 && f.UID != dir.UID
+		}
 	}
 	return f, err
 }
@@ -67,6 +76,10 @@ func lookAt(root int, file string) (*usage.File, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	f := &usage.File{Exists: true, UID: st.Uid, GID: st.Gid, Mode: st.Mode}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFCHR, unix.S_IFBLK:
+		f.Device, f.DeviceName = Device(st.Mode&unix.S_IFMT == unix.S_IFBLK, unix.Major(st.Rdev), unix.Minor(st.Rdev))
+	}
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(fd, &fs); err == nil {
 		f.ReadOnly = fs.Flags&unix.ST_RDONLY != 0
@@ -81,4 +94,24 @@ func lookAt(root int, file string) (*usage.File, error) {
 		f.Caps, _ = FileCaps(fmt.Sprintf("/proc/self/fd/%d", fd)) // unreadable: as if there were none
 	}
 	return f, nil
+}
+
+// Device names a device: "b 8:0", and its file on this machine, "/dev/sda" (Documentation/
+// admin-guide/sysfs-rules.rst; DEVNAME of its uevent); "" if it has none.
+func Device(block bool, major, minor uint32) (number, name string) {
+	dir, kind := "char", "c"
+	if block {
+		dir, kind = "block", "b"
+	}
+	number = fmt.Sprintf("%s %d:%d", kind, major, minor)
+	data, err := os.ReadFile(fmt.Sprintf("/sys/dev/%s/%d:%d/uevent", dir, major, minor))
+	if err != nil {
+		return number, ""
+	}
+	for line := range strings.Lines(string(data)) {
+		if dev, ok := strings.CutPrefix(strings.TrimSpace(line), "DEVNAME="); ok {
+			return number, path.Join("/dev", dev)
+		}
+	}
+	return number, ""
 }

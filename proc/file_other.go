@@ -15,3 +15,6 @@ func Look(int, string, uint32, uint32, bool) (*usage.File, error) { return nil, 
 func LookIn(string, string, uint32, uint32, bool) (*usage.File, error) {
 	return nil, errors.ErrUnsupported
 }
+
+// Device names no device on other systems than Linux.
+func Device(block bool, major, minor uint32) (number, name string) { return "", "" }

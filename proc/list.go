@@ -2,9 +2,9 @@ package proc
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -32,8 +32,11 @@ type Process struct {
 	// Pod is the uid of the Kubernetes pod that the container is in, "" for none.
 	Pod string
 	// Namespaces are those that are known without asking: all where the kernel's task
-	// iterator was read, none from /proc. [Confined] asks for the others.
+	// iterator was read, from /proc the user namespace if it was asked for. [Confined]
+	// asks for the others.
 	Namespaces Namespaces
+	// Kernel says that it is one of the kernel's own, which no user space is in.
+	Kernel bool
 	// Securebits are prctl(2)'s PR_GET_SECUREBITS; -1 if not known. /proc does not show
 	// them.
 	Securebits int
@@ -49,15 +52,9 @@ type Thread struct {
 	State caps.State
 }
 
-// kthreadd is the process that is the parent of the kernel's.
-const kthreadd = 2
-
-// Kthread says that it is the kernel's: a child of kthreadd, or that itself.
-func (p *Process) Kthread() bool { return p.PID == kthreadd || p.PPID == kthreadd }
-
 // Known are the capabilities that this kernel has: capabilities(7), cap_last_cap.
 func Known() caps.Set {
-	data, err := os.ReadFile("/proc/sys/kernel/cap_last_cap")
+	data, err := readFile("/proc/sys/kernel/cap_last_cap")
 	if err != nil {
 		return caps.All()
 	}
@@ -71,7 +68,7 @@ func Known() caps.Set {
 // Tasks is how many threads there are on the machine, those of the kernel included:
 // proc_loadavg(5). 0 if that cannot be read.
 func Tasks() int {
-	data, err := os.ReadFile("/proc/loadavg")
+	data, err := readFile("/proc/loadavg")
 	if err != nil {
 		return 0
 	}
@@ -84,27 +81,31 @@ func Tasks() int {
 	return n
 }
 
-// List reads all processes below root, "/proc" as a rule, in the order of their numbers;
-// those of the kernel only if they are asked for. Those that end meanwhile are left out;
-// unreadable counts those that may not be read.
-func List(root string, kernel bool) (list []Process, unreadable int, err error) {
-	dir, err := os.Open(root)
-	if err != nil {
-		return nil, 0, err
-	}
-	names, err := dir.Readdirnames(-1)
-	dir.Close()
-	if err != nil {
-		return nil, 0, err
-	}
-	pids := make([]int, 0, len(names))
-	for _, name := range names {
-		if pid, err := strconv.Atoi(name); err == nil {
-			pids = append(pids, pid)
-		}
-	}
-	slices.Sort(pids)
+// ListOptions say what [List] reads of each process besides its status.
+type ListOptions struct {
+	// Kernel: the kernel's own processes, too.
+	Kernel bool
+	// Containers says for which the container is looked for: for none if it is nil.
+	Containers func(*Process) bool
+	// UserNamespaces says of which the user namespace is read: of none if it is nil.
+	UserNamespaces func(*Process) bool
+}
 
+// Each is for what is read of all processes.
+func Each(*Process) bool { return true }
+
+// List reads all processes below root, "/proc" as a rule, in the order of their numbers.
+// Those that end meanwhile are left out; unreadable counts those that may not be read.
+func List(root string, o ListOptions) (list []Process, unreadable int, err error) {
+	dir, err := openDir(root)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer unix.Close(dir)
+	pids, err := numbers(dir)
+	if err != nil {
+		return nil, 0, err
+	}
 	list = make([]Process, len(pids))
 	var (
 		wg     sync.WaitGroup
@@ -112,25 +113,61 @@ func List(root string, kernel bool) (list []Process, unreadable int, err error) 
 		denied atomic.Int64
 	)
 	const chunk = 16 // so that one with many threads does not keep the others waiting
-	for range min(runtime.GOMAXPROCS(0), (len(pids)+chunk-1)/chunk) {
-		wg.Go(func() {
-			r := newReader(root)
-			for {
-				end := int(next.Add(chunk))
-				if end-chunk >= len(pids) {
-					return
-				}
-				for i := end - chunk; i < min(end, len(pids)); i++ {
-					if err := r.read(pids[i], kernel, &list[i]); errors.Is(err, fs.ErrPermission) {
-						denied.Add(1)
-					}
+	some := func() {
+		r := reader{dir: dir, buf: make([]byte, 4096)}
+		for {
+			end := int(next.Add(chunk))
+			if end-chunk >= len(pids) {
+				return
+			}
+			for i := end - chunk; i < min(end, len(pids)); i++ {
+				if err := r.read(pids[i], &o, &list[i]); errors.Is(err, fs.ErrPermission) {
+					denied.Add(1)
 				}
 			}
-		})
+		}
 	}
+	for range min(runtime.GOMAXPROCS(0), (len(pids)+chunk-1)/chunk) - 1 {
+		wg.Go(some)
+	}
+	some() // to wait for others would be to be woken
 	wg.Wait()
 	list = slices.DeleteFunc(list, func(p Process) bool { return p.PID == 0 })
 	return list, int(denied.Load()), nil
+}
+
+// openDir opens a directory. An os.File would be made known to the poller, which is of no
+// use here.
+func openDir(dir string) (fd int, err error) {
+	if fd, err = unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		return -1, &fs.PathError{Op: "open", Path: dir, Err: err}
+	}
+	return fd, nil
+}
+
+// numbers are the names in an open directory that are numbers, in order.
+func numbers(fd int) ([]int, error) {
+	var list []int
+	var names []string
+	buf := make([]byte, 8<<10)
+	for {
+		n, err := unix.ReadDirent(fd, buf)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("read a directory: %w", err)
+		case n == 0:
+			slices.Sort(list)
+			return list, nil
+		}
+		_, _, names = unix.ParseDirent(buf[:n], -1, names[:0])
+		for _, name := range names {
+			if number, err := strconv.Atoi(name); err == nil {
+				list = append(list, number)
+			}
+		}
+	}
 }
 
 // Available is what this process has and so can give to one that it starts; nil if that
@@ -149,10 +186,10 @@ func Available() *caps.Set {
 	return &set
 }
 
-// Read reads one process.
+// Read reads one process, with its container and its user namespace.
 func Read(root string, pid int) (*Process, error) {
 	var p Process
-	if err := newReader(root).read(pid, true, &p); err != nil {
+	if err := newReader(root).read(pid, &ListOptions{Kernel: true, Containers: Each, UserNamespaces: Each}, &p); err != nil {
 		return nil, err
 	}
 	return &p, nil
@@ -160,24 +197,33 @@ func Read(root string, pid int) (*Process, error) {
 
 // reader reads one process after the other into the same buffer.
 type reader struct {
-	root string
-	path []byte
-	buf  []byte
+	dir    int    // an open directory, in which that is
+	prefix string // before the process's number
+	path   []byte
+	buf    []byte
 }
 
 func newReader(root string) *reader {
-	return &reader{root: root, buf: make([]byte, 4096)}
+	return &reader{dir: unix.AT_FDCWD, prefix: root + "/", buf: make([]byte, 4096)}
+}
+
+// readFile reads one that the kernel shows in one piece.
+func readFile(path string) ([]byte, error) {
+	r := reader{dir: unix.AT_FDCWD, buf: make([]byte, 256)}
+	return r.open(path)
+}
+
+// to is the path of a file of a process.
+func (r *reader) to(pid int, name string) string {
+	r.path = append(strconv.AppendInt(append(r.path[:0], r.prefix...), int64(pid), 10), '/')
+	return string(append(r.path, name...))
 }
 
 // file reads a file of a process. What it returns holds until the next call.
-func (r *reader) file(pid int, name string) ([]byte, error) {
-	r.path = append(append(r.path[:0], r.root...), '/')
-	r.path = append(strconv.AppendInt(r.path, int64(pid), 10), '/')
-	return r.open(string(append(r.path, name...)))
-}
+func (r *reader) file(pid int, name string) ([]byte, error) { return r.open(r.to(pid, name)) }
 
 func (r *reader) open(path string) ([]byte, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(r.dir, path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -203,7 +249,7 @@ func (r *reader) open(path string) ([]byte, error) {
 }
 
 // read fills p, and leaves it empty if there is nothing to say.
-func (r *reader) read(pid int, kernel bool, p *Process) error {
+func (r *reader) read(pid int, o *ListOptions, p *Process) error {
 	data, err := r.file(pid, "status")
 	if err != nil {
 		return err
@@ -213,38 +259,52 @@ func (r *reader) read(pid int, kernel bool, p *Process) error {
 		return err
 	}
 	s.PID = pid
-	if !kernel && s.Kthread() {
+	if s.Kernel && !o.Kernel {
 		return nil
-	}
-	if cgroup, err := r.file(pid, "cgroup"); err == nil {
-		s.Container, s.Engine, s.Pod = containerOf(cgroup)
 	}
 	if s.threads > 1 {
 		s.Threads = r.others(&s)
+	}
+	if o.Containers != nil && o.Containers(&s.Process) {
+		if cgroup, err := r.file(pid, "cgroup"); err == nil {
+			s.Container, s.Engine, s.Pod = containerOf(cgroup)
+		}
+	}
+	if o.UserNamespaces != nil && o.UserNamespaces(&s.Process) {
+		s.Namespaces[NSUser] = r.userNamespace(pid)
 	}
 	*p = s.Process
 	return nil
 }
 
+// userNamespace is the inode number of it, 0 if it may not be read.
+func (r *reader) userNamespace(pid int) uint32 {
+	n, err := unix.Readlinkat(r.dir, r.to(pid, "ns/user"), r.buf)
+	if err != nil {
+		return 0
+	}
+	ns, _ := parseNamespace(string(r.buf[:n]), "user") // none is 0
+	return ns
+}
+
 // others are the threads with other sets. One that ends meanwhile is left out.
 func (r *reader) others(p *status) []Thread {
-	dir := filepath.Join(r.root, strconv.Itoa(p.PID), "task")
-	f, err := os.Open(dir)
+	task := r.to(p.PID, "task")
+	fd, err := unix.Openat(r.dir, task, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
 	}
-	names, err := f.Readdirnames(-1)
-	f.Close()
+	tids, err := numbers(fd)
+	unix.Close(fd)
 	if err != nil {
 		return nil
 	}
 	var list []Thread
-	for _, name := range names {
-		tid, err := strconv.Atoi(name)
-		if err != nil || tid == p.PID {
+	for _, tid := range tids {
+		if tid == p.PID {
 			continue
 		}
-		data, err := r.open(dir + "/" + name + "/status")
+		data, err := r.open(task + "/" + strconv.Itoa(tid) + "/status")
 		if err != nil {
 			continue
 		}
@@ -252,6 +312,5 @@ func (r *reader) others(p *status) []Thread {
 			list = append(list, Thread{tid, t.Comm, t.State})
 		}
 	}
-	slices.SortFunc(list, func(a, b Thread) int { return a.TID - b.TID })
 	return list
 }

@@ -38,22 +38,19 @@ func TestList(t *testing.T) {
 	write("14/status", "Name:\tx") // cut off
 	write("self/status", statusText)
 	write("uptime", "")
-	got, unreadable, err := List(root, true)
+	got, unreadable, err := List(root, ListOptions{Kernel: true, Containers: Each})
 	if err != nil || unreadable != 0 {
 		t.Fatal(unreadable, err)
 	}
 	setid := caps.Of(caps.Setgid, caps.Setuid)
 	want := []Process{
 		{PID: 7, PPID: 3, UID: 0, Comm: "sleep", State: caps.State{Permitted: setid, Effective: caps.Of(caps.Setuid), Bounding: setid}, NoNewPrivs: true, Seccomp: 2, Securebits: -1, Container: id, Engine: "docker"},
-		{PID: 12, PPID: 2, UID: 5, Comm: "old", State: caps.State{Bounding: caps.Of(caps.Chown)}, Seccomp: -1, Securebits: -1},
+		{PID: 12, PPID: 2, UID: 5, Comm: "old", Kernel: true, State: caps.State{Bounding: caps.Of(caps.Chown)}, Seccomp: -1, Securebits: -1},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if got[0].Kthread() || !got[1].Kthread() {
-		t.Error("which one is the kernel's?")
-	}
-	if _, _, err := List(filepath.Join(root, "nosuch"), true); err == nil {
+	if _, _, err := List(filepath.Join(root, "nosuch"), ListOptions{}); err == nil {
 		t.Error("no error without /proc")
 	}
 }
@@ -66,7 +63,7 @@ func TestListSelf(t *testing.T) {
 	if _, err := os.Stat("/proc/self/status"); err != nil {
 		t.Skip("this test needs /proc")
 	}
-	list, _, err := List("/proc", false)
+	list, _, err := List("/proc", ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,6 +76,53 @@ func TestListSelf(t *testing.T) {
 		}
 	}
 	t.Error("this process is not in the list")
+}
+
+// Which are the kernel's own, also where it does not say so.
+func TestKernel(t *testing.T) {
+	for _, c := range []struct {
+		text   string
+		kernel bool
+	}{
+		{"Pid:\t2\nPPid:\t0\nKthread:\t1\n", true},
+		{"Pid:\t9\nPPid:\t2\nKthread:\t1\n", true},
+		{"Pid:\t9\nPPid:\t2\nKthread:\t0\n", false}, // a program that the kernel started
+		{"Pid:\t2\nPPid:\t0\n", true},
+		{"Pid:\t9\nPPid:\t2\n", true},
+		{"Pid:\t9\nPPid:\t2\nVmSize:\t1 kB\n", false},
+		{"Pid:\t2\nPPid:\t1\nVmSize:\t1 kB\n", false}, // in another pid namespace
+		{"State:\tZ (zombie)\nPid:\t9\nPPid:\t2\n", false},
+		{"Pid:\t9\nPPid:\t3\n", false},
+	} {
+		s, err := parseStatus([]byte("Name:\tx\n" + c.text + "CapInh:\t0\nCapPrm:\t0\nCapEff:\t0\nCapBnd:\t1\n"))
+		if err != nil || s.Kernel != c.kernel {
+			t.Errorf("%q: %v %v", c.text, s.Kernel, err)
+		}
+	}
+}
+
+// In a pid namespace, process 2 and its children are like any other.
+func TestListInNamespace(t *testing.T) {
+	if os.Getenv("LEASTCAP_TEST_NAMESPACE") != "" {
+		list, _, err := List("/proc", ListOptions{UserNamespaces: Each})
+		for _, p := range list {
+			fmt.Println(p.PID, p.PPID, p.Namespaces[NSUser] == UserNamespace("/proc", "self"), err)
+		}
+		os.Exit(0)
+	}
+	testenv.Need(t, testenv.Root, testenv.Command("unshare"))
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The sleeper is process 3.
+	const script = `sh -c 'sleep 1000 & wait' >/dev/null 2>&1 & until [ -e /proc/3 ]; do :; done; "$0" -test.run='^TestListInNamespace$'`
+	cmd := exec.Command("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script, exe)
+	cmd.Env = append(os.Environ(), "LEASTCAP_TEST_NAMESPACE=1")
+	out, err := cmd.Output()
+	if err != nil || !strings.Contains(string(out), "\n2 1 true <nil>\n") || !strings.Contains(string(out), "\n3 2 true <nil>\n") {
+		t.Errorf("%s %v", out, err)
+	}
 }
 
 // A thread may have other sets than its process: capset(2) is the thread's.

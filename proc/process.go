@@ -188,6 +188,21 @@ func ended(stat string) bool {
 	return strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X")
 }
 
+// Leader is the process that a thread is of, and of a process itself: Tgid of
+// /proc/PID/status. A thread has a directory in /proc, too, which no listing shows.
+func Leader(tid int) (int, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(data)) {
+		if value, ok := strings.CutPrefix(line, "Tgid:"); ok {
+			return strconv.Atoi(strings.TrimSpace(value))
+		}
+	}
+	return 0, errNoStatus
+}
+
 // Bounding gives a process's bounding set: CapBnd of /proc/PID/status.
 func Bounding(pid int) (caps.Set, error) {
 	s, err := Sets(pid)

@@ -19,12 +19,16 @@ type status struct {
 // with ESCAPE_SPACE|ESCAPE_SPECIAL, limited to these two (fs/proc/array.c:proc_task_name).
 var commNames = strings.NewReplacer(`\\`, `\`, `\n`, "\n")
 
+// kthreadd is the process that is the parent of the kernel's.
+const kthreadd = 2
+
 var errNoStatus = errors.New("no capabilities in it")
 
 // parseStatus makes nothing of it that is not asked for: a machine has thousands.
 func parseStatus(data []byte) (status, error) {
 	s := status{Process: Process{Seccomp: -1, Securebits: -1}}
 	found := 0
+	told, memory, zombie, pid := false, false, false, 0
 	for len(data) > 0 {
 		line := data
 		if i := bytes.IndexByte(data, '\n'); i >= 0 {
@@ -54,6 +58,14 @@ func parseStatus(data []byte) (status, error) {
 			if s.Comm = string(value); strings.IndexByte(s.Comm, '\\') >= 0 {
 				s.Comm = commNames.Replace(s.Comm)
 			}
+		case "State":
+			zombie = len(value) > 0 && (value[0] == 'Z' || value[0] == 'X')
+		case "Kthread": // since Linux 6.8
+			told, s.Kernel = true, string(value) == "1"
+		case "VmSize":
+			memory = true
+		case "Pid":
+			pid, err = strconv.Atoi(string(value))
 		case "PPid":
 			s.PPID, err = strconv.Atoi(string(value))
 		case "Uid": // real, effective, saved, file system
@@ -81,6 +93,11 @@ func parseStatus(data []byte) (status, error) {
 	}
 	if found < 4 { // CapAmb since Linux 4.3
 		return status{}, errNoStatus
+	}
+	if !told {
+		// kthreadd and its children have no memory of their own. In another pid namespace
+		// than the first, process 2 is like any other.
+		s.Kernel = (pid == kthreadd && s.PPID == 0 || s.PPID == kthreadd) && !memory && !zombie
 	}
 	return s, nil
 }

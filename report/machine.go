@@ -3,6 +3,7 @@ package report
 import (
 	"encoding/json"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/leastcap/leastcap/usage"
@@ -43,7 +44,7 @@ const (
 
 // Fact is one part of a machine.
 type Fact struct {
-	Section string `json:"section"` // kernel, containers
+	Section string `json:"section"` // kernel, containers, files
 	Name    string `json:"name"`
 	State   State  `json:"state"`
 	Text    string `json:"text"`
@@ -68,7 +69,10 @@ func Doctor(w io.Writer, m *Machine, s Style) error {
 		who = "root"
 	}
 	p.para(text(""), 0, text("Linux "+m.Kernel+" on "+m.Arch+", as "+who))
-	for _, section := range []string{"kernel", "containers"} {
+	for _, section := range []string{"kernel", "containers", "files"} {
+		if !slices.ContainsFunc(m.Facts, func(f Fact) bool { return f.Section == section }) {
+			continue
+		}
 		p.blank()
 		p.para(span{strings.ToUpper(section), strong}, 0)
 		for _, f := range m.Facts {

@@ -24,6 +24,9 @@ type ProcessOptions struct {
 	Full caps.Set // all that the kernel has
 	Wide bool
 	Tree bool // the rows are in the order of [Tree]
+	// Inside says that process 1 is not the host's, as in a container: it is what
+	// namespaces are compared with.
+	Inside bool
 }
 
 // ProcessesJSON writes the rows as one document, one row after the other: thousands at
@@ -91,7 +94,7 @@ func Processes(w io.Writer, rows []Process, o ProcessOptions) error {
 			if r.Container != nil && r.Container.Asked != nil && !r.Container.Asked.Spec {
 				asked = Clean(r.Container.Asked.Flags(), 100)
 			}
-			cells = append(cells, text(image), text(asked), text(r.confined()))
+			cells = append(cells, text(image), text(asked), text(r.confined(o.Inside)))
 		}
 		cells = append(cells, r.capabilities(&words))
 		for _, t := range r.Threads {
@@ -102,8 +105,11 @@ func Processes(w io.Writer, rows []Process, o ProcessOptions) error {
 			if !t.Ambient.Empty() {
 				has += "; ambient: " + words.of(t.Ambient)
 			}
-			if t.Effective == r.Effective && t.Permitted == r.Permitted && t.Ambient == r.Ambient {
-				has += "; bounding: " + words.of(t.Bounding) + "; inheritable: " + words.of(t.Inheritable)
+			if t.Bounding != r.Bounding {
+				has += "; bounding: " + words.of(t.Bounding)
+			}
+			if t.Inheritable != r.Inheritable {
+				has += "; inheritable: " + words.of(t.Inheritable)
 			}
 			cells = append(cells, span{strconv.Itoa(t.TID), faint}, span{"thread", faint}, span{}, span{Clean(t.Command, 32), faint}, span{})
 			for len(cells)%n != n-1 {
@@ -135,12 +141,25 @@ func (p *Process) capabilities(words *setWords) span {
 		engine = strings.ToUpper(cmp.Or(p.Container.Engine, "the engine"))
 	}
 	if beyond := p.Beyond(); !beyond.Empty() {
-		s = span{s.text + "; NOT AS " + engine + " SAYS, could also have " + words.of(beyond), alarm}
+		s = span{s.text + "; NOT AS " + engine + " SAYS, could also have " + p.more(beyond, words), alarm}
 	}
 	if below := p.Below(); !below.Empty() {
 		s.text += "; NOT AS " + engine + " SAYS, without " + words.of(below)
 	}
 	return s
+}
+
+// more is what a process could have beyond its container, in few words.
+func (p *Process) more(beyond caps.Set, words *setWords) string {
+	others := words.full.Minus(p.Container.Asked.Set)
+	lacks := others.Minus(beyond)
+	switch {
+	case others.Len() <= fewLess || lacks.Len() > fewLess:
+		return words.of(beyond)
+	case lacks.Empty():
+		return "all others"
+	}
+	return "all others but " + joined(lacks)
 }
 
 // table puts cells, n a line, beside each other, two spaces between them.
@@ -196,16 +215,20 @@ func (p *Process) danger(set, full caps.Set) ink {
 }
 
 // confined is what confines a process besides its capabilities, in few words.
-func (p *Process) confined() string {
+func (p *Process) confined(inside bool) string {
+	whose := "host's"
+	if inside {
+		whose = "process 1's"
+	}
 	var words []string
 	switch {
 	case p.Namespaces == nil:
 	case len(p.Namespaces) == 0:
-		words = append(words, "host's namespaces")
+		words = append(words, whose+" namespaces")
 	default:
 		words = append(words, "own "+strings.Join(p.Namespaces, ","))
 		if len(p.hosts()) > 0 {
-			words = append(words, "host's "+strings.Join(p.hosts(), ","))
+			words = append(words, whose+" "+strings.Join(p.hosts(), ","))
 		}
 	}
 	switch p.Seccomp {
@@ -376,7 +399,10 @@ func (w *setWords) of(set caps.Set) string {
 	return text
 }
 
-// Held is a set in few words: "full", "docker default + net_admin".
+// fewLess is how many of Docker's default may be missing from what is told by it.
+const fewLess = 4
+
+// Held is a set in few words: "full", "docker default + net_admin", "docker default - chown".
 func Held(set, full caps.Set) string {
 	docker := dockerDefault()
 	missing := full.Minus(set)
@@ -387,12 +413,21 @@ func Held(set, full caps.Set) string {
 		return "full"
 	case missing.Len() < full.Len()/4:
 		return "all but " + joined(missing)
-	case set == docker:
-		return "docker default"
-	case docker.SubsetOf(set):
-		return "docker default + " + joined(set.Minus(docker))
+	case missing == docker:
+		return "all but docker default"
 	}
-	return joined(set)
+	more, less := set.Minus(docker), docker.Minus(set)
+	if less.Len() > fewLess {
+		return joined(set)
+	}
+	words := "docker default"
+	if !more.Empty() { // first: it is what matters, where the end is cut off
+		words += " + " + joined(more)
+	}
+	if !less.Empty() {
+		words += " - " + joined(less)
+	}
+	return words
 }
 
 func joined(set caps.Set) string {

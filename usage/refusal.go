@@ -41,6 +41,8 @@ type Refusal struct {
 	NoNewPrivs    bool
 	Seccomp       int  // 0 off, 1 strict, 2 filter
 	UserNamespace bool // not the initial one
+	// Numbered: FSUID, FSGID and the ids of File are as the user namespace numbers them.
+	Numbered bool
 
 	// What was looked up afterwards, as far as it could be.
 	File    *File  // what Path leads to
@@ -59,6 +61,17 @@ type File struct {
 	NoSetID   bool           `json:"nosuid,omitempty"`
 	Immutable bool           `json:"immutable,omitempty"` // or append-only
 	Caps      *caps.FileCaps `json:"file_capabilities,omitempty"`
+	// Device is the kind and number of a device, as "c 1:11"; DeviceName is its file on the
+	// host, "" if there is none.
+	Device     string `json:"device,omitempty"`
+	DeviceName string `json:"device_name,omitempty"`
+	// Shared: it is in a sticky directory that others may write to, and belongs to somebody
+	// else than the directory.
+	Shared bool `json:"shared,omitempty"`
+	// Unmapped: its owner or group has no number in the process's user namespace.
+	Unmapped bool `json:"unmapped,omitempty"`
+	// Unmounted: its file system is mounted no more, and how it was is not known.
+	Unmounted bool `json:"-"`
 	// Blocker is the first directory on the way that the process may not search.
 	Blocker string `json:"blocker,omitempty"`
 }

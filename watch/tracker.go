@@ -129,11 +129,13 @@ func (t *Tracker) Look(now time.Time, groups map[string]*probe.Group, describe f
 			s.Running = g.Places[0].Adopted
 			t.subjects[key] = s
 		}
-		if slices.ContainsFunc(g.Places, func(p probe.Place) bool { return !p.Adopted && (p.Launched || p.Host) }) &&
-			!slices.ContainsFunc(g.Places, func(p probe.Place) bool { return p.Adopted }) {
+		adopted := slices.ContainsFunc(g.Places, func(p probe.Place) bool { return p.Adopted })
+		if !adopted && slices.ContainsFunc(g.Places, func(p probe.Place) bool { return p.Launched || p.Host }) {
 			s.StartSeen = true
 		}
-		if l := g.Record.Launch; l != nil {
+		// What was started later in one that ran already may have more, as by docker exec
+		// --privileged.
+		if l := g.Record.Launch; l != nil && !adopted {
 			s.Granted = &l.Bounding
 		}
 		if gone {

@@ -163,6 +163,30 @@ func words(events []watch.Event) []string {
 	return list
 }
 
+// TestTrackerExec: what docker exec --privileged starts in a container that runs already is
+// not what the container was given; what its runtime starts it with is.
+func TestTrackerExec(t *testing.T) {
+	given, all := caps.Of(caps.Chown), caps.All()
+	describe := func(s *watch.Subject) bool {
+		if s.Granted == nil {
+			s.Granted = &given
+		}
+		return true
+	}
+	for adopted, want := range map[bool]caps.Set{true: given, false: all} {
+		tr := watch.NewTracker(watch.Of)
+		r := record()
+		key := "container:" + idA
+		groups := map[string]*probe.Group{key: {Places: []probe.Place{{ID: 7, Path: "/docker/" + idA, Adopted: adopted, Launched: true}}, Record: r}}
+		tr.Look(time.Unix(1, 0), groups, describe, false)
+		r.Launch = &caps.State{Bounding: all}
+		tr.Look(time.Unix(2, 0), groups, describe, false)
+		if got := tr.Get(key).Granted; got == nil || *got != want {
+			t.Errorf("adopted %v: %v, want %v", adopted, got, want)
+		}
+	}
+}
+
 // TestTracker: what is new is said once, also over a restart of the container; nothing is
 // said before the engine has named it.
 func TestTracker(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -91,7 +92,10 @@ func (a *atomicCall) container(name string) (*foundContainer, error) {
 	if err := json.Unmarshal(out, &list); err != nil || len(list) != 1 {
 		return nil, fmt.Errorf("%s container inspect %s: an answer that is not understood", a.engine, name)
 	}
-	return &list[0], nil
+	c := &list[0]
+	c.Config.Image = cmp.Or(c.Config.Image, c.Image) // nerdctl has the name there alone
+	c.Image = cli.ImageID(a.ctx, a.engine, c.Image)
+	return c, nil
 }
 
 func (a *atomicCall) output(args ...string) ([]byte, error) {

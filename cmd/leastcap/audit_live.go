@@ -328,7 +328,7 @@ func privilegedImage(ctx context.Context, ref string) (found *audit.Image, label
 // loadProcesses makes a container of each process that has capabilities: one for all
 // threads and processes of one program that have the same.
 func (d *definitions) loadProcesses(args []string) error {
-	list, unreadable, err := proc.List("/proc", false)
+	list, unreadable, err := proc.List("/proc", proc.ListOptions{Containers: proc.Each})
 	if err != nil {
 		return fmt.Errorf("list processes: %w", err)
 	}

@@ -100,7 +100,7 @@ func TestInChurn(t *testing.T) {
 			running = false
 		default:
 		}
-		list, _, err := proc.List("/proc", false)
+		list, _, err := proc.List("/proc", proc.ListOptions{Containers: proc.Each})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -185,7 +185,7 @@ func containerWords() []string {
 
 // processWords are the processes of this machine, with their names.
 func processWords() []string {
-	list, _, err := proc.List("/proc", false)
+	list, _, err := proc.List("/proc", proc.ListOptions{})
 	if err != nil {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,8 +29,9 @@ func newDoctor(stdout io.Writer) *cobra.Command {
 		Short: "Say what this machine offers for learning, and what is not seen",
 		Long: `Try everything that learning rests on, and say what there is: the ways in to the
 kernel's capability checks (each is loaded and taken away again), what the kernel and
-its settings allow, the container engines that answer, the embedded runtime. Then what
-the way in that is used does not show, and what would improve it.
+its settings allow, the container engines that answer, the embedded runtime; the tools
+of formats of files that leastcap fix asks before it writes one. Then what the way in that
+is used does not show, and what would improve it.
 
 Exit status:
   0  everything is there
@@ -76,6 +78,7 @@ func examine(ctx context.Context) *report.Machine {
 	e.kernel()
 	e.ways()
 	e.containers(ctx)
+	e.tools(ctx)
 	return e.Machine
 }
 
@@ -242,7 +245,7 @@ func (e examination) memory() {
 	learning, err := probe.Memory(probe.Options{})
 	everything, rerr := probe.Memory(probe.Options{Running: true})
 	refusals, ferr := probe.Memory(probe.Options{Running: true, Refusals: true})
-	if err := errors.Join(err, rerr, ferr); err != nil {
+	if err := cmp.Or(err, rerr, ferr); err != nil {
 		e.fact(section, name, report.Lacking, "%v", err)
 		return
 	}

@@ -128,7 +128,7 @@ func findContainer(ctx context.Context, word string) *runningContainer {
 // runningContainers are the containers that run here, by id; what engines do not tell
 // within a second is left out, and the beginning of the id stands for the name.
 func runningContainers(ctx context.Context) map[string]runningContainer {
-	list, _, err := proc.List("/proc", false)
+	list, _, err := proc.List("/proc", proc.ListOptions{Containers: proc.Each})
 	if err != nil {
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +21,7 @@ import (
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/engine/cli"
 	"github.com/leastcap/leastcap/manifest"
+	"github.com/leastcap/leastcap/manifest/reading"
 )
 
 type fixFlags struct {
@@ -27,6 +29,7 @@ type fixFlags struct {
 	write, list, grant, quiet, learn bool
 	checks                           []string
 	engine                           string
+	tools                            string
 }
 
 func newFix(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
@@ -58,11 +61,16 @@ A container is never given a capability that it does not have, unless --grant sa
 a proven profile that it is required.
 
 Only the bytes of an edit change: comments, quotes, line ends, the order of keys and all
-else stay. The result is read by a second parser, of a unit by systemd-analyze too if it is
-there, and is not written if it means anything else than was wanted. Where a change would reach other containers too (an anchor, a
-template, an extended service), it is not made, and the reason is said. What is rendered from
-a Helm chart that is known (--chart, or it lies beside) is not changed: the key of the chart's
-values is named instead. Exceptions (see leastcap audit) hold.
+else stay. The result is read by a second parser, and by the format's own tool where there is
+one: compose-go, Kubernetes' API types and Pod Security Admission's evaluator (they are in
+leastcap-verifier, which is installed with leastcap; without it --write asks docker compose),
+systemd-analyze, runc's libcontainer. A file of which any of them reads anything else than was
+wanted is not written. leastcap doctor says which are there; what none was asked about is said.
+
+Where a change would reach other containers too (an anchor, a template, an extended service),
+it is not made, and the reason is said. What is rendered from a Helm chart that is known
+(--chart, or it lies beside) is not changed: the key of the chart's values is named instead.
+Exceptions (see leastcap audit) hold.
 
 Files are replaced in one step, and keep their mode, owner and extended attributes.
 
@@ -88,6 +96,7 @@ Exit status:
 	fl.BoolVar(&f.learn, "learn", false, "learn first what the containers need of which nothing is known")
 	fl.StringArrayVar(&f.checks, "check", nil, "with --learn: CONTAINER=COMMAND, or COMMAND for all, tells whether it works (repeatable)")
 	fl.StringVar(&f.engine, "engine", "", "embedded or api: with --learn, what runs the containers, as for leastcap learn (default: docker)")
+	fl.StringVar(&f.tools, "tools", toolsAuto, "auto, none or required: whether formats' own tools are asked; required writes nothing that has one and was not read by it")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "do not say what else could be done")
 	f.sourceFlags.add(cmd)
 	return cmd
@@ -118,6 +127,9 @@ func (f *fixFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io.W
 	if f.engine != "" && f.engine != engineEmbedded && f.engine != engineAPI {
 		return &usageError{fmt.Errorf("--engine %q is not known", f.engine), "use " + engineEmbedded + " or " + engineAPI + ", or leave it out for docker"}
 	}
+	if err := known(f.tools, toolsAuto, toolsNone, toolsRequired); err != nil {
+		return err
+	}
 	in, err := f.load(ctx, stdin, args)
 	if err != nil {
 		return err
@@ -136,7 +148,14 @@ func (f *fixFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io.W
 	in.sayUnusedCharts(stderr)
 	f.sayPassed(stderr, in)
 	r := in.audit(time.Now())
-	plan := f.plan(in, r)
+	tools := newOwnTools(ctx, f.tools, f.write)
+	plan := f.plan(ctx, in, r, tools)
+	if err := tools.close(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	sayErrors(stderr, in.errs)
 	for _, refusal := range plan.refusals {
 		say(stderr, "%v", refusal)
@@ -146,6 +165,12 @@ func (f *fixFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io.W
 	}
 	for _, err := range plan.errs {
 		say(stderr, "error: %v", err)
+	}
+	for _, text := range plan.warnings {
+		say(stderr, "warning: %s", text)
+	}
+	if f.write {
+		plan.sayUnasked(stderr)
 	}
 	failed := len(in.errs)+len(plan.errs) > 0
 	for _, c := range plan.files {
@@ -186,10 +211,13 @@ type fixPlan struct {
 	files    []manifest.FileChange
 	refusals []*manifest.Refusal
 	errs     []error
+	warnings []string
+	// unasked are the files whose format's own tool was not asked, by the reason.
+	unasked map[string][]string
 }
 
 // plan turns findings into changed files.
-func (f *fixFlags) plan(in *definitions, r *audit.Report) *fixPlan {
+func (f *fixFlags) plan(ctx context.Context, in *definitions, r *audit.Report, tools *ownTools) *fixPlan {
 	p := &fixPlan{}
 	rendered := map[*manifest.Container]bool{}
 	var open []*audit.Finding
@@ -215,31 +243,24 @@ func (f *fixFlags) plan(in *definitions, r *audit.Report) *fixPlan {
 		open = append(open, finding)
 	}
 	changes := audit.Changes(open)
+	defer tools.prepare(changes)()
+	edited := make([]editedFile, len(in.files))
+	parallel(len(in.files), func(i int) { edited[i] = editFile(ctx, &in.files[i], changes, tools) })
 	changed := map[string][]byte{}
-	for i := range in.files {
-		file := &in.files[i]
-		var own []manifest.Change
-		for _, c := range changes {
-			if slices.Contains(file.containers, c.Container) {
-				own = append(own, c)
+	for i := range edited {
+		e := &edited[i]
+		p.refusals = append(p.refusals, e.refusals...)
+		p.warnings = append(p.warnings, e.warnings...)
+		if e.err != nil {
+			p.errs = append(p.errs, e.err)
+		}
+		if e.unasked != "" {
+			if p.unasked == nil {
+				p.unasked = map[string][]string{}
 			}
+			p.unasked[e.unasked] = append(p.unasked[e.unasked], in.files[i].source.Name)
 		}
-		if len(own) == 0 {
-			continue
-		}
-		files, refusals, err := manifest.Rewrite(file.format, file.source, own)
-		p.refusals = append(p.refusals, refusals...)
-		if err != nil {
-			p.errs = append(p.errs, err)
-			continue
-		}
-		if len(files) > 0 {
-			if err := askTool(file.format, manifest.Overlay(file.source, files), own); err != nil {
-				p.errs = append(p.errs, err)
-				continue
-			}
-		}
-		for _, c := range files {
+		for _, c := range e.files {
 			if before, again := changed[c.Name]; again {
 				if !bytes.Equal(before, c.After) {
 					p.errs = append(p.errs, fmt.Errorf("%s: two files want it changed in different ways: fix one of them first", c.Name))
@@ -251,6 +272,53 @@ func (f *fixFlags) plan(in *definitions, r *audit.Report) *fixPlan {
 		}
 	}
 	return p
+}
+
+// editedFile is what becomes of one file.
+type editedFile struct {
+	files    []manifest.FileChange // it, and others that it names
+	refusals []*manifest.Refusal
+	err      error
+	consulted
+}
+
+// editFile makes the changes that are of one file, and has its format's own tool read them.
+func editFile(ctx context.Context, file *definition, changes []manifest.Change, tools *ownTools) (e editedFile) {
+	var own []manifest.Change
+	for _, c := range changes {
+		if slices.Contains(file.containers, c.Container) {
+			own = append(own, c)
+		}
+	}
+	if len(own) == 0 || ctx.Err() != nil {
+		return e
+	}
+	if e.files, e.refusals, e.err = manifest.Rewrite(file.format, file.source, own); e.err != nil || len(e.files) == 0 {
+		e.files = nil
+		return e
+	}
+	made := slices.DeleteFunc(own, func(c manifest.Change) bool {
+		return slices.ContainsFunc(e.refusals, func(r *manifest.Refusal) bool { return r.Container == c.Container })
+	})
+	var err error
+	if e.consulted, err = tools.ask(ctx, file, e.files, made); err == nil {
+		return e
+	}
+	refusal := &manifest.Refusal{Container: made[0].Container, At: made[0].Container.At, Reason: err.Error() + "; nothing in the file is changed"}
+	var other *reading.Disagreement
+	if errors.As(err, &other) && other.Container != nil {
+		refusal.Container, refusal.At = other.Container, other.Container.At
+	} else {
+		refusal.Hint = "--tools " + toolsNone + " does without, if it is the tool that is wrong"
+	}
+	return editedFile{refusals: append(e.refusals, refusal)}
+}
+
+// sayUnasked says in a line what will be read for the first time by what runs it.
+func (p *fixPlan) sayUnasked(stderr io.Writer) {
+	for _, why := range slices.Sorted(maps.Keys(p.unasked)) {
+		say(stderr, "note: no tool of its format has read the edit of %s: %s", cutList(p.unasked[why], 3), why)
+	}
 }
 
 // ofChart refuses to change what is rendered from a chart that is known: it would be as it

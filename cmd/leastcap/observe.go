@@ -29,7 +29,8 @@ type lookout struct {
 	probe   *probe.Probe
 	targets []watch.Target // none: everything
 	names   *namer
-	gone    []uint64 // cgroups that were removed, as of the last survey
+	gone    []uint64        // cgroups that were removed, as of the last survey
+	matched map[string]bool // containers that a target fits, by their ids: a new name changes nothing
 }
 
 // addHook is the flag --hook; otherwise is what else than a way in may be named.
@@ -54,7 +55,7 @@ func newLookout(ctx context.Context, words []string, o probe.Options, stderr io.
 	if err != nil {
 		return nil, err
 	}
-	l := &lookout{probe: p, names: names}
+	l := &lookout{probe: p, names: names, matched: make(map[string]bool)}
 	if err := l.aim(words, stderr); err != nil {
 		p.Close()
 		return nil, err
@@ -160,10 +161,19 @@ func (l *lookout) wanted(cgroup string, s *watch.Subject) bool {
 	if len(l.targets) == 0 {
 		return true
 	}
-	if s.Kind == watch.Container && !l.names.complete(s) {
-		l.names.ask([]string{s.ID}, false)
+	if s.Kind == watch.Container {
+		if !l.names.complete(s) {
+			l.names.ask([]string{s.ID}, false)
+		}
+		if l.matched[s.ID] {
+			return true
+		}
 	}
-	return slices.ContainsFunc(l.targets, func(t watch.Target) bool { return t.Matches(cgroup, s) })
+	fits := slices.ContainsFunc(l.targets, func(t watch.Target) bool { return t.Matches(cgroup, s) })
+	if fits && s.Kind == watch.Container {
+		l.matched[s.ID] = true
+	}
+	return fits
 }
 
 // survey is the probe's; forget has to follow it once what is gone was taken in.
@@ -185,29 +195,45 @@ func (l *lookout) describe(s *watch.Subject) bool {
 		return false
 	}
 	if s.Granted == nil {
-		s.Granted = l.bounding(s.Cgroup)
+		s.Granted = l.bounding(s)
 	}
 	return true
 }
 
-// bounding is the union of the bounding sets of what is in a cgroup; nil if there is
-// nothing that can be read.
-func (l *lookout) bounding(cgroup string) *caps.Set {
-	pids, err := proc.Procs(filepath.Join(l.probe.Hierarchy().Mount, cgroup))
+// bounding is what a subject may have: the bounding set of a container's first process, or
+// the union of those of all processes; nil if there is nothing that can be read.
+func (l *lookout) bounding(s *watch.Subject) *caps.Set {
+	pids, err := proc.Procs(filepath.Join(l.probe.Hierarchy().Mount, s.Cgroup))
 	if err != nil || len(pids) == 0 {
 		return nil
 	}
+	if s.Kind == watch.Container { // others may be docker exec --privileged's
+		pids = []int{oldest(pids)}
+	}
 	var all caps.Set
+	known := false
 	for _, pid := range pids {
 		set, err := proc.Bounding(pid)
 		if err == nil {
 			all |= set
+			known = true
 		}
 	}
-	if all.Empty() {
+	if !known || s.Kind != watch.Container && all.Empty() {
 		return nil
 	}
 	return &all
+}
+
+// oldest is the process that began first. One that ends meanwhile is none.
+func oldest(pids []int) (first int) {
+	var began uint64
+	for _, pid := range pids {
+		if t, err := proc.StartTime(pid); err == nil && (first == 0 || t < began || t == began && pid < first) {
+			first, began = pid, t
+		}
+	}
+	return first
 }
 
 // namer knows what engines call their containers. They are asked beside the work, and each
@@ -225,6 +251,7 @@ type namer struct {
 	queue   []string
 	busy    bool
 	warned  string
+	renames time.Time // before which nobody looks for new names
 }
 
 // newNamer does not end with ctx: what came up last is to have a name, too.
@@ -268,6 +295,42 @@ func (n *namer) ask(ids []string, wait bool) {
 	}
 }
 
+// refresh looks, now and then, for new names of containers that Docker has on disk.
+func (n *namer) refresh(ids []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := time.Now()
+	if now.Before(n.renames) {
+		return
+	}
+	const forever = time.Hour // while it looks
+	n.renames = now.Add(forever)
+	var known []string
+	for _, id := range ids {
+		if n.known[id].Told {
+			known = append(known, id)
+		}
+	}
+	go func() {
+		began := time.Now()
+		var records engine.Records
+		names := make(map[string]string)
+		for _, id := range known {
+			names[id] = records.Name(id)
+		}
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		for id, name := range names {
+			if r := n.known[id]; name != "" && name != r.Name {
+				r.Name = name
+				n.known[id] = r
+			}
+		}
+		const share = 100 // of the time, at most
+		n.renames = time.Now().Add(max(namesAge, share*time.Since(began)))
+	}()
+}
+
 // await waits until a container that was asked about has been answered for.
 func (n *namer) await(id string) {
 	for end := time.Now().Add(3 * engineTimeout); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
@@ -291,7 +354,7 @@ func (n *namer) work() {
 			return
 		}
 		n.mu.Unlock()
-		found, err := askEngines(n.ctx, ids)
+		found, err := askEngines(n.ctx, ids, nil)
 		ctx, cancel := context.WithTimeout(n.ctx, engineTimeout)
 		images := map[string]string{}
 		by := map[string][]string{}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"maps"
+	"os"
 	"os/user"
 	"slices"
 	"strconv"
@@ -20,23 +21,37 @@ import (
 )
 
 // iteratorFrom is how many threads a machine must have for the BPF iterator, which takes
-// about 4 ms to load, to be faster than /proc, at 20 µs a process and processor
-// (BenchmarkList of probe).
-const iteratorFrom = 300
+// about 4 ms to load, to be faster than /proc, at 20 µs a process and 10 µs a thread and
+// processor: with 367 threads it took 4.6 ms and /proc 4.1, with 467 4.9 and 5.5 (BenchmarkList
+// of probe, two processors).
+const iteratorFrom = 400
 
 // listProcesses lists all processes but the kernel's, by the faster way; where all that is
-// known of each is asked for, by the one that knows more.
-func listProcesses(all bool) (list []proc.Process, unreadable int, err error) {
+// known of each is asked for, by the one that knows more, which knows more than o asks for.
+func listProcesses(all bool, o proc.ListOptions) (list []proc.Process, unreadable int, err error) {
 	if all || proc.Tasks() >= iteratorFrom {
 		list, err = probe.Tasks(probe.TaskOptions{All: all})
 	}
 	if list == nil || err != nil {
-		if list, unreadable, err = proc.List("/proc", false); err != nil {
+		if list, unreadable, err = proc.List("/proc", o); err != nil {
 			return nil, unreadable, err
 		}
 	}
-	engine.Place("/", list)
+	if o.Containers != nil {
+		engine.Place("/", list)
+	}
 	return list, unreadable, nil
+}
+
+// capable says that a process has capabilities, or a thread of it.
+func capable(p *proc.Process) bool { return !held(p).Empty() }
+
+func held(p *proc.Process) caps.Set {
+	has := p.State.Effective.Union(p.State.Permitted)
+	for i := range p.Threads {
+		has = has.Union(p.Threads[i].State.Effective).Union(p.Threads[i].State.Permitted)
+	}
+	return has
 }
 
 // readProcess reads one process; all that is known of it with securebits, if that can be.
@@ -83,7 +98,19 @@ func processRow(p *proc.Process) report.Process {
 // processRows make rows of processes; all reads also what confines each.
 func processRows(list []proc.Process, containers map[string]*report.ProcContainer, all bool) []report.Process {
 	rows := make([]report.Process, len(list))
-	host := proc.Host("/proc")
+	var host proc.Namespaces
+	if all {
+		host = proc.Host("/proc")
+	} else {
+		host[proc.NSUser] = proc.HostUserNamespace("/proc")
+	}
+	hostIDs := sync.OnceValue(func() string {
+		ids, err := proc.UserMap("/proc", "1")
+		if err != nil {
+			ids, _ = proc.UserMap("/proc", "self") // hidepid, say
+		}
+		return ids
+	})
 	for i := range list {
 		p := &list[i]
 		rows[i] = processRow(p)
@@ -93,11 +120,11 @@ func processRows(list []proc.Process, containers map[string]*report.ProcContaine
 		if p.State.Effective.Union(p.State.Permitted).Empty() && !all {
 			continue
 		}
-		if p.Namespaces[proc.NSUser] == 0 {
-			p.Namespaces[proc.NSUser] = proc.UserNamespace("/proc", strconv.Itoa(p.PID))
-		}
 		ns := p.Namespaces[proc.NSUser]
-		rows[i].OwnUser = ns != 0 && ns != host[proc.NSUser]
+		if rows[i].OwnUser = ns != host[proc.NSUser]; ns == 0 {
+			ids, err := proc.UserMap("/proc", strconv.Itoa(p.PID))
+			rows[i].OwnUser = err == nil && ids != hostIDs()
+		}
 	}
 	if !all {
 		return rows
@@ -138,7 +165,8 @@ func confine(row *report.Process, p *proc.Process, host *proc.Namespaces) {
 const engineTimeout = time.Second
 
 // describeContainers says by id what is known of the containers of processes.
-func describeContainers(ctx context.Context, list []proc.Process) (map[string]*report.ProcContainer, error) {
+// monitors are engine.Records'.
+func describeContainers(ctx context.Context, list []proc.Process, monitors []int) (map[string]*report.ProcContainer, error) {
 	found := make(map[string]*report.ProcContainer)
 	var ids []string
 	var dockerd *caps.Set
@@ -157,7 +185,7 @@ func describeContainers(ctx context.Context, list []proc.Process) (map[string]*r
 			}
 		}
 	}
-	running, err := askEngines(ctx, ids)
+	running, err := askEngines(ctx, ids, monitors)
 	for id, r := range running {
 		if c := found[id]; c != nil {
 			describe(c, &r, dockerd)
@@ -168,7 +196,7 @@ func describeContainers(ctx context.Context, list []proc.Process) (map[string]*r
 
 // askEngines looks on disk, and asks the engines for what is not there, both for
 // engineTimeout at most.
-func askEngines(ctx context.Context, ids []string) (map[string]engine.Running, error) {
+func askEngines(ctx context.Context, ids []string, monitors []int) (map[string]engine.Running, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
@@ -176,7 +204,7 @@ func askEngines(ctx context.Context, ids []string) (map[string]engine.Running, e
 	defer cancel()
 	recorded := make(chan map[string]engine.Running, 1)
 	go func() {
-		var records engine.Records
+		records := engine.Records{Monitors: monitors}
 		recorded <- records.Find(ctx, ids)
 	}()
 	var found map[string]engine.Running
@@ -228,7 +256,7 @@ func describe(c *report.ProcContainer, r *engine.Running, dockerd *caps.Set) {
 		name = "docker" // pkg/cmd/container/run_security_linux.go: the same rules
 		available = nil
 	case "podman":
-		available = proc.Available()
+		available = podmanHas(os.Geteuid())
 	}
 	engineRules, err := rules.For(name)
 	if err != nil {
@@ -239,6 +267,16 @@ func describe(c *report.ProcContainer, r *engine.Running, dockerd *caps.Set) {
 		return
 	}
 	c.Asked = &report.ProcAsked{CapAdd: notNil(r.CapAdd), CapDrop: notNil(r.CapDrop), Privileged: r.Privileged, Set: result.Set}
+}
+
+// podmanHas is what Podman, which is no daemon, has to give for a user: without root it makes
+// a user namespace, in which it has all (kernel/user_namespace.c:set_cred_user_ns).
+func podmanHas(euid int) *caps.Set {
+	if euid == 0 {
+		return proc.Available()
+	}
+	all := proc.Known()
+	return &all
 }
 
 func notNil(s []string) []string {

@@ -8,12 +8,12 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/engine"
 	"github.com/leastcap/leastcap/proc"
 	"github.com/leastcap/leastcap/report"
 )
@@ -32,7 +32,7 @@ func newPs(stdout, stderr io.Writer) *cobra.Command {
 		Long: `List the processes that have capabilities, with their container: those in their
 effective set, and where they have more, the permitted and the ambient set. "full" is
 all that this kernel has, "docker default" the fourteen of a Docker container, "docker
-default + net_admin" those and more; on a terminal what a container has beyond Docker's
+default + net_admin - chown" those, one more and one less; on a terminal what a container has beyond Docker's
 default is in colour. Threads whose sets differ from their process's follow it.
 
 Containers are found by the names of their cgroups. Their own names, and what was asked
@@ -43,9 +43,9 @@ instead. Where a process could have more than its engine says that the container
 given (by docker exec --privileged, say), or less, it is said.
 
 --wide also shows the image, what was asked of the engine, the command line and what else
-confines the process: its own namespaces and the host's, seccomp, no_new_privs, the label
-of SELinux or AppArmor, securebits, and whether its program is a set-id one. What may not
-be read is named. Securebits are not in /proc: they are shown where leastcap may use BPF.
+confines the process: its own namespaces and the host's (process 1's, in a container),
+seccomp, no_new_privs, the label of SELinux or AppArmor, securebits, and whether its
+program is a set-id one. What may not be read is named. Securebits are not in /proc: they are shown where leastcap may use BPF.
 
 Where there are many processes, they are read by a BPF iterator, if leastcap may (as root).
 
@@ -70,6 +70,11 @@ Exit status:
 			}
 			if cmd.Flags().Changed("pid") && f.pid <= 0 {
 				return &usageError{fmt.Errorf("--pid %d: no process has that number", f.pid), "give one of leastcap ps -a"}
+			}
+			for name, value := range map[string]string{"container": f.container, "having": f.having} {
+				if cmd.Flags().Changed(name) && value == "" { // a variable that is not set, say: not everything is meant
+					return &usageError{fmt.Errorf("--%s is empty", name), "leave it out to see all"}
+				}
 			}
 			if err := f.check(); err != nil {
 				return err
@@ -133,15 +138,16 @@ func (f *psFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 		return f.pscap(stdout, layout, list)
 	}
 
+	var monitors []int // of one process nothing is known about others
+	if f.pid == 0 {
+		monitors = engine.Monitors(list)
+	}
 	list = slices.DeleteFunc(list, func(p proc.Process) bool {
-		has := p.State.Effective.Union(p.State.Permitted)
-		for _, t := range p.Threads {
-			has = has.Union(t.State.Effective).Union(t.State.Permitted)
-		}
+		has := held(&p)
 		return f.having != "" && has.Intersect(having).Empty() || !f.all && f.pid == 0 && has.Empty() ||
 			f.container != "" && p.Container == ""
 	})
-	containers, err := describeContainers(ctx, list)
+	containers, err := describeContainers(ctx, list, monitors)
 	if err != nil {
 		say(stderr, "warning: %v: its containers are shown by their ids", err)
 	}
@@ -170,7 +176,7 @@ func (f *psFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if f.output == "json" {
 		err = report.ProcessesJSON(stdout, rows)
 	} else {
-		err = report.Processes(stdout, rows, report.ProcessOptions{Style: styleOf(stdout), Full: proc.Known(), Wide: f.wide, Tree: f.tree})
+		err = report.Processes(stdout, rows, report.ProcessOptions{Style: styleOf(stdout), Full: proc.Known(), Wide: f.wide, Tree: f.tree, Inside: f.wide && !proc.MountedForUs()})
 	}
 	if err == nil && len(rows) == 0 {
 		if f.container != "" {
@@ -182,6 +188,10 @@ func (f *psFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 			default:
 				say(stderr, "no process of a container %q has capabilities; -a shows those without", f.container)
 			}
+		} else if f.having != "" {
+			say(stderr, "no process that can be seen has any of %v", having)
+		} else {
+			say(stderr, "no other process is to be seen")
 		}
 		return status(exitFindings)
 	}
@@ -198,11 +208,24 @@ func (f *psFlags) list(stderr io.Writer) ([]proc.Process, error) {
 		case err != nil:
 			return nil, fmt.Errorf("process %d: %w", f.pid, err)
 		}
+		if leader, err := proc.Leader(f.pid); err == nil && leader != f.pid {
+			return nil, &usageError{fmt.Errorf("%d is a thread of process %d", f.pid, leader), fmt.Sprintf("leastcap ps -p %d shows that, with the threads that differ", leader)}
+		}
 		return []proc.Process{*p}, nil
 	}
-	list, unreadable, err := listProcesses(f.wide || f.output == "json")
+	o := proc.ListOptions{Containers: capable, UserNamespaces: capable}
+	switch {
+	case f.format != "":
+		o.Containers = nil
+	case f.all:
+		o.Containers, o.UserNamespaces = proc.Each, proc.Each
+	}
+	list, unreadable, err := listProcesses(f.wide || f.output == "json", o)
 	if err != nil {
 		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	if len(list) == 0 { // not even this one
+		return nil, errors.New("no process is to be seen: /proc is not mounted, or not for this pid namespace")
 	}
 	own := os.Getpid()
 	list = slices.DeleteFunc(list, func(p proc.Process) bool { return p.PID == own })
@@ -215,16 +238,17 @@ func (f *psFlags) list(stderr io.Writer) ([]proc.Process, error) {
 	return list, nil
 }
 
+// pscapKernel is what pscap takes for the kernel's (libcap-ng utils/pscap.c), in any pid
+// namespace.
+func pscapKernel(p *proc.Process) bool { return p.PID == 2 || p.PPID == 2 }
+
 func (f *psFlags) pscap(stdout io.Writer, layout report.PscapLayout, list []proc.Process) error {
 	own := proc.UserNamespace("/proc", "self")
-	list = slices.DeleteFunc(list, func(p proc.Process) bool { return p.State.Effective.Empty() })
+	list = slices.DeleteFunc(list, func(p proc.Process) bool { return p.State.Effective.Empty() || f.pid == 0 && pscapKernel(&p) })
 	processes := make([]report.Process, len(list))
 	rows := make([]report.PscapRow, len(list))
 	for i := range list {
 		theirs := list[i].Namespaces[proc.NSUser]
-		if theirs == 0 {
-			theirs = proc.UserNamespace("/proc", strconv.Itoa(list[i].PID))
-		}
 		processes[i] = processRow(&list[i])
 		rows[i] = report.PscapRow{Process: &processes[i], OtherUser: theirs != 0 && theirs != own}
 	}

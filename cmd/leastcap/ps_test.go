@@ -5,7 +5,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -142,5 +144,26 @@ func asPscap(t *testing.T, format string, program []string) {
 	}
 	if list := strings.SplitAfter(stdout.String(), "\n"); list[0] != first[0] {
 		t.Errorf("header %q, want %q", list[0], first[0])
+	}
+}
+
+// TestPsThread: a thread's number is no process's, though /proc knows it.
+func TestPsThread(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("this test needs Linux")
+	}
+	entries, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := strconv.Itoa(os.Getpid())
+	i := slices.IndexFunc(entries, func(e os.DirEntry) bool { return e.Name() != own })
+	if i < 0 {
+		t.Fatal("Go has no other thread")
+	}
+	var out, errs bytes.Buffer
+	code := run(t.Context(), &out, &errs, []string{"ps", "-p", entries[i].Name()})
+	if want := "is a thread of process " + own; code != exitUsage || !strings.Contains(errs.String(), want) {
+		t.Errorf("exit status %d: %s%s", code, &out, &errs)
 	}
 }

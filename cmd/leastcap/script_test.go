@@ -20,7 +20,15 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"leastcap": main})
+	testscript.Main(tests{m}, map[string]func(){"leastcap": main})
+}
+
+// tests are this package's, and what they make for all of them.
+type tests struct{ *testing.M }
+
+func (m tests) Run() int {
+	defer func() { _ = os.RemoveAll(verifierDir) }()
+	return m.M.Run()
 }
 
 // TestScripts runs testdata/script/*.txtar, one topic a file. A file whose name
@@ -61,7 +69,7 @@ func TestScripts(t *testing.T) {
 				t.Run(f.Name(), func(t *testing.T) {
 					testscript.Run(t, testscript.Params{
 						Files: []string{"testdata/script/" + f.Name()},
-						Cmds:  map[string]func(*testscript.TestScript, bool, []string){"status": status_, "ended": ended, "registry": registry_, "image": image_},
+						Cmds:  map[string]func(*testscript.TestScript, bool, []string){"status": status_, "ended": ended, "registry": registry_, "image": image_, "verifier": verifier_},
 						Setup: func(e *testscript.Env) error {
 							e.Setenv("PATH", e.Getenv("PATH")+":/usr/sbin:/sbin")
 							e.Setenv(storeVariable, filepath.Join(e.WorkDir, "profiles"))
@@ -95,6 +103,13 @@ func status_(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit status %d, want %d", got, want)
 	}
+}
+
+// verifier_ puts leastcap-verifier into PATH.
+func verifier_(ts *testscript.TestScript, _ bool, _ []string) {
+	path, err := builtVerifier()
+	ts.Check(err)
+	ts.Setenv("PATH", filepath.Dir(path)+string(filepath.ListSeparator)+ts.Getenv("PATH"))
 }
 
 // ended holds that no container is left whose owner has ended.

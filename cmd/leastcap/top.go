@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -111,6 +112,9 @@ func (f *topFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 		var feature *probe.FeatureError
 		if errors.As(err, &feature) {
 			s.trouble = "what is used is not seen: " + feature.Missing + " is missing"
+			if os.Geteuid() != 0 && errors.Is(err, syscall.EPERM) {
+				s.trouble = "run leastcap as root to see what is used, and containers' names"
+			}
 		}
 	}
 	m.sample = s.sample(ctx)

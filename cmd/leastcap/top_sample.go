@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/engine"
 	"github.com/leastcap/leastcap/proc"
 	"github.com/leastcap/leastcap/report"
 )
@@ -166,10 +167,13 @@ type topSampler struct {
 
 func (s *topSampler) sample(ctx context.Context) topSample {
 	out := topSample{At: time.Now(), Trouble: s.trouble}
-	list, unreadable, err := listProcesses(false)
+	list, unreadable, err := listProcesses(false, proc.ListOptions{Containers: proc.Each, UserNamespaces: capable})
 	switch {
 	case err != nil:
 		out.Trouble = "processes cannot be listed: " + err.Error()
+		return out
+	case len(list) == 0: // not even this one
+		out.Trouble = "no process is to be seen: /proc is not mounted, or not for this pid namespace"
 		return out
 	case unreadable > 0:
 		out.Trouble = join(out.Trouble, "some processes may not be read: run leastcap as root")
@@ -256,7 +260,7 @@ func (n *containerNames) learn(ctx context.Context, list []proc.Process) {
 	list = slices.Clone(list)
 	go func() {
 		defer close(done)
-		found, _ := describeContainers(ctx, list) // what is not found keeps its id
+		found, _ := describeContainers(ctx, list, engine.Monitors(list)) // what is not found keeps its id
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.busy = false

@@ -132,6 +132,16 @@ func TestTopSizes(t *testing.T) {
 	}
 }
 
+// TestTopNarrow: what holds a capability is counted where there is no room for its name.
+func TestTopNarrow(t *testing.T) {
+	m := topTestModel()
+	m.page, m.width, m.height = pageCapabilities, 40, 12
+	frame := frameOf(m)
+	if !strings.Contains(frame, " HELD  USED  DENIED\n") || strings.Contains(frame, "DANGER") || !strings.Contains(frame, "2: …") {
+		t.Errorf("got\n%s", frame)
+	}
+}
+
 func TestTopKeys(t *testing.T) {
 	var m tea.Model = topTestModel()
 	has := func(what string, wants ...string) {
@@ -150,7 +160,7 @@ func TestTopKeys(t *testing.T) {
 	m = press(m, "up", "g")
 	has("its begin", "image      nginx")
 	m = press(m, "esc", "tab")
-	has("capabilities", "> sys_admin            host      evil", "web", "2: evil")
+	has("capabilities", "> sys_admin           host      evil", "web", "2: evil")
 	m = press(m, "tab", "s", "s")
 	has("sorted", "by processes", "> web")
 	m = press(m, "r")

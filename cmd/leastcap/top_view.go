@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"charm.land/lipgloss/v2"
@@ -280,7 +281,7 @@ func (m topModel) denialLines(width, room int) []string {
 	if len(list) == 0 {
 		note := "nothing so far"
 		if m.watching == "" {
-			note = "not seen: " + report.Clean(m.sample.Trouble, 200)
+			note = "not seen" // and why stands above
 		}
 		return append(lines, "  "+note)
 	}
@@ -310,9 +311,14 @@ func denialWords(d *topDenial, container string) string {
 
 func (m topModel) capabilityLines(width, room int) []string {
 	list := m.capabilities()
-	const name, danger = 19, 8
+	const name, danger = len("checkpoint_restore"), 8
 	rest := width - 2 - name - danger - 2*4
 	columns := []column{{"CAPABILITY", name}, {"DANGER", danger}, {"HELD BY", rest / 3}, {"USED BY", rest / 3}, {"DENIED TO", rest - 2*(rest/3)}}
+	narrow := rest < 3*len("DENIED TO") // then the danger is left out: they are ordered by it
+	if narrow {
+		rest += danger + 2
+		columns = []column{columns[0], {"HELD", rest / 3}, {"USED", rest / 3}, {"DENIED", rest - 2*(rest/3)}}
+	}
 	lines := []string{header(columns)}
 	if len(list) == 0 {
 		lines = append(lines, "  no container holds any")
@@ -321,10 +327,14 @@ func (m topModel) capabilityLines(width, room int) []string {
 	at := min(m.cursor, max(0, len(list)-1))
 	from := window(at, len(list), fit)
 	for i, r := range list[from:min(len(list), from+fit)] {
-		lines = append(lines, row(columns, []cell{
+		cells := []cell{
 			{r.Cap.String(), topPlain}, {catalog.DangerOf(r.Cap).String(), topFaint},
 			{nameList(r.Held), topPlain}, {nameList(r.Used), topPlain}, {nameList(r.DeniedTo), topCaution},
-		}, from+i == at))
+		}
+		if narrow {
+			cells = slices.Delete(cells, 1, 2)
+		}
+		lines = append(lines, row(columns, cells, from+i == at))
 	}
 	return lines
 }

@@ -147,7 +147,7 @@ func (f *watchFlags) run(ctx context.Context, stdout, stderr io.Writer, words []
 	defer l.probe.Close()
 	w := &watching{watchFlags: f, lookout: l, tracker: watch.NewTracker(l.of), stdout: stdout, stderr: stderr, style: styleOf(stdout), steady: map[uint64]bool{}}
 	if f.profile != "" {
-		w.profiles = &profileFiles{dir: f.profile, hook: l.probe.Hook(), files: map[string]*profileFile{}}
+		w.profiles = &profileFiles{dir: f.profile, hook: l.probe.Hook(), files: map[string]*profileFile{}, names: map[string]string{}}
 	}
 	what := "everything"
 	if len(words) > 0 {
@@ -175,6 +175,7 @@ func (w *watching) loop(ctx context.Context) error {
 			done = true
 		case <-flush.C:
 			w.flush()
+			w.askNames()
 		case <-tick.C:
 		}
 		now := time.Now()
@@ -210,6 +211,7 @@ func (w *watching) look(now time.Time, last bool) (used, pending bool, err error
 	if err != nil {
 		return false, false, err
 	}
+	w.rename()
 	events := w.tracker.Look(now, groups, w.describe, last)
 	w.forget()
 	for i := range events {
@@ -242,6 +244,26 @@ func (w *watching) look(now time.Time, last bool) (used, pending bool, err error
 		delete(w.steady, id)
 	}
 	return used, pending, w.losses(now)
+}
+
+// rename gives containers the names that they have by now, as far as those are known.
+func (w *watching) rename() {
+	for _, s := range w.tracker.Subjects() {
+		if s.Kind == watch.Container && s.Name != "" {
+			w.names.complete(&s.Subject)
+		}
+	}
+}
+
+// askNames has new names looked for.
+func (w *watching) askNames() {
+	var ids []string
+	for _, s := range w.tracker.Subjects() {
+		if s.Kind == watch.Container && s.Ended.IsZero() {
+			ids = append(ids, s.ID)
+		}
+	}
+	w.names.refresh(ids)
 }
 
 // losses says what could not be kept, once a kind and then when it has doubled.

@@ -18,6 +18,7 @@ import (
 type profileFiles struct {
 	dir, hook string
 	files     map[string]*profileFile // by name
+	names     map[string]string       // by their subjects' keys: a container may be renamed
 	failed    bool
 }
 
@@ -31,7 +32,10 @@ type profileFile struct {
 
 // write brings a subject's profile up to date.
 func (p *profileFiles) write(s *watch.Tracked, now time.Time) error {
-	name := watch.FileName(&s.Subject)
+	name := p.names[s.Key()]
+	if name == "" {
+		name = watch.FileName(&s.Subject)
+	}
 	f, err := p.claim(name, s)
 	if err != nil {
 		return err
@@ -49,6 +53,7 @@ func (p *profileFiles) write(s *watch.Tracked, now time.Time) error {
 			return fmt.Errorf("%s is of another workload: the profile of %s is not written", filepath.Join(p.dir, name), s.Label())
 		}
 	}
+	p.names[s.Key()] = name
 	profile := watch.Profile(s, f.prior, now)
 	profile.Hook, profile.Kernel, profile.Tool = p.hook, proc.Kernel(), "leastcap "+version
 	if f.prior != nil && !watch.WatchedBefore(f.prior) {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -216,5 +217,47 @@ func TestWatchEverything(t *testing.T) {
 	}
 	if code := s.end(syscall.SIGINT); code != exitOK {
 		t.Errorf("exit status %d: %s", code, &s.stderr)
+	}
+}
+
+// TestWatchRenamed: docker rename changes a container's name, what was asked for by its old
+// name stays, and so does the file of its profile.
+func TestWatchRenamed(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.Docker, testenv.Image("leastcap-test/tiny"))
+	name := fmt.Sprintf("leastcap-test-renamed-%d", os.Getpid())
+	out, err := exec.Command("docker", "run", "-d", "--name", name, "leastcap-test/tiny", "sleep", "600").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := strings.TrimSpace(string(out))
+	t.Cleanup(func() { _ = exec.Command("docker", "rm", "-f", "-v", id).Run() })
+	names := newNamer(t.Context(), io.Discard)
+	names.ask([]string{id}, true)
+	l := &lookout{names: names, targets: []watch.Target{{Container: name}}, matched: make(map[string]bool)}
+	subject := func() *watch.Tracked {
+		s := watch.Tracked{Subject: watch.Subject{Kind: watch.Container, ID: id, Cgroup: "/docker/" + id}}
+		if !l.wanted(s.Cgroup, &s.Subject) {
+			t.Errorf("%s is not wanted", s.Name)
+		}
+		return &s
+	}
+	dir := t.TempDir()
+	files := profileFiles{dir: dir, files: map[string]*profileFile{}, names: map[string]string{}}
+	before := subject()
+	if before.Name != name {
+		t.Fatalf("%+v", before)
+	}
+	if err := files.write(before, time.Now()); err != nil {
+		t.Error(err)
+	}
+	runDocker(t, "rename", id, name+"-b")
+	names.refresh([]string{id})
+	waitFor(t, "the new name", func() bool { return subject().Name == name+"-b" })
+	if err := files.write(subject(), time.Now()); err != nil {
+		t.Error(err)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(left) != 1 || filepath.Base(left[0]) != name+".json" {
+		t.Errorf("files: %v %v", left, err)
 	}
 }

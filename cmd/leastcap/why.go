@@ -50,9 +50,10 @@ A refusal is one of: "capability" (asked for, and not there), "file mode" (of a 
 that is not root and never had any), "seccomp" (the filter stopped the call before it
 began), "read-only", "user namespace" (asked of an outer one, so that nothing can satisfy
 it), "file capabilities" (execve of a file that has more than the bounding set), "capset",
-"not executable", "immutable", "device", "security module", "unknown". Where it says
-"maybe" it is the likely reason and not what was seen: SELinux, AppArmor, Landlock and the
-device rules leave no trace that can be told apart.
+"not executable", "immutable", "sticky directory" (another user's file in one like /tmp),
+"device", "security module", "unknown". Where it says "maybe" it is the likely reason and
+not what was seen: SELinux, AppArmor, Landlock and the device rules leave no trace that
+can be told apart.
 
 --output json is a stream, one document a line: "refusal", and a "summary" at the end.
 
@@ -227,7 +228,7 @@ func (w *whyLook) look(now time.Time, last bool) error {
 		}
 		delete(w.held, key)
 		// One directory in the way is told once, however many files are looked for in it.
-		if f := r.File; f != nil && f.Blocker != "" && f.Blocker != r.Path {
+		if f := r.File; f != nil && f.Blocker != "" && f.Blocker != r.Path && aboutDirectory(&r) {
 			blocked := fmt.Sprint(r.Group, r.Process.Exe, r.Process.EUID, r.Syscall, r.Errno, r.Denied, "\x00", f.Blocker)
 			if i, ok := w.told[blocked]; ok {
 				w.told[key] = i
@@ -298,6 +299,7 @@ func (w *whyLook) lookUp(r *usage.Refusal, s *watch.Subject) {
 			f, err := proc.Look(pid, r.Path, r.FSUID, r.FSGID, inDir)
 			if err == nil {
 				r.File = f
+				number(r, pid)
 				break
 			}
 		}
@@ -319,6 +321,39 @@ func (w *whyLook) lookUp(r *usage.Refusal, s *watch.Subject) {
 	if len(w.modules) > 0 {
 		r.LSM = proc.Confined("/proc", &proc.Process{PID: r.Process.PID}).LSM
 	}
+}
+
+// number puts a refusal's ids, and its file's, as the user namespace of a process has them:
+// so they are written in images.
+func number(r *usage.Refusal, pid int) {
+	if !r.UserNamespace || pid == os.Getpid() {
+		return
+	}
+	users, groups, err := proc.IDMaps(pid)
+	if err != nil {
+		return
+	}
+	uid, ok := users.Inside(r.FSUID)
+	gid, gok := groups.Inside(r.FSGID)
+	if !ok || !gok {
+		return // it is in another one
+	}
+	r.FSUID, r.FSGID, r.Numbered = uid, gid, true
+	const nobody = 65534 // Documentation/admin-guide/sysctl/fs.rst: overflowuid
+	if uid, ok = users.Inside(r.File.UID); !ok {
+		uid = nobody
+	}
+	if gid, gok = groups.Inside(r.File.GID); !gok {
+		gid = nobody
+	}
+	r.File.UID, r.File.GID, r.File.Unmapped = uid, gid, !ok || !gok
+}
+
+// aboutDirectory: it is the directory that a call was refused for, and not the file itself,
+// which may have gone.
+func aboutDirectory(r *usage.Refusal) bool {
+	of := r.Denied.Union(r.Beyond)
+	return of.Empty() || !of.Intersect(caps.Of(caps.DacOverride, caps.DacReadSearch)).Empty() || changesDirectory(r.Syscall)
 }
 
 // changesDirectory: the call needs to write the directory, not the file.

@@ -243,7 +243,7 @@ func (t *trial) copied(ctx context.Context, file string) (*usage.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &usage.File{Exists: true, UID: uint32(h.Uid), GID: uint32(h.Gid), Mode: uint32(h.Mode) & 0o7777}
+	f := &usage.File{Exists: true, Unmounted: true, UID: uint32(h.Uid), GID: uint32(h.Gid), Mode: uint32(h.Mode) & 0o7777}
 	if c, err := caps.ParseFileCaps([]byte(h.PAXRecords["SCHILY.xattr.security.capability"])); err == nil {
 		f.Caps = &c
 	}
@@ -254,8 +254,10 @@ func (t *trial) copied(ctx context.Context, file string) (*usage.File, error) {
 		f.Mode |= 0o040000
 	case tar.TypeChar:
 		f.Mode |= 0o020000
+		f.Device, f.DeviceName = proc.Device(false, uint32(h.Devmajor), uint32(h.Devminor))
 	case tar.TypeBlock:
 		f.Mode |= 0o060000
+		f.Device, f.DeviceName = proc.Device(true, uint32(h.Devmajor), uint32(h.Devminor))
 	}
 	return f, nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,10 +15,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/docker/cli/opts"
+	"github.com/docker/cli/pkg/kvfile"
 	"github.com/docker/go-connections/nat"
 	"github.com/docker/go-units"
-	mounttypes "github.com/moby/moby/api/types/mount"
 
 	"github.com/leastcap/leastcap/engine/bundle"
 	"github.com/leastcap/leastcap/engine/line"
@@ -39,10 +39,10 @@ func Container(l *Line, own []FlagSpec) (*bundle.Container, error) {
 		if f.Global {
 			continue
 		}
-		if ignored[f.Name] || h.set(f) || slices.ContainsFunc(own, func(o FlagSpec) bool { return o.Name == f.Name }) {
+		if ignored()[f.Name] || h.set(f) || slices.ContainsFunc(own, func(o FlagSpec) bool { return o.Name == f.Name }) {
 			continue
 		}
-		set, ok := containerFlags[f.Name]
+		set, ok := containerFlags()[f.Name]
 		if !ok {
 			return nil, &LineError{Word: f.Typed, At: f.Word, Err: ErrUnsupported,
 				Reason: fmt.Sprintf("%s cannot be heeded without the %s command", f.Typed, l.Engine),
@@ -54,27 +54,46 @@ func Container(l *Line, own []FlagSpec) (*bundle.Container, error) {
 		}
 	}
 	var err error
-	if c.Env, err = opts.ReadKVEnvStrings(l.Values("env-file"), l.Values("env")); err != nil {
+	if c.Env, err = keyValues(l.Values("env-file"), l.Values("env"), os.LookupEnv); err != nil {
 		return nil, &LineError{Reason: "--env-file: " + err.Error(), Err: err, Hint: "name a file with lines NAME=VALUE"}
 	}
-	labels, err := opts.ReadKVStrings(l.Values("label-file"), l.Values("label"))
+	labels, err := keyValues(l.Values("label-file"), l.Values("label"), nil)
 	if err != nil {
 		return nil, &LineError{Reason: "--label-file: " + err.Error(), Err: err, Hint: "name a file with lines NAME=VALUE"}
 	}
-	c.Labels = opts.ConvertKVStringsToMap(labels)
+	c.Labels = make(map[string]string, len(labels))
+	for _, label := range labels {
+		name, value, _ := strings.Cut(label, "=")
+		c.Labels[name] = value
+	}
 	if c.Health, err = h.result(); err != nil {
 		return nil, &LineError{Reason: err.Error(), Err: err, Hint: "give --health-cmd as well"}
 	}
 	return c, nil
 }
 
-// ignored say nothing about the container itself, or are read elsewhere.
-var ignored = map[string]bool{
-	"attach": true, "cap-add": true, "cap-drop": true, "cidfile": true, "detach": true, "detach-keys": true,
-	"disable-content-trust": true, "entrypoint": true, "env": true, "env-file": true, "expose": true,
-	"label": true, "label-file": true, "log-driver": true, "log-opt": true, "pull": true, "quiet": true,
-	"rm": true, "rootfs": true, "sig-proxy": true, "annotation": true, "network-alias": true, "publish-all": true,
+// keyValues are the lines of files, and behind them what the line has itself. Where a file
+// has a name only, the value is looked up.
+func keyValues(files, own []string, lookup func(string) (string, bool)) (list []string, err error) {
+	for _, file := range files {
+		lines, err := kvfile.Parse(file, lookup)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, lines...)
+	}
+	return append(list, own...), nil
 }
+
+// ignored say nothing about the container itself, or are read elsewhere.
+var ignored = sync.OnceValue(func() map[string]bool {
+	return map[string]bool{
+		"attach": true, "cap-add": true, "cap-drop": true, "cidfile": true, "detach": true, "detach-keys": true,
+		"disable-content-trust": true, "entrypoint": true, "env": true, "env-file": true, "expose": true,
+		"label": true, "label-file": true, "log-driver": true, "log-opt": true, "pull": true, "quiet": true,
+		"rm": true, "rootfs": true, "sig-proxy": true, "annotation": true, "network-alias": true, "publish-all": true,
+	}
+})
 
 type setter func(c *bundle.Container, value string) error
 
@@ -114,121 +133,149 @@ var restrictedName = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
 })
 
-var containerFlags = map[string]setter{
-	"name": func(c *bundle.Container, v string) error {
-		if !restrictedName().MatchString(v) {
-			return fmt.Errorf("only %s is allowed", strings.Trim(restrictedName().String(), "^$"))
-		}
-		c.Name = v
-		return nil
-	},
-	"hostname":    word(func(c *bundle.Container) *string { return &c.Hostname }),
-	"domainname":  word(func(c *bundle.Container) *string { return &c.Domainname }),
-	"user":        word(func(c *bundle.Container) *string { return &c.User }),
-	"workdir":     word(func(c *bundle.Container) *string { return &c.Dir }),
-	"stop-signal": word(func(c *bundle.Container) *string { return &c.Stop }),
-	"cpuset-cpus": word(func(c *bundle.Container) *string { return &c.Resources.CPUSet }),
-	"cpuset-mems": word(func(c *bundle.Container) *string { return &c.Resources.MemSet }),
+var containerFlags = sync.OnceValue(func() map[string]setter {
+	return map[string]setter{
+		"name": func(c *bundle.Container, v string) error {
+			if !restrictedName().MatchString(v) {
+				return fmt.Errorf("only %s is allowed", strings.Trim(restrictedName().String(), "^$"))
+			}
+			c.Name = v
+			return nil
+		},
+		"hostname":    word(func(c *bundle.Container) *string { return &c.Hostname }),
+		"domainname":  word(func(c *bundle.Container) *string { return &c.Domainname }),
+		"user":        word(func(c *bundle.Container) *string { return &c.User }),
+		"workdir":     word(func(c *bundle.Container) *string { return &c.Dir }),
+		"stop-signal": word(func(c *bundle.Container) *string { return &c.Stop }),
+		"cpuset-cpus": word(func(c *bundle.Container) *string { return &c.Resources.CPUSet }),
+		"cpuset-mems": word(func(c *bundle.Container) *string { return &c.Resources.MemSet }),
 
-	"tty":         boolean(func(c *bundle.Container) *bool { return &c.TTY }),
-	"interactive": boolean(func(c *bundle.Container) *bool { return &c.Stdin }),
-	"read-only":   boolean(func(c *bundle.Container) *bool { return &c.NoWrite }),
-	"privileged":  boolean(func(c *bundle.Container) *bool { return &c.Privileged }),
+		"tty":         boolean(func(c *bundle.Container) *bool { return &c.TTY }),
+		"interactive": boolean(func(c *bundle.Container) *bool { return &c.Stdin }),
+		"read-only":   boolean(func(c *bundle.Container) *bool { return &c.NoWrite }),
+		"privileged":  boolean(func(c *bundle.Container) *bool { return &c.Privileged }),
 
-	"memory":             size(func(c *bundle.Container) *int64 { return &c.Resources.Memory }),
-	"memory-reservation": size(func(c *bundle.Container) *int64 { return &c.Resources.MemoryReservation }),
-	"shm-size":           size(func(c *bundle.Container) *int64 { return &c.ShmSize }),
-	"pids-limit":         number(func(c *bundle.Container) *int64 { return &c.Resources.Pids }),
-	"cpu-period":         number(func(c *bundle.Container) *int64 { return &c.Resources.CPUPeriod }),
-	"cpu-quota":          number(func(c *bundle.Container) *int64 { return &c.Resources.CPUQuota }),
+		"memory":             size(func(c *bundle.Container) *int64 { return &c.Resources.Memory }),
+		"memory-reservation": size(func(c *bundle.Container) *int64 { return &c.Resources.MemoryReservation }),
+		"shm-size":           size(func(c *bundle.Container) *int64 { return &c.ShmSize }),
+		"pids-limit":         number(func(c *bundle.Container) *int64 { return &c.Resources.Pids }),
+		"cpu-period":         number(func(c *bundle.Container) *int64 { return &c.Resources.CPUPeriod }),
+		"cpu-quota":          number(func(c *bundle.Container) *int64 { return &c.Resources.CPUQuota }),
 
-	"network": oneOf(func(c *bundle.Container) *string { return &c.Network },
-		map[string]string{"": "", "bridge": "", "default": "", "host": "host", "none": "none"}),
-	"pid": oneOf(func(c *bundle.Container) *string { return &c.PID },
-		map[string]string{"": "", "host": "host", "private": ""}),
-	"ipc": oneOf(func(c *bundle.Container) *string { return &c.IPC },
-		map[string]string{"": "", "host": "host", "private": "", "shareable": "", "none": "none"}),
-	"uts": oneOf(func(c *bundle.Container) *string { return &c.UTS },
-		map[string]string{"": "", "host": "host", "private": ""}),
-	"cgroupns": oneOf(func(c *bundle.Container) *string { return &c.Cgroupns },
-		map[string]string{"": "", "host": "host", "private": "private"}),
-	"userns":  oneOf(func(*bundle.Container) *string { return new(string) }, map[string]string{"": "", "host": ""}),
-	"restart": oneOf(func(*bundle.Container) *string { return new(string) }, map[string]string{"": "", "no": ""}),
+		"network": oneOf(func(c *bundle.Container) *string { return &c.Network },
+			map[string]string{"": "", "bridge": "", "default": "", "host": "host", "none": "none"}),
+		"pid": oneOf(func(c *bundle.Container) *string { return &c.PID },
+			map[string]string{"": "", "host": "host", "private": ""}),
+		"ipc": oneOf(func(c *bundle.Container) *string { return &c.IPC },
+			map[string]string{"": "", "host": "host", "private": "", "shareable": "", "none": "none"}),
+		"uts": oneOf(func(c *bundle.Container) *string { return &c.UTS },
+			map[string]string{"": "", "host": "host", "private": ""}),
+		"cgroupns": oneOf(func(c *bundle.Container) *string { return &c.Cgroupns },
+			map[string]string{"": "", "host": "host", "private": "private"}),
+		"userns":  oneOf(func(*bundle.Container) *string { return new(string) }, map[string]string{"": "", "host": ""}),
+		"restart": oneOf(func(*bundle.Container) *string { return new(string) }, map[string]string{"": "", "no": ""}),
 
-	"init": func(_ *bundle.Container, v string) error {
-		if on, err := strconv.ParseBool(v); err != nil || on {
-			return errors.New("only the engine itself has an init")
-		}
-		return nil
-	},
-	"oom-score-adj": func(c *bundle.Container, v string) error {
-		n, err := strconv.Atoi(v)
-		c.OOMScore = &n
-		return err
-	},
-	"stop-timeout": func(c *bundle.Container, v string) error {
-		n, err := strconv.Atoi(v)
-		c.StopTimeout = time.Duration(n) * time.Second
-		return err
-	},
-	"memory-swap": func(c *bundle.Container, v string) (err error) {
-		var s opts.MemSwapBytes
-		err = s.Set(v)
-		c.Resources.MemorySwap = s.Value()
-		return err
-	},
-	"cpus": func(c *bundle.Container, v string) (err error) {
-		c.Resources.NanoCPUs, err = opts.ParseCPUs(v)
-		return err
-	},
-	"cpu-shares": func(c *bundle.Container, v string) (err error) {
-		c.Resources.CPUShares, err = strconv.ParseUint(v, 10, 64)
-		return err
-	},
-	"group-add": func(c *bundle.Container, v string) error { c.Groups = append(c.Groups, v); return nil },
-	"dns": func(c *bundle.Container, v string) error {
-		if net.ParseIP(v) == nil {
-			return errors.New("not an address")
-		}
-		c.DNS.Servers = append(c.DNS.Servers, v)
-		return nil
-	},
-	"dns-search": func(c *bundle.Container, v string) error { c.DNS.Search = append(c.DNS.Search, v); return nil },
-	"dns-option": func(c *bundle.Container, v string) error { c.DNS.Options = append(c.DNS.Options, v); return nil },
-	"add-host": func(c *bundle.Container, v string) error {
-		v, err := opts.ValidateExtraHost(v)
-		if err != nil {
+		"init": func(_ *bundle.Container, v string) error {
+			if on, err := strconv.ParseBool(v); err != nil || on {
+				return errors.New("only the engine itself has an init")
+			}
+			return nil
+		},
+		"oom-score-adj": func(c *bundle.Container, v string) error {
+			n, err := strconv.Atoi(v)
+			c.OOMScore = &n
 			return err
-		}
-		name, ip, _ := strings.Cut(v, ":")
-		c.Hosts = append(c.Hosts, bundle.Host{Name: name, IP: ip})
-		return nil
-	},
-	"sysctl": func(c *bundle.Container, v string) error {
-		if _, err := opts.ValidateSysctl(v); err != nil {
+		},
+		"stop-timeout": func(c *bundle.Container, v string) error {
+			n, err := strconv.Atoi(v)
+			c.StopTimeout = time.Duration(n) * time.Second
 			return err
-		}
-		if c.Sysctls == nil {
-			c.Sysctls = map[string]string{}
-		}
-		name, value, _ := strings.Cut(v, "=")
-		c.Sysctls[name] = value
-		return nil
-	},
-	"ulimit": func(c *bundle.Container, v string) error {
-		u, err := units.ParseUlimit(v)
-		if err != nil {
+		},
+		"memory-swap": func(c *bundle.Container, v string) (err error) {
+			if v == "-1" { // no limit
+				c.Resources.MemorySwap = -1
+				return nil
+			}
+			c.Resources.MemorySwap, err = units.RAMInBytes(v)
 			return err
-		}
-		c.Rlimits = append(c.Rlimits, bundle.Rlimit{Name: u.Name, Soft: uint64(u.Soft), Hard: uint64(u.Hard)})
-		return nil
-	},
-	"device":       setDevice,
-	"mount":        setMount,
-	"publish":      setPort,
-	"security-opt": setSecurity,
-	"tmpfs":        setTmpfs,
-	"volume":       setVolume,
+		},
+		"cpus": func(c *bundle.Container, v string) error {
+			cpus, ok := new(big.Rat).SetString(v)
+			if !ok {
+				return errors.New("not a number")
+			}
+			nano := cpus.Mul(cpus, big.NewRat(1e9, 1))
+			if !nano.IsInt() {
+				return errors.New("too precise")
+			}
+			c.Resources.NanoCPUs = nano.Num().Int64()
+			return nil
+		},
+		"cpu-shares": func(c *bundle.Container, v string) (err error) {
+			c.Resources.CPUShares, err = strconv.ParseUint(v, 10, 64)
+			return err
+		},
+		"group-add": func(c *bundle.Container, v string) error { c.Groups = append(c.Groups, v); return nil },
+		"dns": func(c *bundle.Container, v string) error {
+			if net.ParseIP(v) == nil {
+				return errors.New("not an address")
+			}
+			c.DNS.Servers = append(c.DNS.Servers, v)
+			return nil
+		},
+		"dns-search": func(c *bundle.Container, v string) error { c.DNS.Search = append(c.DNS.Search, v); return nil },
+		"dns-option": func(c *bundle.Container, v string) error { c.DNS.Options = append(c.DNS.Options, v); return nil },
+		"add-host": func(c *bundle.Container, v string) error {
+			name, ip, ok := strings.Cut(v, "=")
+			if !ok {
+				name, ip, ok = strings.Cut(v, ":") // of an IPv6 address only the first
+			}
+			if len(ip) > 2 && ip[0] == '[' && ip[len(ip)-1] == ']' {
+				ip = ip[1 : len(ip)-1]
+			}
+			switch {
+			case !ok || name == "" || strings.Contains(name, ":"):
+				return errors.New("must be NAME:ADDRESS")
+			case ip != "host-gateway" && net.ParseIP(strings.TrimSpace(ip)) == nil:
+				return fmt.Errorf("%q is not an address", ip)
+			}
+			c.Hosts = append(c.Hosts, bundle.Host{Name: name, IP: ip})
+			return nil
+		},
+		"sysctl": func(c *bundle.Container, v string) error {
+			name, value, ok := strings.Cut(v, "=")
+			if !ok || !namespacedSysctl(name) {
+				return errors.New("not one that a container has for itself: kernel.msg*, kernel.sem, kernel.shm*, fs.mqueue.*, net.*")
+			}
+			if c.Sysctls == nil {
+				c.Sysctls = map[string]string{}
+			}
+			c.Sysctls[name] = value
+			return nil
+		},
+		"ulimit": func(c *bundle.Container, v string) error {
+			u, err := units.ParseUlimit(v)
+			if err != nil {
+				return err
+			}
+			c.Rlimits = append(c.Rlimits, bundle.Rlimit{Name: u.Name, Soft: uint64(u.Soft), Hard: uint64(u.Hard)})
+			return nil
+		},
+		"device":       setDevice,
+		"mount":        setMount,
+		"publish":      setPort,
+		"security-opt": setSecurity,
+		"tmpfs":        setTmpfs,
+		"volume":       setVolume,
+	}
+})
+
+// namespacedSysctl: docker/cli opts/opts.go:ValidateSysctl.
+func namespacedSysctl(name string) bool {
+	return strings.HasPrefix(name, "net.") || strings.HasPrefix(name, "fs.mqueue.") || slices.Contains([]string{
+		"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
+		"kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced",
+	}, name)
 }
 
 func setPort(c *bundle.Container, v string) error {
@@ -290,49 +337,6 @@ func setVolume(c *bundle.Container, value string) error {
 		}
 	}
 	c.Mounts = append(c.Mounts, m)
-	return nil
-}
-
-func setMount(c *bundle.Container, value string) error {
-	var parsed opts.MountOpt
-	if err := parsed.Set(value); err != nil {
-		return err
-	}
-	for _, p := range parsed.Value() {
-		m := bundle.Mount{Type: string(p.Type), Source: p.Source, Target: p.Target, ReadOnly: p.ReadOnly, MustExist: true}
-		switch p.Type {
-		case mounttypes.TypeBind:
-			if b := p.BindOptions; b != nil {
-				if b.Propagation != "" {
-					m.Options = append(m.Options, string(b.Propagation))
-				}
-				m.MustExist = !b.CreateMountpoint
-			}
-			var err error
-			if m.Source, err = filepath.Abs(m.Source); err != nil {
-				return err
-			}
-		case mounttypes.TypeVolume:
-			if v := p.VolumeOptions; v != nil {
-				if v.DriverConfig != nil || v.Subpath != "" {
-					return errors.New("only the engine itself has volume drivers and subpaths")
-				}
-				m.NoCopy = v.NoCopy
-			}
-		case mounttypes.TypeTmpfs:
-			if t := p.TmpfsOptions; t != nil {
-				if t.SizeBytes > 0 {
-					m.Options = append(m.Options, fmt.Sprintf("size=%d", t.SizeBytes))
-				}
-				if t.Mode != 0 {
-					m.Options = append(m.Options, fmt.Sprintf("mode=%o", t.Mode))
-				}
-			}
-		default:
-			return fmt.Errorf("only the engine itself has mounts of type %s", p.Type)
-		}
-		c.Mounts = append(c.Mounts, m)
-	}
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -209,13 +210,16 @@ func (w *Workload) explain(text string, err error) error {
 	case has("cannot connect to the docker daemon", "is the docker daemon running", "cannot connect to podman", "cannot access containerd"):
 		e.Problem, e.Absent = w.line.Engine+" is not running", true
 		e.Hint = "start it (systemctl start docker), or point DOCKER_HOST at the engine that runs"
+		if w.line.Engine == "nerdctl" {
+			e.Hint = "start containerd (systemctl start containerd), or name its socket: nerdctl --address"
+		}
 	case has("permission denied while trying to connect"):
 		e.Problem, e.Absent = w.line.Engine+" does not let this user in", true
 		e.Hint = "run leastcap as root: sudo leastcap …"
-	case has("unable to find image", "no such image", "pull access denied", "manifest unknown", "repository does not exist", "initializing source", "short-name"):
+	case has("unable to find image", "no such image", "pull access denied", "manifest unknown", "repository does not exist", "initializing source", "short-name", "failed to resolve reference"):
 		e.Problem = fmt.Sprintf("image %q was not found, here or in its registry", w.line.Image)
 		e.Hint = fmt.Sprintf("check the name (%s images), build it, or pull it first (%[1]s pull %s)", w.line.Engine, w.line.Image)
-	case has("is already in use"):
+	case has("is already in use", "is already used by id"):
 		if name := w.line.Name(); name != "" {
 			e.Problem = fmt.Sprintf("a container named %q exists already", name)
 			e.Hint = fmt.Sprintf("remove it (%s rm %s), or leave --name out while learning", w.line.Engine, name)
@@ -242,7 +246,9 @@ func message(text string) string {
 		if first == "" {
 			first = line
 		}
-		if strings.HasPrefix(strings.TrimPrefix(line, "docker: "), "Error") {
+		if msg, ok := fatal(line); ok {
+			last = msg
+		} else if strings.HasPrefix(strings.TrimPrefix(line, "docker: "), "Error") {
 			last = line
 		}
 	}
@@ -251,6 +257,23 @@ func message(text string) string {
 		found = strings.TrimPrefix(found, prefix)
 	}
 	return found
+}
+
+// fatal is what a line of nerdctl's says, which it writes as a log (logrus' TextFormatter);
+// false if it does not end the command.
+func fatal(line string) (string, bool) {
+	_, rest, ok := strings.Cut(line, " level=fatal msg=")
+	if !strings.HasPrefix(line, "time=") || !ok {
+		return "", false
+	}
+	if quoted, err := strconv.QuotedPrefix(rest); err == nil {
+		rest, _ = strconv.Unquote(quoted) // it is quoted
+	}
+	// "1 errors:" stands before the first.
+	if count, after, ok := strings.Cut(rest, "\n"); ok && strings.HasSuffix(count, " errors:") {
+		rest = after
+	}
+	return strings.ReplaceAll(strings.TrimSpace(rest), "\n", ": "), true
 }
 
 // Inspect implements [engine.Workload].
@@ -266,14 +289,20 @@ func (w *Workload) Inspect(ctx context.Context) (usage.Subject, error) {
 
 // image fills in what only a container tells: which image it really got.
 func (w *Workload) image(ctx context.Context, s *usage.Subject, id string) {
-	out, err := w.run(ctx, "inspect", "--type", "container", "--format", "{{.Image}}", id)
+	image, err := w.run(ctx, "inspect", "--type", "container", "--format", "{{.Image}}", id)
 	if err != nil {
 		return
 	}
-	s.ImageID = out
-	out, err = w.run(ctx, "image", "inspect", "--format", "{{json .RepoDigests}}", s.ImageID)
+	if isImageID(image) {
+		s.ImageID = image
+	}
+	out, err := w.run(ctx, "image", "inspect", "--format", "{{.ID}} {{json .RepoDigests}}", image)
+	if err != nil {
+		return
+	}
 	var digests []string
-	if err == nil && json.Unmarshal([]byte(out), &digests) == nil && len(digests) > 0 {
+	s.ImageID, out, _ = strings.Cut(out, " ")
+	if json.Unmarshal([]byte(out), &digests) == nil && len(digests) > 0 {
 		s.Digest = digests[0]
 	}
 }

@@ -57,6 +57,55 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// What nerdctl 2.0.5 printed, word for word but for the ids.
+func TestExplainNerdctl(t *testing.T) {
+	w, err := New(t.Context(), []string{"nerdctl", "run", "--name", "web", "nginx:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		text, problem, reason, hint string
+		status                      int // of the entry point, in docker's terms
+	}{
+		{
+			text:    `time="2026-11-27T18:42:54Z" level=fatal msg="cannot access containerd socket \"/run/containerd/containerd.sock\" (hint: try running with ` + "`--address /var/run/docker/containerd/containerd.sock`" + ` to connect to Docker-managed containerd): no such file or directory"`,
+			problem: "nerdctl is not running", reason: `cannot access containerd socket "/run/containerd/containerd.sock" (hint`, hint: "start containerd",
+		},
+		{
+			text: `time="2026-11-27T18:42:40Z" level=info msg="fetch failed" error="failed to do request: Head \"https://registry-1.docker.io/v2/nope/none/manifests/1\": dial tcp: lookup registry-1.docker.io: no such host" host=registry-1.docker.io
+time="2026-11-27T18:42:40Z" level=fatal msg="failed to resolve reference \"docker.io/nope/none:1\": failed to do request: Head \"https://registry-1.docker.io/v2/nope/none/manifests/1\": dial tcp: lookup registry-1.docker.io: no such host"`,
+			problem: `image "nginx:1" was not found`, reason: `failed to resolve reference "docker.io/nope/none:1"`, hint: "nerdctl pull nginx:1",
+		},
+		{
+			text:    `time="2026-11-27T18:42:52Z" level=fatal msg="name-store error\nname \"web\" is already used by ID \"ba56ea\""`,
+			problem: `a container named "web" exists already`, reason: `name-store error: name "web" is already used by ID "ba56ea"`, hint: "nerdctl rm web",
+		},
+		{
+			text:    `time="2026-11-27T18:44:36Z" level=fatal msg="1 errors:\nfailed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: exec: \"/opt/p/tr\": stat /opt/p/tr: permission denied: unknown"`,
+			problem: "nerdctl failed", reason: `failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: exec: "/opt/p/tr": stat /opt/p/tr: permission denied: unknown`,
+			status: 126,
+		},
+		{
+			text:    `time="2026-11-27T18:42:55Z" level=fatal msg="1 errors:\nfailed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: exec: \"/nope\": stat /nope: no such file or directory: unknown"`,
+			problem: "nerdctl failed", reason: "failed to create shim task", status: 127,
+		},
+		{
+			text:    `time="2026-11-27T18:44:36Z" level=fatal msg="1 errors:\nfailed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: unable to apply caps: operation not permitted: unknown"`,
+			problem: "nerdctl failed", reason: "failed to create shim task",
+		},
+	} {
+		err := w.explain(c.text, errors.New("exit status 1"))
+		var e *engine.Error
+		if !errors.As(err, &e) || !strings.Contains(e.Problem, c.problem) || !strings.HasPrefix(e.Reason, c.reason) || !strings.Contains(e.Hint, c.hint) {
+			t.Errorf("%q:\n%#v", c.text, err)
+			continue
+		}
+		if got := unexecuted(e.Reason); got != c.status {
+			t.Errorf("%q: status %d, want %d", e.Reason, got, c.status)
+		}
+	}
+}
+
 func TestUse(t *testing.T) {
 	w, err := New(t.Context(), []string{"sudo", "docker", "run", "-d", "--cap-drop", "chown", "nginx"})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/leastcap/leastcap/caps"
@@ -41,14 +42,19 @@ func (i *instance) Start(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		s, serr := i.inspect(ctx)
 		// 126 and 127: the entry point could not be executed, or not be found. Any
 		// other is the engine's failure (dockerd's daemon/start.go has 128 for it)
 		// and says nothing of the workload.
-		if serr != nil || s.State.ExitCode != 126 && s.State.ExitCode != 127 {
+		var code int
+		if i.w.line.Engine == "nerdctl" { // which keeps the text, and 0
+			code = unexecuted(reason(err))
+		} else if s, err := i.inspect(ctx); err == nil {
+			code = s.State.ExitCode
+		}
+		if code != 126 && code != 127 {
 			return err
 		}
-		i.exit = engine.Exit{Code: s.State.ExitCode, Message: reason(err)}
+		i.exit = engine.Exit{Code: code, Message: reason(err)}
 		return nil
 	}
 	wctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -58,6 +64,22 @@ func (i *instance) Start(ctx context.Context) error {
 		i.exit = i.waitExit(wctx)
 	}()
 	return nil
+}
+
+// unexecuted gives docker's exit status for what a runtime says of an entry point that it
+// could not execute (moby daemon/errors.go, setExitCodeFromError), 0 for another failure.
+// runc begins it with exec:, crun calls it executable.
+func unexecuted(text string) int {
+	text = strings.ToLower(text)
+	switch {
+	case !strings.Contains(text, "exec: ") && !strings.Contains(text, "executable"):
+		return 0
+	case strings.Contains(text, "executable file not found"), strings.Contains(text, "no such file or directory"):
+		return 127
+	case strings.Contains(text, "permission denied"), strings.Contains(text, "operation not permitted"), strings.Contains(text, "not a directory"), strings.Contains(text, "exec format error"):
+		return 126
+	}
+	return 0
 }
 
 func reason(err error) string {
@@ -77,7 +99,12 @@ func (i *instance) waitExit(ctx context.Context) engine.Exit {
 	if err != nil {
 		return engine.Exit{Started: true, Err: fmt.Errorf("wait for the container: unexpected exit status %q", out)}
 	}
-	return engine.Exit{Code: code, Started: true}
+	e := engine.Exit{Code: code, Started: true}
+	if code != 0 {
+		c, err := i.inspect(ctx)
+		e.NoMemory = err == nil && c.State.OOMKilled
+	}
+	return e
 }
 
 // Exited implements [engine.Instance].
@@ -93,7 +120,9 @@ type container struct {
 		Running  bool
 		Pid      int
 		ExitCode int
-		Health   *struct{ Status string }
+		// OOMKilled: nerdctl does not say.
+		OOMKilled bool
+		Health    *struct{ Status string }
 	}
 	HostConfig struct {
 		NetworkMode string

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -62,14 +63,16 @@ func describe(ctx context.Context, name string, ids []string) ([]engine.Running,
 	var answer []struct {
 		ID        string `json:"Id"`
 		Name      string
+		Image     string // an id; nerdctl's is the name
 		ImageName string // Podman's; there Image is an id in Config too
 		Config    struct {
 			Image string
 			User  string
 		}
 		HostConfig struct {
-			CapAdd, CapDrop []string
-			Privileged      bool
+			CapAdd     json.RawMessage // nerdctl has nothing of capabilities here
+			CapDrop    []string
+			Privileged bool
 		}
 	}
 	if len(out) == 0 || json.Unmarshal(out, &answer) != nil {
@@ -77,14 +80,16 @@ func describe(ctx context.Context, name string, ids []string) ([]engine.Running,
 	}
 	var list []engine.Running
 	for _, a := range answer {
-		image := a.ImageName
-		if image == "" {
-			image = a.Config.Image
+		image := cmp.Or(a.ImageName, a.Config.Image)
+		if image == "" && !isImageID(a.Image) {
+			image = a.Image
 		}
-		list = append(list, engine.Running{
-			Engine: name, ID: a.ID, Name: strings.TrimPrefix(a.Name, "/"), Image: image, Told: true,
-			CapAdd: a.HostConfig.CapAdd, CapDrop: a.HostConfig.CapDrop, Privileged: a.HostConfig.Privileged, User: a.Config.User,
-		})
+		r := engine.Running{Engine: name, ID: a.ID, Name: strings.TrimPrefix(a.Name, "/"), Image: image, User: a.Config.User}
+		if add := a.HostConfig.CapAdd; add != nil {
+			r.Told = json.Unmarshal(add, &r.CapAdd) == nil
+			r.CapDrop, r.Privileged = a.HostConfig.CapDrop, a.HostConfig.Privileged
+		}
+		list = append(list, r)
 	}
 	return list, nil
 }

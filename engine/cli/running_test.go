@@ -45,6 +45,17 @@ exit 1`)
 		t.Error(diff)
 	}
 
+	// What nerdctl 2.0.5 says: its HostConfig has nothing of capabilities.
+	install("podman", "echo '[]'")
+	install("nerdctl", `echo '[{"Id":"`+two+`","Path":"sleep","Args":["9"],"State":{"Status":"running"},"Image":"docker.io/library/alpine:latest","Name":"slp","HostConfig":{"PortBindings":null,"Devices":null},"Config":{"User":"33:33","Labels":{"nerdctl/name":"slp"}}}]'`)
+	want[two] = engine.Running{Engine: "nerdctl", ID: two, Name: "slp", Image: "docker.io/library/alpine:latest", User: "33:33"}
+	if got, err = cli.Describe(t.Context(), ids); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+
 	install("podman", "exec sleep 60")
 	install("nerdctl", "echo '{}'")
 	delete(want, two)
@@ -59,5 +70,34 @@ exit 1`)
 	}
 	if got, err := cli.Describe(t.Context(), nil); err != nil || len(got) != 0 {
 		t.Error(got, err)
+	}
+}
+
+// TestImageIDs: docker and Podman say the id of a container's image, nerdctl 2.0.5 its name,
+// and that is looked up; an image that is gone by now has none.
+func TestImageIDs(t *testing.T) {
+	bin := t.TempDir()
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	one, two, three := strings.Repeat("1", 64), strings.Repeat("2", 64), strings.Repeat("3", 64)
+	id := "sha256:" + strings.Repeat("a", 64)
+	for name, script := range map[string]string{
+		"docker": "echo " + one + " " + id,
+		"nerdctl": `case "$*" in
+"container inspect --format {{.Id}} {{.Image}} "*) echo ` + one + ` docker.io/library/alpine:latest; echo ` + two + ` docker.io/library/gone:1; echo ` + three + ` docker.io/library/alpine:latest ;;
+"image inspect --format {{.ID}} docker.io/library/alpine:latest") echo asked >>` + bin + `/asked; echo ` + id + ` ;;
+*) echo 'level=fatal msg="1 errors:\nno such image"' >&2; exit 1 ;;
+esac`,
+	} {
+		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]map[string]string{"docker": {one: id}, "nerdctl": {one: id, three: id}} {
+		if diff := cmp.Diff(want, cli.ImageIDs(t.Context(), name, []string{one, two, three})); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+	if asked, err := os.ReadFile(filepath.Join(bin, "asked")); err != nil || string(asked) != "asked\n" {
+		t.Errorf("asked %q, %v: want once", asked, err)
 	}
 }

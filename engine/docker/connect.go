@@ -4,17 +4,23 @@
 package docker
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/docker/cli/cli/config"
-	ctxdocker "github.com/docker/cli/cli/context/docker"
+	"github.com/docker/cli/cli/connhelper"
+	dcontext "github.com/docker/cli/cli/context"
 	"github.com/docker/cli/cli/context/store"
-	"github.com/moby/moby/client"
+	"github.com/docker/go-connections/tlsconfig"
 
 	"github.com/leastcap/leastcap/engine"
 )
@@ -31,7 +37,7 @@ type Options struct {
 
 // Engine is an engine that answers.
 type Engine struct {
-	api      *client.Client
+	api      *api
 	host     string // its address
 	podman   bool
 	progress io.Writer
@@ -39,21 +45,24 @@ type Engine struct {
 
 // Connect finds the engine and asks it whether it is there. Errors are [*engine.Error].
 func Connect(ctx context.Context, o Options) (*Engine, error) {
-	opts, err := endpoint(o)
+	where, err := findEndpoint(o)
 	if err != nil {
 		return nil, err
 	}
-	api, err := client.New(opts...)
+	api, err := newAPI(where)
 	if err != nil {
 		return nil, &engine.Error{Problem: "the engine's address cannot be used", Reason: err.Error(), Hint: "look at DOCKER_HOST and at docker context ls"}
 	}
-	e := &Engine{api: api, host: api.DaemonHost(), progress: o.Progress}
+	e := &Engine{api: api, host: api.host, progress: o.Progress}
 	if e.progress == nil {
 		e.progress = io.Discard
 	}
-	v, err := api.ServerVersion(ctx, client.ServerVersionOptions{})
+	var v struct{ Components []struct{ Name string } }
+	if err = api.negotiate(ctx); err == nil {
+		err = api.call(ctx, http.MethodGet, "/version", nil, nil, &v)
+	}
 	if err != nil {
-		return nil, errors.Join(e.explain(err, ""), api.Close())
+		return nil, errors.Join(e.explain(err, ""), api.close())
 	}
 	for _, c := range v.Components {
 		e.podman = e.podman || c.Name == "Podman Engine"
@@ -62,50 +71,106 @@ func Connect(ctx context.Context, o Options) (*Engine, error) {
 }
 
 // Close ends the connection.
-func (e *Engine) Close() error { return e.api.Close() }
+func (e *Engine) Close() error { return e.api.close() }
 
-func endpoint(o Options) ([]client.Opt, error) {
+// defaultHost is where an engine is that nobody says anything about.
+func defaultHost() string {
+	if runtime.GOOS == "windows" {
+		return "npipe:////./pipe/docker_engine"
+	}
+	return "unix:///var/run/docker.sock"
+}
+
+func findEndpoint(o Options) (endpoint, error) {
 	name := o.Context
 	switch {
 	case o.Host != "":
-		return []client.Opt{client.WithHost(o.Host)}, nil
+		return endpoint{host: o.Host}, nil
 	case name != "":
 	case os.Getenv("DOCKER_HOST") != "":
-		return []client.Opt{client.FromEnv}, nil
+		return environment()
 	default:
 		if name = os.Getenv("DOCKER_CONTEXT"); name == "" {
 			file, err := config.Load("")
 			if err != nil {
-				return nil, &engine.Error{Problem: "docker's configuration cannot be read", Reason: err.Error(), Hint: "mend it, or name the engine in DOCKER_HOST"}
+				return endpoint{}, &engine.Error{Problem: "docker's configuration cannot be read", Reason: err.Error(), Hint: "mend it, or name the engine in DOCKER_HOST"}
 			}
 			name = file.CurrentContext
 		}
 	}
 	if name == "" || name == "default" {
-		return []client.Opt{client.FromEnv}, nil
+		return environment()
 	}
+	e, err := contextEndpoint(name)
+	if err != nil {
+		return endpoint{}, &engine.Error{Problem: fmt.Sprintf("docker's context %q cannot be used", name), Reason: err.Error(), Hint: "docker context ls lists them; docker context use default goes back"}
+	}
+	return e, nil
+}
+
+// environment is docker's: docker(1), environment variables.
+func environment() (endpoint, error) {
+	e := endpoint{host: cmp.Or(os.Getenv("DOCKER_HOST"), defaultHost()), version: os.Getenv("DOCKER_API_VERSION")}
+	certs := os.Getenv("DOCKER_CERT_PATH")
+	if certs == "" {
+		return e, nil
+	}
+	conf, err := tlsconfig.Client(tlsconfig.Options{
+		CAFile: filepath.Join(certs, "ca.pem"), CertFile: filepath.Join(certs, "cert.pem"), KeyFile: filepath.Join(certs, "key.pem"),
+		InsecureSkipVerify: os.Getenv("DOCKER_TLS_VERIFY") == "", MinVersion: tls.VersionTLS12,
+	})
+	if err != nil {
+		return endpoint{}, &engine.Error{Problem: "the certificates in DOCKER_CERT_PATH cannot be used", Reason: err.Error(), Hint: "name a directory with ca.pem, cert.pem and key.pem in it"}
+	}
+	e.transport = &http.Transport{TLSClientConfig: conf}
+	return e, nil
+}
+
+// dockerEndpoint is the name that docker's contexts have for the engine: docker/cli
+// cli/context/docker.
+const dockerEndpoint = "docker"
+
+func contextEndpoint(name string) (endpoint, error) {
 	contexts := store.New(filepath.Join(config.Dir(), "contexts"), store.NewConfig(
 		func() any { return &map[string]any{} },
-		store.EndpointTypeGetter(ctxdocker.DockerEndpoint, func() any { return &ctxdocker.EndpointMeta{} }),
+		store.EndpointTypeGetter(dockerEndpoint, func() any { return &dcontext.EndpointMetaBase{} }),
 	))
-	problem := func(err error) error {
-		return &engine.Error{Problem: fmt.Sprintf("docker's context %q cannot be used", name), Reason: err.Error(), Hint: "docker context ls lists them; docker context use default goes back"}
-	}
 	meta, err := contexts.GetMetadata(name)
 	if err != nil {
-		return nil, problem(err)
+		return endpoint{}, err
 	}
-	ep, err := ctxdocker.EndpointFromContext(meta)
+	found, ok := meta.Endpoints[dockerEndpoint].(dcontext.EndpointMetaBase)
+	if !ok {
+		return endpoint{}, errors.New("it names no engine of Docker's")
+	}
+	e := endpoint{host: cmp.Or(found.Host, defaultHost()), version: os.Getenv("DOCKER_API_VERSION")}
+	helper, err := connhelper.GetConnectionHelper(e.host)
 	if err != nil {
-		return nil, problem(err)
+		return endpoint{}, err
 	}
-	full, err := ctxdocker.WithTLSData(contexts, name, ep)
-	if err != nil {
-		return nil, problem(err)
+	if helper != nil { // ssh
+		e.host, e.dial = helper.Host, helper.Dialer
+		return e, nil
 	}
-	opts, err := full.ClientOpts()
-	if err != nil {
-		return nil, problem(err)
+	certs, err := dcontext.LoadTLSData(contexts, name, dockerEndpoint)
+	if err != nil || certs == nil && !found.SkipTLSVerify {
+		return e, err
 	}
-	return opts, nil
+	conf := tlsconfig.ClientDefault()
+	conf.InsecureSkipVerify = found.SkipTLSVerify
+	if certs != nil && certs.CA != nil {
+		conf.RootCAs = x509.NewCertPool()
+		if !conf.RootCAs.AppendCertsFromPEM(certs.CA) {
+			return endpoint{}, errors.New("its ca.pem has no certificate in it")
+		}
+	}
+	if certs != nil && certs.Key != nil && certs.Cert != nil {
+		pair, err := tls.X509KeyPair(certs.Cert, certs.Key)
+		if err != nil {
+			return endpoint{}, fmt.Errorf("its cert.pem and key.pem: %w", err)
+		}
+		conf.Certificates = []tls.Certificate{pair}
+	}
+	e.transport = &http.Transport{TLSClientConfig: conf}
+	return e, nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"os"
 	"slices"
@@ -13,13 +14,10 @@ import (
 	"strings"
 	"time"
 
-	cerrdefs "github.com/containerd/errdefs"
-	"github.com/distribution/reference"
 	"github.com/docker/cli/cli/config"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/api/types/network"
-	"github.com/moby/moby/client"
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/engine"
@@ -85,8 +83,8 @@ func (w *Workload) Volumes(ctx context.Context) (bool, error) {
 	if w.Container.HasVolumes() {
 		return true, nil
 	}
-	img, err := w.engine.api.ImageInspect(ctx, w.Container.Image)
-	return err == nil && img.Config != nil && len(img.Config.Volumes) > 0, ctx.Err()
+	img, err := w.engine.api.inspectImage(ctx, w.Container.Image)
+	return err == nil && len(img.Config.Volumes) > 0, ctx.Err()
 }
 
 // Exclusive implements [engine.Workload].
@@ -111,54 +109,53 @@ func (w *Workload) Prepare(ctx context.Context, g engine.Grant) (engine.Instance
 	if err != nil {
 		return nil, err
 	}
+	api, name := w.engine.api, w.Container.Name
 	if before, ok := g.After.(*instance); ok {
 		o.HostConfig.VolumesFrom = []string{before.id}
 		o.HostConfig.Mounts = slices.DeleteFunc(o.HostConfig.Mounts, func(m mount.Mount) bool { return m.Type == mount.TypeVolume })
 		o.HostConfig.Binds = slices.DeleteFunc(o.HostConfig.Binds, func(b string) bool { return !strings.HasPrefix(b, "/") })
 		o.Config.Volumes = nil
-		if o.Name != "" {
-			if _, err := w.engine.api.ContainerRename(ctx, before.id, client.ContainerRenameOptions{NewName: "leastcap-before-" + before.id[:12]}); err != nil {
+		if name != "" {
+			if err := api.rename(ctx, before.id, "leastcap-before-"+before.id[:12]); err != nil {
 				return nil, w.explain(err)
 			}
 		}
 	}
-	made, err := w.engine.api.ContainerCreate(ctx, *o)
-	if cerrdefs.IsNotFound(err) {
+	id, err := api.create(ctx, name, o)
+	if refusedWith(err, http.StatusNotFound) {
 		if err := w.engine.Pull(ctx, w.Container.Image); err != nil {
 			return nil, err
 		}
-		made, err = w.engine.api.ContainerCreate(ctx, *o)
+		id, err = api.create(ctx, name, o)
 	}
 	if err != nil {
 		return nil, w.explain(err)
 	}
-	return &instance{w: w, id: made.ID, exited: make(chan struct{})}, nil
+	return &instance{w: w, id: id, exited: make(chan struct{})}, nil
 }
 
 // Pull fetches an image with the user's docker credentials.
 func (e *Engine) Pull(ctx context.Context, image string) error {
-	named, err := reference.ParseNormalizedNamed(image)
-	if err != nil {
-		return &engine.Error{Problem: fmt.Sprintf("image %q cannot be pulled", image), Reason: err.Error(), Hint: "give the name of an image"}
-	}
-	named = reference.TagNameOnly(named)
-	var o client.ImagePullOptions
+	registry, repository, version := imageName(image)
+	var auth string
 	if file, err := config.Load(""); err == nil {
-		domain := reference.Domain(named)
-		if domain == "docker.io" {
+		domain := registry
+		if domain == hub {
 			domain = "https://index.docker.io/v1/" // docker/cli cli/config/configfile
 		}
-		if auth, err := file.GetAuthConfig(domain); err == nil && (auth.Username != "" || auth.IdentityToken != "" || auth.RegistryToken != "") {
-			if data, err := json.Marshal(auth); err == nil {
-				o.RegistryAuth = base64.URLEncoding.EncodeToString(data)
+		if c, err := file.GetAuthConfig(domain); err == nil && (c.Username != "" || c.IdentityToken != "" || c.RegistryToken != "") {
+			if data, err := json.Marshal(c); err == nil {
+				auth = base64.URLEncoding.EncodeToString(data)
 			}
 		}
 	}
-	fmt.Fprintf(e.progress, "pulling %s\n", named)
-	r, err := e.api.ImagePull(ctx, named.String(), o)
-	if err == nil {
-		err = errors.Join(r.Wait(ctx), r.Close())
+	name := registry + "/" + repository
+	mark := ":"
+	if strings.Contains(version, ":") { // a digest
+		mark = "@"
 	}
+	fmt.Fprintf(e.progress, "pulling %s%s%s\n", name, mark, version)
+	err := e.api.pull(ctx, name, version, auth)
 	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -169,7 +166,7 @@ func (e *Engine) Pull(ctx context.Context, image string) error {
 }
 
 // options makes the API's request.
-func (w *Workload) options(g engine.Grant) (*client.ContainerCreateOptions, error) {
+func (w *Workload) options(g engine.Grant) (*container.CreateRequest, error) {
 	c := w.Container
 	cfg := &container.Config{
 		Image: c.Image, Hostname: c.Hostname, Domainname: c.Domainname, User: c.User, Env: c.Env, Cmd: c.Args, Entrypoint: w.Entrypoint,
@@ -239,7 +236,7 @@ func (w *Workload) options(g engine.Grant) (*client.ContainerCreateOptions, erro
 	for _, d := range c.Devices {
 		host.Resources.Devices = append(host.Resources.Devices, container.DeviceMapping{PathOnHost: d.Host, PathInContainer: d.Container, CgroupPermissions: d.Access})
 	}
-	return &client.ContainerCreateOptions{Config: cfg, HostConfig: host, Name: c.Name}, nil
+	return &container.CreateRequest{Config: cfg, HostConfig: host}, nil
 }
 
 func orDefault(s, def string) string {
@@ -341,18 +338,18 @@ func mounts(c *bundle.Container, cfg *container.Config, host *container.HostConf
 
 // Clean implements [engine.Workload].
 func (w *Workload) Clean(ctx context.Context) error {
-	list, err := w.engine.api.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: make(client.Filters).Add("label", ownerLabel)})
+	list, err := w.engine.api.labelled(ctx, ownerLabel)
 	if err != nil {
 		return w.explain(err)
 	}
 	host, _, _ := strings.Cut(w.owner, "/")
 	var errs []error
-	for _, c := range list.Items {
+	for _, c := range list {
 		owner := c.Labels[ownerLabel]
 		on, process, _ := strings.Cut(owner, "/")
 		if owner == w.owner || on == host && !proc.Owner(process).Alive() {
-			_, err := w.engine.api.ContainerRemove(ctx, c.ID, client.ContainerRemoveOptions{RemoveVolumes: true, Force: true})
-			if !cerrdefs.IsNotFound(err) && !cerrdefs.IsConflict(err) { // somebody else removes it
+			err := w.engine.api.remove(ctx, c.ID)
+			if !refusedWith(err, http.StatusNotFound) && !refusedWith(err, http.StatusConflict) { // somebody else removes it
 				errs = append(errs, err)
 			}
 		}
@@ -367,22 +364,26 @@ func (e *Engine) explain(err error, name string) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
+	if known := (*engine.Error)(nil); errors.As(err, &known) {
+		return known
+	}
 	out := &engine.Error{Problem: "the engine refused", Reason: err.Error(), Hint: "change the line"}
 	text := strings.ToLower(err.Error())
 	out.Absent = true
+	unreachable := (*connectError)(nil)
 	switch {
 	case errors.Is(err, os.ErrPermission), strings.Contains(text, "permission denied while trying to connect"):
 		out.Problem, out.Hint = "the engine at "+e.host+" does not let this user in", "run leastcap as root: sudo leastcap …"
-	case client.IsErrConnectionFailed(err):
+	case errors.As(err, &unreachable):
 		out.Problem, out.Hint = "no engine answers at "+e.host, "start it (systemctl start docker, or podman system service), or point DOCKER_HOST at the engine that runs"
 	default:
 		out.Absent = false
 	}
 	switch {
 	case out.Absent:
-	case cerrdefs.IsNotFound(err):
+	case refusedWith(err, http.StatusNotFound):
 		out.Problem, out.Hint = "the engine does not have it", "check the names in the line"
-	case cerrdefs.IsConflict(err) && name != "":
+	case refusedWith(err, http.StatusConflict) && name != "":
 		out.Problem, out.Hint = fmt.Sprintf("a container named %q exists already", name), fmt.Sprintf("remove it (docker rm %s), or leave --name out while learning", name)
 	case strings.Contains(text, "port is already allocated"), strings.Contains(text, "address already in use"):
 		out.Problem, out.Hint = "a published port is taken", "stop what uses it, or leave -p out while learning: the check can use $LEASTCAP_IP"

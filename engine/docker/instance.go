@@ -6,15 +6,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	cerrdefs "github.com/containerd/errdefs"
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/api/types/container"
-	"github.com/moby/moby/client"
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/engine"
@@ -31,7 +30,7 @@ type instance struct {
 	stop   context.CancelFunc
 }
 
-func (i *instance) api() *client.Client { return i.w.engine.api }
+func (i *instance) api() *api { return i.w.engine.api }
 
 // Describe implements [engine.Instance].
 func (i *instance) Describe(ctx context.Context, s *usage.Subject) {
@@ -40,7 +39,7 @@ func (i *instance) Describe(ctx context.Context, s *usage.Subject) {
 		return
 	}
 	s.ImageID = c.Image
-	if img, err := i.api().ImageInspect(ctx, c.Image); err == nil && len(img.RepoDigests) > 0 {
+	if img, err := i.api().inspectImage(ctx, c.Image); err == nil && len(img.RepoDigests) > 0 {
 		s.Digest = img.RepoDigests[0]
 	}
 }
@@ -53,7 +52,7 @@ func (i *instance) Scope() proc.ScopeRef { return proc.ScopeRef{Name: i.id} }
 func (i *instance) Start(ctx context.Context) error {
 	wctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	i.stop = cancel
-	if _, err := i.api().ContainerStart(ctx, i.id, client.ContainerStartOptions{}); err != nil {
+	if err := i.api().start(ctx, i.id); err != nil {
 		defer close(i.exited)
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -83,13 +82,11 @@ func (i *instance) Start(ctx context.Context) error {
 }
 
 func (i *instance) wait(ctx context.Context) engine.Exit {
-	w := i.api().ContainerWait(ctx, i.id, client.ContainerWaitOptions{Condition: container.WaitConditionNotRunning})
-	select {
-	case r := <-w.Result:
-		return engine.Exit{Code: int(r.StatusCode), Started: true}
-	case err := <-w.Error:
+	code, err := i.api().wait(ctx, i.id)
+	if err != nil {
 		return engine.Exit{Started: true, Err: fmt.Errorf("wait for the container: %w", err)}
 	}
+	return engine.Exit{Code: code, Started: true}
 }
 
 // Exited implements [engine.Instance].
@@ -99,11 +96,11 @@ func (i *instance) Exited() <-chan struct{} { return i.exited }
 func (i *instance) Exit() engine.Exit { return i.exit }
 
 func (i *instance) inspect(ctx context.Context) (*container.InspectResponse, error) {
-	r, err := i.api().ContainerInspect(ctx, i.id, client.ContainerInspectOptions{})
+	r, err := i.api().inspect(ctx, i.id)
 	if err != nil {
 		return nil, i.w.explain(err)
 	}
-	return &r.Container, nil
+	return r, nil
 }
 
 // Env implements [engine.Instance].
@@ -156,12 +153,7 @@ func (i *instance) Health(ctx context.Context) (engine.Health, error) {
 
 // Stop implements [engine.Instance].
 func (i *instance) Stop(ctx context.Context, timeout time.Duration) error {
-	var o client.ContainerStopOptions
-	if timeout >= 0 {
-		seconds := int(timeout.Round(time.Second) / time.Second)
-		o.Timeout = &seconds
-	}
-	if _, err := i.api().ContainerStop(ctx, i.id, o); err != nil {
+	if err := i.api().stop(ctx, i.id, timeout); err != nil {
 		return i.w.explain(err)
 	}
 	select {
@@ -174,35 +166,35 @@ func (i *instance) Stop(ctx context.Context, timeout time.Duration) error {
 
 // Exec implements [engine.Instance].
 func (i *instance) Exec(ctx context.Context, command string) (string, int, error) {
-	made, err := i.api().ExecCreate(ctx, i.id, client.ExecCreateOptions{Cmd: []string{"sh", "-c", command}, AttachStdout: true, AttachStderr: true})
+	id, err := i.api().exec(ctx, i.id, "sh", "-c", command)
 	if err != nil {
 		return "", 0, i.w.explain(err)
 	}
-	a, err := i.api().ExecAttach(ctx, made.ID, client.ExecAttachOptions{})
+	a, err := i.api().hijack(ctx, "/exec/"+id+"/start", container.ExecStartRequest{})
 	if err != nil {
 		return "", 0, i.w.explain(err)
 	}
-	stop := context.AfterFunc(ctx, a.Close)
+	stop := context.AfterFunc(ctx, func() { _ = a.Close() })
 	defer stop()
 	defer a.Close()
 	out := engine.Tail{Max: 64 << 10}
-	_, err = stdcopy.StdCopy(&out, &out, a.Reader)
+	_, err = stdcopy.StdCopy(&out, &out, a)
 	if ctx.Err() != nil {
 		return out.String(), 0, ctx.Err()
 	}
 	if err != nil {
 		return out.String(), 0, err
 	}
-	r, err := i.api().ExecInspect(ctx, made.ID, client.ExecInspectOptions{})
+	code, err := i.api().execCode(ctx, id)
 	if err != nil {
 		return out.String(), 0, i.w.explain(err)
 	}
-	return out.String(), r.ExitCode, nil
+	return out.String(), code, nil
 }
 
 // Logs implements [engine.Instance].
 func (i *instance) Logs(ctx context.Context, lines int) string {
-	r, err := i.api().ContainerLogs(ctx, i.id, client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Tail: strconv.Itoa(lines)})
+	r, err := i.api().logs(ctx, i.id, lines)
 	if err != nil {
 		return ""
 	}
@@ -241,19 +233,19 @@ func (i *instance) Entry(ctx context.Context) (engine.Entry, error) {
 // archive copies out of the container.
 func (i *instance) archive(ctx context.Context, path string, follow bool) (io.ReadCloser, error) {
 	for range maxLinks {
-		r, err := i.api().CopyFromContainer(ctx, i.id, client.CopyFromContainerOptions{SourcePath: path})
+		content, stat, err := i.api().archive(ctx, i.id, path)
 		if err != nil {
-			if cerrdefs.IsNotFound(err) {
+			if refusedWith(err, http.StatusNotFound) {
 				return nil, fmt.Errorf("%s: %w", path, fs.ErrNotExist)
 			}
 			return nil, fmt.Errorf("copy %s out of the container: %w", path, err)
 		}
-		target := r.Stat.LinkTarget
+		target := stat.LinkTarget
 		if !follow || target == "" || target == path {
-			return r.Content, nil
+			return content, nil
 		}
 		path = target // the engine has resolved it (moby daemon/archive_unix.go)
-		_ = r.Content.Close()
+		_ = content.Close()
 	}
 	return nil, fmt.Errorf("%s: too many links", path)
 }
@@ -273,8 +265,8 @@ func (i *instance) Read(ctx context.Context, name string) (*engine.File, error) 
 
 // Remove implements [engine.Instance].
 func (i *instance) Remove(ctx context.Context) error {
-	_, err := i.api().ContainerRemove(ctx, i.id, client.ContainerRemoveOptions{RemoveVolumes: true, Force: true})
-	if cerrdefs.IsNotFound(err) {
+	err := i.api().remove(ctx, i.id)
+	if refusedWith(err, http.StatusNotFound) {
 		err = nil
 	}
 	if i.stop != nil {

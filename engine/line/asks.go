@@ -5,6 +5,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Ask is one thing that a line asks for beyond what every container has: a way to the
@@ -21,7 +22,8 @@ type Ask struct {
 // plain are the flags that ask for nothing: they name, limit or arrange what is the
 // container's own. What is not here and not looked at below counts as asking, so that
 // a flag that nobody thought of is not passed over.
-var plain = nameSet(`
+var plain = sync.OnceValue(func() map[string]bool {
+	return nameSet(`
 	add-host attach blkio-weight blkio-weight-device cap-add cap-drop cpu-count cpu-percent
 	cpu-period cpu-quota cpu-shares cpus cpuset-cpus cpuset-mems detach detach-keys
 	device-read-bps device-read-iops device-write-bps device-write-iops dns dns-option
@@ -36,6 +38,7 @@ var plain = nameSet(`
 	publish-all pull quiet read-only read-only-tmpfs restart retry retry-delay rm shm-size
 	shm-size-systemd sig-proxy stop-signal stop-timeout sysctl systemd timeout tmpfs tty tz
 	ulimit umask unsetenv unsetenv-all user workdir`)
+})
 
 func nameSet(s string) map[string]bool {
 	m := map[string]bool{}
@@ -46,41 +49,45 @@ func nameSet(s string) map[string]bool {
 }
 
 // namespaces are the flags that name one, and what the host's gives.
-var namespaces = map[string]string{
-	"network":  "the host's network: its interfaces, its services on loopback, abstract sockets",
-	"pid":      "the host's processes can be seen, and signalled as the same user",
-	"ipc":      "the host's shared memory and semaphores",
-	"uts":      "the host's name",
-	"userns":   "the host's user ids, where the engine would map them",
-	"cgroupns": "the host's cgroup tree can be seen",
-}
+var namespaces = sync.OnceValue(func() map[string]string {
+	return map[string]string{
+		"network":  "the host's network: its interfaces, its services on loopback, abstract sockets",
+		"pid":      "the host's processes can be seen, and signalled as the same user",
+		"ipc":      "the host's shared memory and semaphores",
+		"uts":      "the host's name",
+		"userns":   "the host's user ids, where the engine would map them",
+		"cgroupns": "the host's cgroup tree can be seen",
+	}
+})
 
 // others says of more flags what they give.
-var others = map[string]string{
-	"device":             "a device of the host",
-	"device-cgroup-rule": "devices of the host",
-	"gpus":               "the host's GPUs",
-	"volumes-from":       "the volumes of another container",
-	"volume-driver":      "a volume driver, which may mount what it likes",
-	"use-api-socket":     "the engine's own socket, which is root on the host",
-	"runtime":            "another runtime program",
-	"cgroup-parent":      "a cgroup elsewhere in the host's tree",
-	"cidfile":            "a file is written on the host",
-	"pidfile":            "a file is written on the host",
-	"conmon-pidfile":     "a file is written on the host",
-	"pod-id-file":        "a file is read or written on the host",
-	"env-file":           "a file of the host is read into its environment",
-	"label-file":         "a file of the host is read into its labels",
-	"env-host":           "all of your environment",
-	"secret":             "a secret of the engine",
-	"pod":                "the namespaces of a pod",
-	"replace":            "another container of that name is removed",
-	"oom-kill-disable":   "the kernel may not end it when memory is short",
-	"rootfs":             "a directory of the host as its root file system",
-	"annotation":         "annotations, which runtimes and hooks obey",
-	"log-opt":            "options of the log driver, which can name files and hosts",
-	"log-driver":         "another log driver",
-}
+var others = sync.OnceValue(func() map[string]string {
+	return map[string]string{
+		"device":             "a device of the host",
+		"device-cgroup-rule": "devices of the host",
+		"gpus":               "the host's GPUs",
+		"volumes-from":       "the volumes of another container",
+		"volume-driver":      "a volume driver, which may mount what it likes",
+		"use-api-socket":     "the engine's own socket, which is root on the host",
+		"runtime":            "another runtime program",
+		"cgroup-parent":      "a cgroup elsewhere in the host's tree",
+		"cidfile":            "a file is written on the host",
+		"pidfile":            "a file is written on the host",
+		"conmon-pidfile":     "a file is written on the host",
+		"pod-id-file":        "a file is read or written on the host",
+		"env-file":           "a file of the host is read into its environment",
+		"label-file":         "a file of the host is read into its labels",
+		"env-host":           "all of your environment",
+		"secret":             "a secret of the engine",
+		"pod":                "the namespaces of a pod",
+		"replace":            "another container of that name is removed",
+		"oom-kill-disable":   "the kernel may not end it when memory is short",
+		"rootfs":             "a directory of the host as its root file system",
+		"annotation":         "annotations, which runtimes and hooks obey",
+		"log-opt":            "options of the log driver, which can name files and hosts",
+		"log-driver":         "another log driver",
+	}
+})
 
 // Asks lists what the line asks for, in its order. The same twice is listed once.
 func (l *Line) Asks() []Ask {
@@ -119,7 +126,7 @@ func (f *Flag) asks() (why, variable string) {
 	case "network", "pid", "ipc", "uts", "userns", "cgroupns":
 		switch {
 		case kind == "host":
-			return namespaces[f.Name], ""
+			return namespaces()[f.Name], ""
 		case kind == "container" || kind == "ns" || kind == "pod":
 			return "a namespace of another container or process", ""
 		}
@@ -150,10 +157,10 @@ func (f *Flag) asks() (why, variable string) {
 		}
 		return "other processes are ended before it when memory is short", ""
 	}
-	if plain[f.Name] {
+	if plain()[f.Name] {
 		return "", ""
 	}
-	if why := others[f.Name]; why != "" && f.Value != "false" {
+	if why := others()[f.Name]; why != "" && f.Value != "false" {
 		return why, ""
 	}
 	if f.Value == "false" {

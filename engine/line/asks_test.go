@@ -68,15 +68,15 @@ func TestAsksNames(t *testing.T) {
 			known[f.canonical()] = true
 		}
 	}
-	for name := range plain {
+	for name := range plain() {
 		if !known[name] {
 			t.Errorf("no engine has --%s", name)
 		}
-		if others[name] != "" || namespaces[name] != "" {
+		if others()[name] != "" || namespaces()[name] != "" {
 			t.Errorf("--%s asks for nothing, and for something", name)
 		}
 	}
-	for name := range others {
+	for name := range others() {
 		if !known[name] {
 			t.Errorf("no engine has --%s", name)
 		}

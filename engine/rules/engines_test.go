@@ -99,20 +99,7 @@ func TestDockerGenerated(t *testing.T) {
 // TestPodman does the same with the installed Podman.
 func TestPodman(t *testing.T) {
 	testenv.Need(t, testenv.Root, testenv.Docker, testenv.Image("leastcap-test/tiny"), testenv.Command("podman"), testenv.Command("runc"))
-	save, load := exec.Command("docker", "save", "leastcap-test/tiny"), exec.Command("podman", "load")
-	var err error
-	if load.Stdin, err = save.StdoutPipe(); err != nil {
-		t.Fatal(err)
-	}
-	if err := save.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := load.CombinedOutput(); err != nil {
-		t.Fatalf("podman load: %v: %s", err, out)
-	}
-	if err := save.Wait(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.LoadImage(t, "leastcap-test/tiny", "podman")
 	t.Cleanup(func() { _ = exec.Command("podman", "rmi", "-f", "leastcap-test/tiny").Run() })
 	// The limits let podman work where CAP_SYS_RESOURCE is missing.
 	line := []string{"podman", "--runtime", "runc", "run", "--rm", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"}

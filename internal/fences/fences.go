@@ -13,7 +13,7 @@ var order = [][]string{
 	{"usage", "binary"},
 	{"advise"},
 	{"manifest"},
-	{"manifest/words", "manifest/yaml"},
+	{"manifest/reading", "manifest/words", "manifest/yaml"},
 	{"manifest/flags", "manifest/label"},
 	{
 		"manifest/actions", "manifest/compose", "manifest/devcontainer", "manifest/dockerfile",
@@ -28,8 +28,8 @@ var order = [][]string{
 	{"engine"},
 	{"engine/bundle"},
 	{"engine/cli", "engine/docker", "engine/embedded", "engine/host"},
-	{"learn", "watch"},
-	{"cmd/leastcap"},
+	{"learn", "verifier", "watch"},
+	{"cmd/leastcap", "cmd/leastcap-verifier"},
 }
 
 // testingPackages lists the packages that only tests import, and the programs that
@@ -87,11 +87,13 @@ var imports = []fence{
 	{"github.com/moby/profiles", []string{"engine/bundle"}},
 
 	// Variables and .env files are read by compose-go. Its loader compiles a JSON schema's
-	// regular expressions at every start of the program, for 2 ms and more: only tests
-	// compare with it.
-	{"github.com/compose-spec/compose-go", nil},
-	{"github.com/compose-spec/compose-go/v2/dotenv", []string{"manifest/compose"}},
-	{"github.com/compose-spec/compose-go/v2/template", []string{"manifest/compose"}},
+	// regular expressions at every start of the program, for 2 ms and more, and Kubernetes'
+	// packages register all kinds: a program of their own asks them.
+	{"github.com/compose-spec/compose-go", []string{"cmd/leastcap-verifier"}},
+	{"github.com/compose-spec/compose-go/v2/dotenv", []string{"manifest/compose", "cmd/leastcap-verifier"}},
+	{"github.com/compose-spec/compose-go/v2/template", []string{"manifest/compose", "cmd/leastcap-verifier"}},
+	{"k8s.io", []string{"cmd/leastcap-verifier"}},
+	{"github.com/landlock-lsm/go-landlock", []string{"cmd/leastcap-verifier"}},
 
 	{"github.com/opencontainers/runc", []string{"engine/embedded"}},
 	{"github.com/opencontainers/cgroups", []string{"engine/embedded"}},
@@ -101,7 +103,7 @@ var imports = []fence{
 }
 
 // exits lists where os.Exit may be called.
-var exits = []string{"cmd/leastcap", "scripts"}
+var exits = []string{"cmd/leastcap", "cmd/leastcap-verifier", "scripts"}
 
 // badNames are names that say nothing about what a package does.
 var badNames = []string{"util", "utils", "common", "helper", "helpers", "manager", "pkg"}

@@ -18,8 +18,13 @@ var heavy = []struct{ path, why, instead string }{
 	{"github.com/go-git/go-git", "brings encoding/gob", "cmd/leastcap/audit_ignore.go"},
 	{"encoding/gob", "makes its types by reflection, 0.2 ms", "encoding/json"},
 	{"github.com/elastic/go-seccomp-bpf", "makes maps of all architectures' system calls, 0.3 ms", "probe/calls_data.go"},
-	{"github.com/compose-spec/compose-go/v2/loader", "compiles a schema's patterns, 2 ms", "manifest/compose; tests compare with it"},
-	{"k8s.io", "registers all kinds of objects", "manifest/kube"},
+	{"github.com/compose-spec/compose-go/v2/loader", "compiles a schema's patterns, 2 ms", "manifest/compose; cmd/leastcap-verifier asks it"},
+	{"k8s.io", "registers all kinds of objects", "manifest/kube; cmd/leastcap-verifier asks it"},
+	{"github.com/distribution/reference", "compiles patterns, 0.6 ms", "imageName of engine/docker"},
+	{"github.com/moby/moby/client", "brings distribution/reference and OpenTelemetry", "engine/docker/api.go"},
+	{"github.com/docker/cli/opts", "brings moby/client", "engine/cli/mount.go"},
+	{"github.com/docker/cli/cli/context/docker", "brings moby/client", "engine/docker/connect.go"},
+	{"go.opentelemetry.io", "registers itself, and is half a megabyte", "nothing is traced"},
 	{"testing", "is for tests", "a file of tests"},
 }
 

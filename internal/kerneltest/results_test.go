@@ -44,9 +44,12 @@ func TestTable(t *testing.T) {
 	cells := []Cell{
 		{Kernel: "6.12", Release: "6.12.1-x", Cgroups: Hybrid, Way: "kprobe/cap_capable", Exact: map[string]int{"runc": 1}, Of: map[string]int{"runc": 2}},
 		{Kernel: "5.10", Release: "5.10.1-x", Cgroups: V2, Way: "fexit/cap_capable", Exact: map[string]int{"runc": 2}, Of: map[string]int{"runc": 2}},
+		{Kernel: "6.12", Release: "6.12.1-x", Cgroups: V2, Way: "kprobe/cap_capable", Exact: map[string]int{"crun": 3}, Of: map[string]int{"crun": 3}},
 	}
-	if err := Save(dir, cells); err != nil {
-		t.Fatal(err)
+	for guest, of := range map[string][]Cell{"6.12-hybrid": cells[:1], "5.10": cells[1:2], "6.12": cells[2:]} {
+		if err := Save(dir, guest, of); err != nil {
+			t.Fatal(err)
+		}
 	}
 	back, err := Load(dir)
 	if err != nil {
@@ -64,7 +67,7 @@ func TestTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = "| Linux | cgroups | way in | runc | crun |\n|---|---|---|---|---|\n" +
-		"| 5.10.1-x | v2 | fexit/cap_capable | exact (2) | not run |\n| 6.12.1-x | hybrid | kprobe/cap_capable | 1 of 2 | not run |\n\n"
+		"| 5.10.1-x | v2 | fexit/cap_capable | exact (2) | not run |\n| 6.12.1-x | v2 | kprobe/cap_capable | not run | exact (3) |\n| 6.12.1-x | hybrid | kprobe/cap_capable | 1 of 2 | not run |\n\n"
 	if !strings.Contains(b.String(), want) {
 		t.Errorf("got\n%s\nwant in it\n%s", b.String(), want)
 	}

@@ -6,10 +6,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,8 +80,23 @@ var corpus = []struct {
 	{"is named like a runtime", []string{"ROOT/bin/workload", "comm", "runc:[2:INIT]", ",", "setgid", "33"}, needs{granted: caps.Of(caps.Setgid)}},
 }
 
+// privileged are workloads that need more, and what they need in containers that are given
+// all capabilities, no seccomp, and a cgroup file system that can be written.
+var privileged = []struct {
+	name  string
+	words []string
+	want  needs
+}{
+	{"mounts", []string{"ROOT/bin/workload", "mount-tmpfs", "ROOT/tmp"}, needs{granted: caps.Of(caps.SysAdmin)}},
+	{"sets the clock", []string{"ROOT/bin/workload", "settimeofday"}, needs{granted: caps.Of(caps.SysTime)}},
+	{"has a cgroup below its own", []string{"ROOT/bin/workload", "fork", "{", "mkdir", "ROOT/sys/fs/cgroup/CONTROLLER/below", ",", "cgroup", "ROOT/sys/fs/cgroup/CONTROLLER/below", ",", "setgid", "33", "}"},
+		needs{granted: caps.Of(caps.Setgid)}},
+	{"searches a closed directory", []string{"ROOT/bin/workload", "open", "ROOT/closed/file"}, needs{granted: caps.Of(caps.DacReadSearch)}},
+	{"filters system calls", []string{"ROOT/bin/workload", "seccomp"}, needs{granted: caps.Of(caps.SysAdmin)}},
+}
+
 // starter prepares a workload, with all that is in root.
-type starter func(t testing.TB, h proc.Hierarchy, root string, words []string) started
+type starter func(t testing.TB, h proc.Hierarchy, root string, c *bundle.Container) started
 
 // runtimes start the corpus.
 var runtimes = []struct {
@@ -88,11 +106,11 @@ var runtimes = []struct {
 }{
 	{"host", nil, startHost},
 	{"embedded", nil, startEmbedded},
-	{"crun", []testenv.Requirement{testenv.Command("crun")}, func(t testing.TB, h proc.Hierarchy, root string, words []string) started {
-		return startOCI(t, h, "crun", root, words)
+	{"crun", []testenv.Requirement{testenv.Command("crun")}, func(t testing.TB, h proc.Hierarchy, root string, c *bundle.Container) started {
+		return startOCI(t, h, "crun", root, c)
 	}},
-	{"runc", []testenv.Requirement{testenv.Command("runc")}, func(t testing.TB, h proc.Hierarchy, root string, words []string) started {
-		return startOCI(t, h, "runc", root, words)
+	{"runc", []testenv.Requirement{testenv.Command("runc")}, func(t testing.TB, h proc.Hierarchy, root string, c *bundle.Container) started {
+		return startOCI(t, h, "runc", root, c)
 	}},
 }
 
@@ -100,6 +118,7 @@ var runtimes = []struct {
 type started struct {
 	scope proc.ScopeRef
 	run   func() (code int, output string, err error)
+	end   func() // removes what is left of it
 }
 
 // preemptsVar is set in guests whose kernel preempts itself.
@@ -123,37 +142,95 @@ func TestSets(t *testing.T) {
 		t.Run(rt.name, func(t *testing.T) {
 			testenv.Need(t, rt.needs...)
 			for _, c := range corpus {
-				t.Run(c.name, func(t *testing.T) {
-					var r *usage.Record
-					for again := 0; ; again++ {
-						r = record(t, p, rt.run, c.words)
-						if len(r.Lost) == 0 {
-							break
-						}
-						// What the kernel preempted is counted; a probe cannot help it.
-						if t.Logf("incomplete: lost %v", r.Lost); again == 4 || r.Lost["events"] == 0 || os.Getenv(preemptsVar) == "" {
-							t.Fatal("no run was complete")
-						}
+				t.Run(c.name, func(t *testing.T) { measure(t, p, rt.run, container(t, rules.Request{}, c.words), dockers, c.want) })
+			}
+		})
+	}
+}
+
+// TestPrivileged: the same for containers with all capabilities that there are, which are
+// all that the kernel has in a guest.
+func TestPrivileged(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.BPF, testenv.MadeBy("gcc", "workload"))
+	all := proc.Available()
+	if all == nil {
+		t.Fatal("what this process has cannot be read")
+	}
+	if testenv.Guest() && !all.Has(caps.SysResource) {
+		t.Fatalf("a guest has %v", *all)
+	}
+	p, err := probe.Open(probe.Options{Hook: os.Getenv(testenv.HookVar)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	t.Setenv("LEASTCAP_ROOT", filepath.Join(t.TempDir(), "state"))
+	for _, rt := range runtimes {
+		if rt.name == "host" {
+			continue
+		}
+		t.Run(rt.name, func(t *testing.T) {
+			testenv.Need(t, rt.needs...)
+			for _, w := range privileged {
+				t.Run(w.name, func(t *testing.T) {
+					c := container(t, rules.Request{Privileged: true, Available: all}, w.words)
+					for i := range c.Args {
+						c.Args[i] = strings.ReplaceAll(c.Args[i], "CONTROLLER", p.Hierarchy().Controller)
 					}
-					if r.Launch == nil || r.Launch.Bounding != dockers {
-						t.Errorf("started with %+v, want a bounding set of %v", r.Launch, dockers)
-					}
-					if got := needsOf(r); got != c.want {
-						t.Errorf("got  %v\nwant %v", got, c.want)
-						for _, k := range r.Checks {
-							t.Logf("%+v", k)
-						}
-					}
+					c.Privileged = true
+					measure(t, p, rt.run, c, *all, w.want)
 				})
 			}
 		})
 	}
 }
 
-// record runs a workload once.
-func record(t *testing.T, p *probe.Probe, run starter, words []string) *usage.Record {
+// TestAgain: a run that was incomplete can be made again at once.
+func TestAgain(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.BPF, testenv.MadeBy("gcc", "workload"))
+	p, err := probe.Open(probe.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	t.Setenv("LEASTCAP_ROOT", filepath.Join(t.TempDir(), "state"))
+	for _, rt := range runtimes {
+		testenv.Need(t, rt.needs...)
+		for range 2 {
+			record(t, p, rt.run, container(t, rules.Request{}, corpus[0].words))
+		}
+	}
+}
+
+// measure runs a container with that bounding set, and compares what it needs.
+func measure(t *testing.T, p *probe.Probe, run starter, c *bundle.Container, bounding caps.Set, want needs) {
 	t.Helper()
-	s := run(t, p.Hierarchy(), rootFS(t), words)
+	var r *usage.Record
+	for again := 0; ; again++ {
+		if r = record(t, p, run, c); len(r.Lost) == 0 {
+			break
+		}
+		// What the kernel preempted is counted; a probe cannot help it.
+		if t.Logf("incomplete: lost %v", r.Lost); again == 4 || r.Lost["events"] == 0 || os.Getenv(preemptsVar) == "" {
+			t.Fatal("no run was complete")
+		}
+	}
+	if r.Launch == nil || r.Launch.Bounding != bounding {
+		t.Errorf("started with %+v, want a bounding set of %v", r.Launch, bounding)
+	}
+	if got := needsOf(r); got != want {
+		t.Errorf("got  %v\nwant %v", got, want)
+		for _, k := range r.Checks {
+			t.Logf("%+v", k)
+		}
+	}
+}
+
+// record runs a workload once.
+func record(t *testing.T, p *probe.Probe, run starter, c *bundle.Container) *usage.Record {
+	t.Helper()
+	s := run(t, p.Hierarchy(), rootFS(t), c)
+	defer s.end()
 	w, err := p.Watch(s.scope)
 	if err != nil {
 		t.Fatal(err)
@@ -258,21 +335,14 @@ func inside(words []string, root string) []string {
 	return out
 }
 
-// instance runs one of an engine's.
-func instance(t testing.TB, w engine.Workload) started {
+// instance runs one that an engine prepared.
+func instance(t testing.TB, w engine.Workload, g engine.Grant) started {
 	t.Helper()
-	inst, err := w.Prepare(t.Context(), engine.Grant{Set: dockers})
+	inst, err := w.Prepare(t.Context(), g)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		defer cancel()
-		if err := inst.Remove(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	return started{inst.Scope(), func() (int, string, error) {
+	run := func() (int, string, error) {
 		if err := inst.Start(t.Context()); err != nil {
 			return 0, "", err
 		}
@@ -283,49 +353,57 @@ func instance(t testing.TB, w engine.Workload) started {
 		}
 		e := inst.Exit()
 		return e.Code, inst.Logs(t.Context(), 20), e.Err
+	}
+	return started{inst.Scope(), run, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := errors.Join(inst.Remove(ctx), w.Clean(ctx)); err != nil {
+			t.Error(err)
+		}
 	}}
 }
 
-func startHost(t testing.TB, h proc.Hierarchy, root string, words []string) started {
-	w, err := host.New(inside(words, root), "", h)
+func startHost(t testing.TB, h proc.Hierarchy, root string, c *bundle.Container) started {
+	w, err := host.New(inside(c.Args, root), "", h)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := w.Clean(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	return instance(t, w)
+	return instance(t, w, engine.Grant{Set: dockers})
 }
 
-// container is what the others start.
-func container(t testing.TB, words []string) *bundle.Container {
+// container is what is started, with what Docker gives for the request. ROOT stands for
+// where its root file system is.
+func container(t testing.TB, r rules.Request, words []string) *bundle.Container {
 	t.Helper()
 	docker, err := rules.For("docker")
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, err := docker.Apply(rules.Request{})
+	result, err := docker.Apply(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &bundle.Container{Args: inside(words, ""), State: result.Runtime, Network: "none", Hostname: "sets", StopTimeout: -1}
+	return &bundle.Container{Args: slices.Clone(words), State: result.Runtime, Network: "none", Hostname: "sets", StopTimeout: -1}
 }
 
-func startEmbedded(t testing.TB, _ proc.Hierarchy, root string, words []string) started {
-	c := container(t, words)
-	w, err := embedded.New(embedded.Request{Container: c, RootFS: root, Baseline: c.State})
+// contained is the container as it is started, whose root is /.
+func contained(c *bundle.Container) *bundle.Container {
+	in := *c
+	in.Args = inside(c.Args, "")
+	return &in
+}
+
+func startEmbedded(t testing.TB, _ proc.Hierarchy, root string, c *bundle.Container) started {
+	w, err := embedded.New(embedded.Request{Container: contained(c), RootFS: root, Baseline: c.State})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return instance(t, w)
+	return instance(t, w, engine.Grant{Baseline: true})
 }
 
 // startOCI gives a bundle to a runtime's command.
-func startOCI(t testing.TB, h proc.Hierarchy, command, root string, words []string) started {
-	c := container(t, words)
-	spec, err := bundle.Spec(c, bundle.Process{}, root)
+func startOCI(t testing.TB, h proc.Hierarchy, command, root string, c *bundle.Container) started {
+	spec, err := bundle.Spec(contained(c), bundle.Process{}, root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -351,5 +429,5 @@ func startOCI(t testing.TB, h proc.Hierarchy, command, root string, words []stri
 			return cmd.ProcessState.ExitCode(), string(out), nil
 		}
 		return 0, string(out), err
-	}}
+	}, func() {}}
 }

@@ -127,8 +127,9 @@ func CellOf(run Run) (exact, of map[string]int, ok bool) {
 	return exact, of, len(of) > 0
 }
 
-// Save keeps a kernel's cells in a directory, in place of older ones of the same way.
-func Save(dir string, cells []Cell) error {
+// Save keeps a guest's cells in a directory, in place of older ones of the same guest and
+// way.
+func Save(dir, guest string, cells []Cell) error {
 	if len(cells) == 0 {
 		return nil
 	}
@@ -140,7 +141,7 @@ func Save(dir string, cells []Cell) error {
 		if err != nil {
 			return err
 		}
-		name := fmt.Sprintf("%s-%s.json", c.Kernel, strings.ReplaceAll(c.Way, "/", "-"))
+		name := fmt.Sprintf("%s-%s.json", guest, strings.ReplaceAll(c.Way, "/", "-"))
 		if err := os.WriteFile(filepath.Join(dir, name), append(data, '\n'), 0o644); err != nil {
 			return err
 		}
@@ -158,7 +159,7 @@ var notSeen = [][2]string{
 	{"tp_btf/cap_capable", "Linux 6.14 and later. Refusals by other security modules look like the program's own. Where the kernel preempts itself (all from 7.0 on) it may miss checks; that is counted, makes a result incomplete, and kprobe/cap_capable is preferred there."},
 	{"fexit/cap_capable", "As above, and it needs BPF trampolines, which lockdown and some hosts refuse. What commoncap asks itself in capset(2) and PR_SET_SECUREBITS is asked in its place, since compilers put that inline."},
 	{"fexit/security_capable", "Shows the verdict of all security modules. What other modules ask of commoncap themselves does not pass it."},
-	{"kprobe/cap_capable", "Needs kprobes. The verdict is worked out from the credentials before the kernel does so. It cannot be preempted, so that load loses nothing."},
+	{"kprobe/cap_capable", "Needs kprobes. The verdict is worked out from the credentials before the kernel does so. Neither it nor what goes with it is preempted, so that load loses nothing."},
 }
 
 const costsHead = `
@@ -181,7 +182,7 @@ func Table(w io.Writer, cells []Cell, costs []Costs, runtimes []string) error {
 		return slices.IndexFunc(notSeen, func(n [2]string) bool { return n[0] == name })
 	}
 	slices.SortFunc(cells, func(a, b Cell) int {
-		return cmp.Or(order(a.Kernel)-order(b.Kernel), way(a.Way)-way(b.Way))
+		return cmp.Or(order(a.Kernel)-order(b.Kernel), -strings.Compare(string(a.Cgroups), string(b.Cgroups)), way(a.Way)-way(b.Way))
 	})
 	var b strings.Builder
 	b.WriteString(`# Kernels

@@ -7,12 +7,14 @@
 package testenv
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -104,6 +106,27 @@ func Need(t testing.TB, what ...Requirement) {
 		t.Fatalf("%s; nothing may be skipped here (LEASTCAP_TEST or CI is set)", msg)
 	} else {
 		t.Skip(msg)
+	}
+}
+
+// LoadImage gives an image of the Docker Engine to another engine, whose command line is
+// that of docker, such as "podman".
+func LoadImage(t testing.TB, name string, engine ...string) {
+	t.Helper()
+	save := exec.Command("docker", "save", name)
+	load := exec.Command(engine[0], append(slices.Clone(engine[1:]), "load")...)
+	pipe, err := save.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	load.Stdin, load.Stdout, load.Stderr = pipe, &said, &said
+	if err := errors.Join(save.Start(), load.Start()); err != nil {
+		t.Fatal(err)
+	}
+	pipe.Close() // load has its own: a save that nobody reads has to end
+	if err := errors.Join(load.Wait(), save.Wait()); err != nil {
+		t.Fatalf("%v | %v: %v: %s", save, load, err, &said)
 	}
 }
 

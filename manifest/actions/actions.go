@@ -90,21 +90,11 @@ func parse(src manifest.Source) ([]*manifest.Container, error) {
 }
 
 func read(src manifest.Source) (*workflow, error) {
-	f, err := yaml.Read(src)
+	doc, root, err := yaml.ReadOne(src, "a workflow is one YAML document")
 	if err != nil {
 		return nil, err
 	}
-	docs := f.Documents()
-	if len(docs) != 1 {
-		return nil, &manifest.Error{At: manifest.Pos{File: src.Name}, Reason: "a workflow is one YAML document"}
-	}
-	w := &workflow{file: f, doc: &docs[0]}
-	root, err := w.doc.Parse()
-	if err != nil {
-		return nil, err
-	}
-	w.errs = append(w.errs, w.doc.Duplicates()...)
-	w.root = root
+	w := &workflow{file: doc.File(), doc: doc, root: root, errs: doc.Duplicates()}
 	jobs := root.At("jobs")
 	for i := range jobs.Len() {
 		job := jobs.Entry(i)

@@ -4,8 +4,9 @@
 // it, the services it extends, files that override it, files that include it. Here each
 // of them is a layer, and a fact is looked up through the layers, so that its place is
 // known. The rules are compose-go's, which substitutes the variables here, and whose
-// whole loader is what the tests compare with; it is not part of the command, since it
-// costs milliseconds at every start (its JSON schema's regular expressions).
+// whole loader is what the tests compare with, and what leastcap-verifier asks before a
+// file is written; it is not part of the command, since it costs milliseconds at every
+// start (its JSON schema's regular expressions).
 package compose
 
 import (

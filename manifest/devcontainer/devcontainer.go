@@ -104,23 +104,15 @@ func read(src manifest.Source) (*definition, error) {
 		return nil, err
 	}
 	src.Data = strip(src.Data)
-	f, err := yaml.Read(src)
+	doc, root, err := yaml.ReadOne(src, "not one JSON object")
 	if err != nil {
 		return nil, err
 	}
-	docs := f.Documents()
-	if len(docs) != 1 {
-		return nil, &manifest.Error{At: manifest.Pos{File: src.Name}, Reason: "not one JSON object"}
-	}
-	d := &definition{doc: &docs[0]}
-	if d.root, err = d.doc.Parse(); err != nil {
-		return nil, err
-	}
+	d := &definition{doc: doc, root: root, errs: doc.Duplicates()}
 	if !d.root.IsMapping() || !d.root.IsFlow() {
 		return nil, &manifest.Error{At: manifest.Pos{File: src.Name}, Reason: "not a JSON object"}
 	}
-	d.errs = append(d.errs, d.doc.Duplicates()...)
-	d.container(src, f.Lines())
+	d.container(src, doc.File().Lines())
 	return d, nil
 }
 
@@ -398,16 +390,7 @@ func (d *definition) list(e *yaml.Editor, key string, remove []int, add []string
 		return nil
 	}
 	e.Because(key + " " + strings.Join(add, " "))
-	entry := d.root.Get(key)
-	switch {
-	case !entry.Exists():
-		return e.Insert(d.root, []string{"runArgs", "capAdd", "securityOpt", "build", "image", "dockerFile", "dockerComposeFile", "name"}, yaml.Pair{Key: key, Value: yaml.List(add...)})
-	case entry.Value.Len() == 0:
-		return e.SetNothing(entry, yaml.List(add...))
-	case len(add) == 0 && len(remove) == entry.Value.Len():
-		return e.Empty(entry)
-	}
-	return e.SetItems(entry.Value, remove, add)
+	return e.SetList(d.root, key, []string{"runArgs", "capAdd", "securityOpt", "build", "image", "dockerFile", "dockerComposeFile", "name"}, remove, add)
 }
 
 // verify has a second parser compare all but the keys that may change, and another lexer

@@ -149,20 +149,7 @@ func (p *place) capabilities(e *yaml.Editor, w manifest.Want) error {
 
 // list takes items out of a list in a mapping, and puts others in.
 func (p *place) list(e *yaml.Editor, m yaml.Node, name string, remove []int, add []string) error {
-	if len(remove)+len(add) == 0 {
-		return nil
-	}
-	key := p.key(name)
-	entry := m.Get(key)
-	switch {
-	case !entry.Exists():
-		return e.Insert(m, []string{p.key("add"), p.key("drop"), p.key("user"), p.key("image")}, yaml.Pair{Key: key, Value: yaml.List(add...)})
-	case entry.Value.Len() == 0:
-		return e.SetNothing(entry, yaml.List(add...))
-	case len(add) == 0 && len(remove) == entry.Value.Len():
-		return e.Empty(entry)
-	}
-	return e.SetItems(entry.Value, remove, add)
+	return e.SetList(m, p.key(name), []string{p.key("add"), p.key("drop"), p.key("user"), p.key("image")}, remove, add)
 }
 
 // verify has a second parser compare all but what may change of the containers that do.

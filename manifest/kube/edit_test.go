@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	k8syaml "sigs.k8s.io/yaml"
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/manifest"
@@ -50,6 +51,12 @@ func TestEdit(t *testing.T) {
 		{"flow lists", manifest.Want{Exactly: two},
 			"securityContext: {capabilities: {add: [NET_ADMIN, CHOWN, SYS_TIME], drop: [all]}}\nimage: x\n",
 			"securityContext: {capabilities: {add: [CHOWN, KILL], drop: [ALL]}}\nimage: x\n"},
+		{"a flow mapping that ends in no value", manifest.Want{Exactly: set()}, // {add:, …} has the key "add:" in YAML 1.1
+			"securityContext: {capabilities: {add: }}\nimage: x\n",
+			"securityContext: {capabilities: {add: , drop: [ALL] }}\nimage: x\n"},
+		{"one that is left with no value", manifest.Want{Exactly: set(), NoNewPrivs: true},
+			"securityContext: {capabilities: {drop: [ALL]}, privileged: , allowPrivilegeEscalation: }\nimage: x\n",
+			"securityContext: {capabilities: {drop: [ALL]}, privileged: , allowPrivilegeEscalation: false }\nimage: x\n"},
 		{"a flow list in a block", manifest.Want{Exactly: two},
 			"securityContext:\n  capabilities:\n    add: ['CAP_CHOWN', 'SYS_TIME']  # t\nimage: x\n",
 			"securityContext:\n  capabilities:\n    add: ['CHOWN', 'KILL']  # t\n    drop:\n    - 'ALL'\nimage: x\n"},
@@ -139,5 +146,23 @@ func TestVerify(t *testing.T) {
 		if err := Verify(src, manifest.Source{Name: "f", Data: []byte(tt.after)}, changes); (err == nil) != tt.ok {
 			t.Errorf("%s: %v", tt.name, err)
 		}
+	}
+}
+
+// What is left behind a colon without a value must not become a part of the key for
+// Kubernetes' parser, which is of YAML 1.1.
+func TestNothingBehindColon(t *testing.T) {
+	src := manifest.Source{Name: "p.yaml", Data: []byte(podOf("image: x\nsecurityContext: {capabilities: {add: , drop: [KILL]}}\n"))}
+	list, err := Parse(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, refused, err := manifest.Rewrite(&Format, src, []manifest.Change{{Container: list[0], Want: manifest.Want{Remove: []manifest.Pos{list[0].Caps[0].Word.At}}}})
+	if err != nil || len(refused) > 0 || len(files) != 1 {
+		t.Fatal(files, refused, err)
+	}
+	data, err := k8syaml.YAMLToJSON(files[0].After)
+	if err != nil || !strings.Contains(string(data), `{"add":null}`) {
+		t.Errorf("%s\n%s, %v", files[0].After, data, err)
 	}
 }

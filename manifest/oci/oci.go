@@ -85,19 +85,11 @@ func read(src manifest.Source) (*bundle, error) {
 		}
 		return nil, &manifest.Error{At: lines.Pos(at, at), Reason: "not JSON", Err: err}
 	}
-	f, err := yaml.Read(src)
+	doc, root, err := yaml.ReadOne(src, "not one JSON object")
 	if err != nil {
 		return nil, err
 	}
-	docs := f.Documents()
-	if len(docs) != 1 {
-		return nil, &manifest.Error{At: manifest.Pos{File: src.Name}, Reason: "not one JSON object"}
-	}
-	b := &bundle{doc: &docs[0]}
-	if b.root, err = b.doc.Parse(); err != nil {
-		return nil, err
-	}
-	b.errs = append(b.errs, b.doc.Duplicates()...)
+	b := &bundle{doc: doc, root: root, errs: doc.Duplicates()}
 	process := b.root.At("process")
 	if !process.Exists() || process.IsNull() {
 		b.errs = append(b.errs, &manifest.Error{At: manifest.Pos{File: src.Name}, Reason: "it has no process", Hint: "runc spec writes a whole config.json"})
@@ -338,36 +330,18 @@ func (b *bundle) clean() bool {
 }
 
 func (b *bundle) list(e *yaml.Editor, m yaml.Node, key string, set caps.Set) error {
-	entry := m.Get(key)
-	if !entry.Exists() {
-		if set.Empty() {
-			return nil
-		}
-		return e.Insert(m, []string{"permitted", "inheritable", "effective", "bounding"}, yaml.Pair{Key: key, Value: yaml.List(set.Names()...)})
-	}
-	if entry.Value.Len() == 0 {
-		if set.Empty() {
-			return nil
-		}
-		return e.SetNothing(entry, yaml.List(set.Names()...))
-	}
-	if set.Empty() {
-		return e.Empty(entry)
-	}
 	var remove []int
 	have := caps.Set(0)
-	for i := range entry.Value.Len() {
-		c, err := caps.ParseCap(entry.Value.Item(i).Value())
-		if err != nil || c.Name() != entry.Value.Item(i).Value() || !set.Has(c) || have.Has(c) {
+	items := m.Get(key).Value
+	for i := range items.Len() {
+		c, err := caps.ParseCap(items.Item(i).Value())
+		if err != nil || c.Name() != items.Item(i).Value() || !set.Has(c) || have.Has(c) {
 			remove = append(remove, i)
 			continue
 		}
 		have = have.With(c)
 	}
-	if len(remove) == 0 && have == set {
-		return nil
-	}
-	return e.SetItems(entry.Value, remove, set.Minus(have).Names())
+	return e.SetList(m, key, []string{"permitted", "inheritable", "effective", "bounding"}, remove, set.Minus(have).Names())
 }
 
 // words corrects and removes single entries.

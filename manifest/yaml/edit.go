@@ -269,6 +269,9 @@ func (e *Editor) insertFlow(m Node, pairs []Pair) error {
 		at, comma = next+1, ""
 	}
 	var b strings.Builder
+	if comma != "" {
+		b.WriteString(e.colonSpace(at))
+	}
 	for _, p := range pairs {
 		b.WriteString(comma + separator + s.pair(p))
 		comma = ","

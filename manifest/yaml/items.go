@@ -42,6 +42,25 @@ func (e *Editor) Empty(entry Entry) error {
 	return nil
 }
 
+// SetList takes items out of the list that m has by key, by index, and puts words at its
+// end. A list that is not there is put in, behind one of the keys named; one that keeps
+// nothing stays as an empty one.
+func (e *Editor) SetList(m Node, key string, after []string, remove []int, add []string) error {
+	if len(remove)+len(add) == 0 {
+		return nil
+	}
+	entry := m.Get(key)
+	switch {
+	case !entry.Exists():
+		return e.Insert(m, after, Pair{Key: key, Value: List(add...)})
+	case entry.Value.Len() == 0:
+		return e.SetNothing(entry, List(add...))
+	case len(add) == 0 && len(remove) == entry.Value.Len():
+		return e.Empty(entry)
+	}
+	return e.SetItems(entry.Value, remove, add)
+}
+
 // removeFlow takes the i-th of n things in brackets away, with one comma.
 func (e *Editor) removeFlow(n, i int, span func(int) (int, int)) error {
 	start, end := span(i)
@@ -64,11 +83,21 @@ func (e *Editor) removeFlow(n, i int, span func(int) (int, int)) error {
 			e.add(start, end, "", 0) // the comma before it may stay
 			return nil
 		}
-		e.add(prev, end, "", 0)
+		e.add(prev, end, e.colonSpace(prev), 0)
 	default:
 		e.add(start, end, "", 0)
 	}
 	return nil
+}
+
+// colonSpace has to come behind an entry without a value whose colon is just before at:
+// Kubernetes' YAML 1.1 takes a colon before a comma or a bracket for a part of the key
+// (go.yaml.in/yaml/v2 scannerc.go yaml_parser_scan_plain_scalar).
+func (e *Editor) colonSpace(at int) string {
+	if e.data()[at-1] == ':' {
+		return " "
+	}
+	return ""
 }
 
 // SetItems takes items out of a sequence, by index, and puts words at its end. Something

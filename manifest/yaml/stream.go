@@ -109,6 +109,20 @@ func (f *File) Lines() *manifest.Lines {
 // Documents are the file's, in order. A part without content is one, too.
 func (f *File) Documents() []Document { return f.docs }
 
+// ReadOne reads a file of one document. reason is what an error says of a file of none or
+// several.
+func ReadOne(src manifest.Source, reason string) (*Document, Node, error) {
+	f, err := Read(src)
+	if err != nil {
+		return nil, Node{}, err
+	}
+	if len(f.docs) != 1 {
+		return nil, Node{}, &manifest.Error{At: manifest.Pos{File: src.Name}, Reason: reason}
+	}
+	root, err := f.docs[0].Parse()
+	return &f.docs[0], root, err
+}
+
 // split cuts the file where a line begins with a document's marker. Such a line is a
 // marker wherever it stands, also in a block scalar (YAML 1.2.2, 9.1.2), so that this
 // needs no parser, and a broken document breaks no other.

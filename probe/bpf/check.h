@@ -230,6 +230,7 @@ static __always_inline int check_in(void *ctx, __u32 slot, bool typed, const str
 	struct call c;
 	__u64 cg, id;
 	__u32 phase, kind;
+	bool foreign;
 	int by;
 
 	if (cap >= CAPS)
@@ -283,13 +284,15 @@ static __always_inline int check_in(void *ctx, __u32 slot, bool typed, const str
 		    READ_CAPS(cred, cap_bset) != READ_CAPS(real, cap_bset))
 			return 0;
 	}
-	if (scope->userns ? (__u64)own != scope->userns : scope->host && LOAD(typed, own, level))
-		return 0; /* power over a user namespace that the workload made itself */
+	/* Power over a user namespace that the workload made itself is no need of its own, but may be why it was refused. */
+	foreign = scope->userns ? (__u64)own != scope->userns : scope->host && LOAD(typed, own, level);
+	if (foreign && !(cfg_refusals && ret))
+		return 0;
 	by = decided_by(cred, own, target);
 	if (by == 0)
 		return 0;
 	if (cap == CAP_SYS_ADMIN && advice_only(ctx, &c, si, (__u32)id)) {
-		if (m && si && !in_interrupt(task) && (si->special == SPECIAL_MEMORY || si->special == SPECIAL_FORK)) {
+		if (m && si && !foreign && !in_interrupt(task) && (si->special == SPECIAL_MEMORY || si->special == SPECIAL_FORK)) {
 			settle(m);
 			key.scope = cg;
 			key.phase = phase;
@@ -315,6 +318,12 @@ static __always_inline int check_in(void *ctx, __u32 slot, bool typed, const str
 	key.kind = kind;
 	key.cap = cap;
 	key.nr = c.compat && c.nr >= 0 ? c.nr | COMPAT_NR : c.nr;
+	if (foreign) {
+		key.launch = KEY_FOREIGN;
+		if (c.nr >= 0)
+			follow((__u32)id, &key, ret);
+		return 0;
+	}
 	if (t && t->state == TASK_LAUNCH) {
 		/* Until the exec, another capset(2) may still void this. */
 		key.launch = 1;

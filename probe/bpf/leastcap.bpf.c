@@ -173,16 +173,14 @@ int BPF_PROG(on_cgroup_attach, struct cgroup *dst, const char *path, struct task
 	return 0;
 }
 
-SEC("tp_btf/sched_process_fork")
-int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
+/* The thread parent of tgid, in the cgroup from, has made tid, which begins in cg. */
+static __always_inline int see_fork(__u32 parent, __u32 tgid, __u64 from, __u32 tid, __u64 cg)
 {
-	__u32 tid = child->pid, tgid = parent->tgid;
 	struct task mark = {};
 	struct scope *scope;
 	struct task *t;
-	__u64 cg = typed_scope_of(child), from = typed_scope_of(parent);
 
-	t = mark_of(parent->pid, tgid, from);
+	t = mark_of(parent, tgid, from);
 	if (t) {
 		mark = *t;
 		mark.granted = mark.denied = mark.beyond = 0;
@@ -223,6 +221,31 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	return 0;
 }
 
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
+{
+	return see_fork(parent->pid, parent->tgid, typed_scope_of(parent), child->pid, typed_scope_of(child));
+}
+
+/*
+ * Where a tracing program may be preempted, another task's event on that CPU is
+ * skipped meanwhile (kernel/bpf/trampoline.c, kernel/trace/bpf_trace.c: prog->active),
+ * so those that run for tasks have a twin that a kprobe or perf runs, without preemption
+ * (include/trace/perf.h). Those of cgroups run under a spin lock (kernel/cgroup/
+ * cgroup-internal.h TRACE_CGROUP_PATH()).
+ *
+ * kernel_clone() calls this one right behind the tracepoint (kernel/fork.c), and
+ * create_io_thread()'s caller for a worker of io_uring.
+ */
+SEC("kprobe/wake_up_new_task")
+int on_fork_whole(struct pt_regs *ctx)
+{
+	struct task_struct *child = (struct task_struct *)PARAM1(ctx);
+	__u64 id = bpf_get_current_pid_tgid();
+
+	return see_fork((__u32)id, id >> 32, own_scope(), READ(child, pid), scope_of(child));
+}
+
 /* What the runtime's last steps asked for with the container's own credentials. */
 static __always_inline void commit_launch(struct task *t)
 {
@@ -241,15 +264,13 @@ static __always_inline void commit_launch(struct task *t)
 
 /* ---- exec and exit ---- */
 
-SEC("tp_btf/sched_process_exec")
-int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+static __always_inline int see_exec(struct task_struct *task, __u32 old, struct file *file)
 {
-	__u32 tid = READ(task, pid), old = old_pid;
+	__u32 tid = READ(task, pid);
 	struct task mark = {};
 	struct exec_event *ev;
 	struct exe_key key;
 	struct scope *scope;
-	struct file *file;
 	struct task *t;
 	__u64 cg = scope_of(task);
 
@@ -265,7 +286,6 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 		if (t->state == TASK_LAUNCH)
 			commit_launch(t);
 	}
-	file = READ(bprm, file);
 	key = exe_of(file, cg);
 	mark.scope = cg;
 	mark.home = t && t->state == TASK_WORKLOAD ? t->home : cg;
@@ -289,6 +309,28 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	if (!scope->host) /* a host has too many, and nobody compares them */
 		identify(task, &mark, false, SLOT_EXEC);
 	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+{
+	return see_exec(task, old_pid, READ(bprm, file));
+}
+
+/* /sys/kernel/tracing/events/sched/sched_process_exec/format */
+struct exec_record {
+	__u64 common;
+	__u32 filename;
+	int pid, old_pid;
+};
+
+/* begin_new_exec() made bprm->file the new mm's (fs/exec.c, set_mm_exe_file()). */
+SEC("tracepoint/sched/sched_process_exec")
+int on_exec_whole(struct exec_record *ctx)
+{
+	struct task_struct *task = current_task();
+
+	return see_exec(task, ctx->old_pid, READ(task, mm, exe_file));
 }
 
 static __always_inline int see_exit(struct task_struct *task)
@@ -316,12 +358,6 @@ int BPF_PROG(on_exit, struct task_struct *task)
 	return see_exit(task);
 }
 
-/*
- * Where a tracing program may be preempted, another task's event on that CPU is
- * skipped meanwhile (kernel/bpf/trampoline.c, kernel/trace/bpf_trace.c: prog->active),
- * so the programs that run often have a twin that perf runs, without preemption
- * (include/trace/perf.h).
- */
 SEC("tracepoint/sched/sched_process_exit")
 int on_exit_whole(void *ctx)
 {

@@ -14,6 +14,7 @@
 #define CAPS 64       /* bits of kernel_cap_t */
 #define FLIGHT 7      /* capabilities that one system call may be denied; bpf_capable() asks for 2 */
 #define FLIGHT_BEYOND 0x80
+#define KEY_FOREIGN 2 /* in evidence_key.launch: asked with a user namespace of the workload's own making */
 #define COMPAT_NR (1 << 29) /* in evidence_key.nr: of the 32-bit table; x32 has bit 30 */
 
 /* What is counted, per scope, phase and capability. */
@@ -116,7 +117,7 @@ struct walk { /* a path: its components, leaf first, each with its NUL */
 
 struct evidence_key {
 	__u64 scope;
-	__u8 phase, kind, cap, launch;
+	__u8 phase, kind, cap, launch; /* launch: or KEY_FOREIGN, of which there is no evidence */
 	__s32 nr;      /* system call, -1 = none; a hash of the sets for capset */
 };
 

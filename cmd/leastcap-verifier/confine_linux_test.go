@@ -1,0 +1,81 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/leastcap/leastcap/internal/testenv"
+	"github.com/leastcap/leastcap/manifest/reading"
+)
+
+var hasLandlock = testenv.Feature("Landlock", func() error {
+	// landlock_create_ruleset(2): the version of its interface.
+	if version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION); errno != 0 || version < 1 {
+		return fmt.Errorf("the kernel has none: %w", errno)
+	}
+	return nil
+})
+
+// TestConfined asks the program itself, which may open nothing but what it was given: not
+// even where compose-go would open a name without asking.
+func TestConfined(t *testing.T) {
+	testenv.Need(t, hasLandlock)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(os.Environ(), asProgramVar+"=1")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 1<<20)
+	if !lines.Scan() {
+		t.Fatal("no hello")
+	}
+	for name, want := range map[string]string{
+		"/etc/hostname": "open /etc/hostname: permission denied", "/dev/zero": "open /dev/zero: permission denied", "": "", // its own .env, which is not there
+	} {
+		env := ""
+		if name != "" {
+			env = ", env_file: " + name
+		}
+		req := project("c.yaml", "include: [{path: a.yaml"+env+"}]\nservices: {w: {image: x}}\n", "a.yaml", "services: {a: {image: y}}")
+		if err := json.NewEncoder(in).Encode(req); err != nil {
+			t.Fatal(err)
+		}
+		if !lines.Scan() {
+			t.Fatal("no answer")
+		}
+		var a reading.Answer
+		if err := json.Unmarshal(lines.Bytes(), &a); err != nil {
+			t.Fatal(err)
+		}
+		if got := render(&a); want == "" && len(a.Before.Containers) != 2 || !strings.Contains(got, want) {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	if err := in.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,116 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/leastcap/leastcap/internal/testenv"
+	"github.com/leastcap/leastcap/proc"
+)
+
+func TestMemoryLimits(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		files map[string]string
+		want  []uint64
+	}{
+		{"v2", map[string]string{"proc/self/cgroup": "0::/a.slice/b.service\n", "sys/fs/cgroup/a.slice/memory.max": "67108864\n", "sys/fs/cgroup/a.slice/b.service/memory.max": "max\n"}, []uint64{64 << 20}},
+		{"v1", map[string]string{"proc/self/cgroup": "5:cpu,cpuacct:/x\n4:memory:/docker/1\n0::/docker/1\n", "sys/fs/cgroup/memory/docker/1/memory.limit_in_bytes": "1048576\n",
+			"sys/fs/cgroup/memory/docker/memory.limit_in_bytes": "9223372036854771712\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n"},
+			[]uint64{1 << 20, 9223372036854771712, 9223372036854771712}},
+		// The path is the host's, the mount the container's own.
+		{"in a container", map[string]string{"proc/self/cgroup": "4:memory:/docker/1\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "1048576\n"}, []uint64{1 << 20}},
+		{"outside what is mounted", map[string]string{"proc/self/cgroup": "0::/../../x\n", "sys/fs/cgroup/memory.max": "4096\n"}, []uint64{4096}},
+		{"no memory controller", map[string]string{"proc/self/cgroup": "4:pids:/docker/1\nnonsense\n"}, nil},
+		{"nothing", nil, nil},
+	} {
+		root := t.TempDir()
+		for name, text := range c.files {
+			if err := os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := memoryLimits(root); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %d, want %d", c.name, got, c.want)
+		}
+	}
+}
+
+// tightVar makes TestTight the process under a memory limit.
+const tightVar = "LEASTCAP_TEST_TIGHT"
+
+// TestTight: whatever a memory limit leaves, a probe opens or says that there is no memory for
+// it. Nothing is killed.
+func TestTight(t *testing.T) {
+	if os.Getenv(tightVar) != "" {
+		p, err := Open(Options{Running: true})
+		var f *FeatureError
+		switch {
+		case err == nil:
+			fmt.Println("@opened")
+			p.Close()
+		case errors.As(err, &f) && strings.Contains(f.Missing, "memory"):
+			fmt.Println("@refused")
+		default:
+			t.Fatal(err)
+		}
+		return
+	}
+	testenv.Need(t, testenv.Root, testenv.BPF)
+	dir, limit := "/sys/fs/cgroup", "memory.max"
+	if h, err := proc.FindHierarchy(); err != nil {
+		t.Fatal(err)
+	} else if h.V2() {
+		dir = h.Mount
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+memory"), 0); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		dir, limit = filepath.Join(filepath.Dir(h.Mount), "memory"), "memory.limit_in_bytes"
+	}
+	dir = filepath.Join(dir, fmt.Sprintf("leastcap-test-tight-%d", os.Getpid()))
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := proc.RemoveCgroup(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	got := map[string]int{}
+	for _, mib := range []int{64, 88, 104, 400} {
+		if err := os.WriteFile(filepath.Join(dir, limit), fmt.Append(nil, mib<<20), 0); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("sh", "-c", `echo 0 >"$0/cgroup.procs" && exec "$@"`, dir, os.Args[0], "-test.run=^TestTight$")
+		cmd.Env = append(os.Environ(), tightVar+"=1")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("below %d MiB: %v\n%s", mib, err, out)
+			continue
+		}
+		what, _, _ := strings.Cut(string(out), "\n")
+		t.Logf("below %d MiB: %s", mib, what)
+		got[what]++
+		time.Sleep(50 * time.Millisecond) // maps are freed a little after their process
+	}
+	var major, minor int
+	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if _, serr := fmt.Sscanf(string(release), "%d.%d", &major, &minor); err != nil || serr != nil {
+		t.Fatal(err, serr)
+	}
+	charged := major > 5 || major == 5 && minor >= 11 // maps, to the cgroup
+	if got["@opened"] == 0 || charged && got["@refused"] == 0 {
+		t.Errorf("%v: want both", got)
+	}
+}

@@ -20,12 +20,18 @@ func Fold(findings []*Finding) {
 		}
 	}
 	for _, list := range of {
+		var causes []*Finding // those that explain others at all
 		for _, f := range list {
-			i := slices.IndexFunc(list, func(by *Finding) bool { return by.Container == f.Container && explains(by, f) })
+			if slices.Contains(folders, f.Rule.ID) {
+				causes = append(causes, f)
+			}
+		}
+		for _, f := range list {
+			i := slices.IndexFunc(causes, func(by *Finding) bool { return by.Container == f.Container && explains(by, f) })
 			if i < 0 {
 				continue
 			}
-			by := list[i]
+			by := causes[i]
 			f.Within = by
 			by.Folds = append(by.Folds, f)
 			if !slices.Contains(by.Related, f.At) && f.At != by.At {
@@ -35,16 +41,19 @@ func Fold(findings []*Finding) {
 	}
 }
 
+// folders are the rules whose findings explain others.
+var folders = []string{"dangerous-combination", "engine-socket"}
+
 // explains says that all of what a finding says is in another, which is no less severe.
 func explains(by, f *Finding) bool {
 	if by.Severity < f.Severity {
 		return false
 	}
-	switch by.Rule.ID + " " + f.Rule.ID {
-	case "dangerous-combination adds-capability":
+	switch {
+	case by.Rule.ID == "dangerous-combination" && f.Rule.ID == "adds-capability":
 		// What is added reaches the host by way of what is shared: that is in both.
 		return f.Caps.SubsetOf(by.Caps)
-	case "engine-socket dangerous-combination":
+	case by.Rule.ID == "engine-socket" && f.Rule.ID == "dangerous-combination":
 		// Who has the socket needs no capability; other mounts are a cause of their own.
 		return f.At == by.At && len(f.Container.Sensitive()) == 1
 	}

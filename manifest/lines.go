@@ -12,7 +12,15 @@ type Lines struct {
 	data   []byte
 	starts []int // offset of each line's first byte
 	bom    int
+	marks  []mark
 }
+
+// A mark is a place in a long line whose column is known, so that the next one's is not
+// counted from the line's beginning.
+type mark struct{ offset, runes int }
+
+// apart are the bytes from one mark to the next.
+const apart = 1 << 12
 
 // NewLines indexes a file. Lines end at "\n"; a "\r" alone ends none.
 func NewLines(file string, data []byte) *Lines {
@@ -23,10 +31,29 @@ func NewLines(file string, data []byte) *Lines {
 	for at := 0; ; {
 		i := bytes.IndexByte(data[at:], '\n')
 		if i < 0 {
+			l.mark(at, len(data))
 			return l
 		}
+		l.mark(at, at+i)
 		at += i + 1
 		l.starts = append(l.starts, at)
+	}
+}
+
+// mark puts marks into a line that is long.
+func (l *Lines) mark(from, end int) {
+	if from == 0 {
+		from = min(l.bom, end)
+	}
+	runes := 0
+	for end-from > apart {
+		next := from + apart
+		for next < end && !utf8.RuneStart(l.data[next]) {
+			next++
+		}
+		runes += utf8.RuneCount(l.data[from:next])
+		from = next
+		l.marks = append(l.marks, mark{from, runes})
 	}
 }
 
@@ -37,7 +64,11 @@ func (l *Lines) Pos(start, end int) Pos {
 	if line == 1 && start >= l.bom {
 		from = l.bom
 	}
-	return Pos{File: l.file, Start: start, End: end, Line: line, Column: utf8.RuneCount(l.data[from:start]) + 1}
+	column := 1
+	if i := sort.Search(len(l.marks), func(i int) bool { return l.marks[i].offset > start }) - 1; i >= 0 && l.marks[i].offset > from {
+		from, column = l.marks[i].offset, l.marks[i].runes+1
+	}
+	return Pos{File: l.file, Start: start, End: end, Line: line, Column: column + utf8.RuneCount(l.data[from:start])}
 }
 
 // Start is the offset of a line's first byte, lines from 1; behind the last one it is

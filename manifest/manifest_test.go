@@ -3,6 +3,7 @@ package manifest
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/leastcap/leastcap/caps"
 )
@@ -199,3 +200,22 @@ type joined []error
 
 func (j joined) Error() string   { return "many" }
 func (j joined) Unwrap() []error { return j }
+
+// The columns of a long line are those that counting from its beginning gives.
+func TestLongLines(t *testing.T) {
+	long := strings.Repeat("aé€𝄞\xff", 3000)
+	for _, data := range []string{long, "\ufeff" + long + "\n" + long + "\nshort\n" + long[:apart], strings.Repeat("\x80", 3*apart) + "\nx"} {
+		l := NewLines("f", []byte(data))
+		for at := 0; at <= len(data); at += 61 {
+			from := strings.LastIndexByte(data[:at], '\n') + 1
+			if from == 0 && at >= l.bom {
+				from = l.bom
+			}
+			// A place within a rune is one more.
+			want := utf8.RuneCountInString(data[from:at]) + 1
+			if p := l.Pos(at, at); p.Column != want {
+				t.Fatalf("offset %d: column %d, want %d", at, p.Column, want)
+			}
+		}
+	}
+}

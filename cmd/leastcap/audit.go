@@ -360,6 +360,9 @@ func (f *sourceFlags) load(ctx context.Context, stdin io.Reader, args []string) 
 	args, refs := imageRefs(args)
 	for _, ref := range refs {
 		if err := d.loadImage(ctx, ref); err != nil {
+			if ctx.Err() == nil && !strings.Contains(ref, ":") {
+				err = fmt.Errorf("there is no file %s, and as an image: %w", ref, err)
+			}
 			return nil, err
 		}
 		profiles.find(&d.subjects[len(d.subjects)-1], []string{ref})

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/leastcap/leastcap/audit"
+	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/engine/cli"
 	"github.com/leastcap/leastcap/manifest"
 	"github.com/leastcap/leastcap/manifest/reading"
@@ -355,6 +357,9 @@ func (f *fixFlags) ofChart(in *definitions, finding *audit.Finding, refused map[
 			refusal.Hint += fmt.Sprintf(" to {drop: [ALL], add: [%s]}", strings.Join(exactly.Docker(), ", "))
 		}
 		refusal.Hint += ", and render it anew"
+		if exactly != nil && strings.HasSuffix(k.Key, "capabilities") {
+			refusal.Hint += ", or with " + cli.Quote([]string{"helm", "template", "--set-json", valueFor(k.Key, *exactly)}) + " …"
+		}
 	case len(o.Keys) > 1:
 		var keys []string
 		for _, k := range o.Keys {
@@ -369,6 +374,16 @@ func (f *fixFlags) ofChart(in *definitions, finding *audit.Finding, refused map[
 	}
 	p.refusals = append(p.refusals, refusal)
 	return true
+}
+
+// valueFor is a key with the capabilities that it is to have, as helm's --set-json takes it
+// (Helm 3.10 and later; pkg/strvals ParseJSON()).
+func valueFor(key string, set caps.Set) string {
+	value, _ := json.Marshal(struct {
+		Drop []string `json:"drop"`
+		Add  []string `json:"add"`
+	}{[]string{"ALL"}, append([]string{}, set.Docker()...)}) // words: cannot fail
+	return key + "=" + string(value)
 }
 
 // notKnown refuses what a proven profile would change, had the file said what is there.

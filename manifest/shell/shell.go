@@ -75,7 +75,11 @@ func (h host) invocations(src manifest.Source) ([]*flags.Invocation, error) {
 		commands, err := words.ParseIn(s.text, env, host)
 		var we *words.Error
 		if errors.As(err, &we) && !s.prose && mentions(s.text.Bytes) {
-			errs = append(errs, &manifest.Error{At: lines.Pos(we.At, we.At), Reason: "the shell cannot read this: " + we.Error(), Hint: "check it with sh -n or bash -n"})
+			e := &manifest.Error{At: lines.Pos(we.At, we.At), Reason: "the shell cannot read this: " + we.Error(), Hint: "check it with sh -n or bash -n"}
+			if we.Bound {
+				e.Reason, e.Hint = "this is not read: "+we.Error(), "nobody writes as much: leave the file out (ignore: in .leastcap.yaml), or split it"
+			}
+			errs = append(errs, e)
 		}
 		for _, c := range commands {
 			if len(found) >= maxLines {

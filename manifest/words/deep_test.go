@@ -16,7 +16,7 @@ func TestDeep(t *testing.T) {
 	}
 	// Each of these has the text of those in it.
 	s := strings.Repeat("$(echo ", 300) + strings.Repeat("b", MaxSize/2) + strings.Repeat(")", 300)
-	if _, err := Parse(Whole([]byte("a "+s), 0), nil); err == nil || !strings.Contains(err.Error(), "substitutions in one another") {
+	if _, err := Parse(Whole([]byte("a "+s), 0), nil); err == nil || !strings.Contains(err.Error(), "substitutions nested so deep") {
 		t.Error(err)
 	}
 	// Real nesting is far from the limit.

@@ -23,6 +23,8 @@ type Command struct {
 type Error struct {
 	At  int
 	Err error
+	// Bound: a shell could read it; it is longer or deeper than what is read here.
+	Bound bool
 }
 
 func (e *Error) Error() string { return e.Err.Error() }
@@ -61,12 +63,12 @@ func ParseIn(t Text, env Env, host Host) ([]Command, error) {
 func parse(t Text, env Env, host Host, depth int) ([]Command, error) {
 	switch {
 	case len(t.Bytes) > MaxSize:
-		return nil, &Error{t.Place(0), fmt.Errorf("a script of %d bytes: at most %d are read", len(t.Bytes), MaxSize)}
+		return nil, &Error{t.Place(0), fmt.Errorf("a script of %d bytes: at most %d are read", len(t.Bytes), MaxSize), true}
 	case bytes.IndexByte(t.Bytes, 0) >= 0:
-		return nil, &Error{t.Place(bytes.IndexByte(t.Bytes, 0)), errors.New("a NUL byte: this is no text")}
+		return nil, &Error{t.Place(bytes.IndexByte(t.Bytes, 0)), errors.New("a NUL byte: this is no text"), false}
 	}
 	if at := tooDeep(t.Bytes); at >= 0 {
-		return nil, &Error{t.Place(at), fmt.Errorf("nested deeper than %d", maxNesting)}
+		return nil, &Error{t.Place(at), fmt.Errorf("nested deeper than the %d levels that are read", maxNesting), true}
 	}
 	stmts, err := statements(t.Bytes)
 	var failed error
@@ -80,7 +82,7 @@ func parse(t Text, env Env, host Host, depth int) ([]Command, error) {
 		case errors.As(err, &le):
 			at = int(le.Pos.Offset())
 		}
-		failed = &Error{t.Place(min(at, len(t.Bytes))), err}
+		failed = &Error{t.Place(min(at, len(t.Bytes))), err, false}
 	}
 	r := &reader{text: t, env: env, host: host, vars: map[string]*variable{}, depth: depth}
 	for _, s := range stmts {
@@ -90,7 +92,7 @@ func parse(t Text, env Env, host Host, depth int) ([]Command, error) {
 		r.commands(s, "")
 	}
 	if r.written > maxWritten {
-		return nil, &Error{t.Place(0), fmt.Errorf("substitutions in one another of more than %d bytes", maxWritten)}
+		return nil, &Error{t.Place(0), fmt.Errorf("substitutions nested so deep that their text, which each level repeats, is more than %d MiB", maxWritten>>20), true}
 	}
 	return r.found, failed
 }

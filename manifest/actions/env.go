@@ -19,7 +19,7 @@ type variables struct {
 
 // env looks variables up that env: sets for a step.
 func (w *workflow) env(levels []variables) words.Host {
-	return func(name string) (words.Variable, bool) {
+	return func(name string, _ int) (words.Variable, bool) {
 		for _, l := range levels {
 			if !l.node.Exists() {
 				continue

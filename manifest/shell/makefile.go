@@ -84,6 +84,8 @@ type makefile struct {
 	vars map[string]*makeVariable
 	// kept says why no variable is changed where it is set, "" if they can.
 	kept string
+	// exports says that all of them may be in a recipe's environment.
+	exports bool
 }
 
 type makeVariable struct {
@@ -91,6 +93,8 @@ type makeVariable struct {
 	sets  int
 	why   string // why it has no one value
 	kept  string
+	// exported: it is in a recipe's environment.
+	exported bool
 }
 
 // The directives that matter: GNU make manual, 3.3 "Including Other Makefiles", 6.8
@@ -154,6 +158,7 @@ func makeVariables(src manifest.Source) *makefile {
 			case word == "undefine" && len(d[2]) > 0:
 				variable(string(d[2])).sets += 2
 			case strings.HasSuffix(word, "export"):
+				m.exports = true
 				keep("may be exported")
 			}
 			continue
@@ -168,6 +173,7 @@ func makeVariables(src manifest.Source) *makefile {
 		a := assignment().FindSubmatchIndex(line)
 		if a == nil {
 			if bytes.HasPrefix(line, []byte(".EXPORT_ALL_VARIABLES")) {
+				m.exports = true
 				keep("is exported")
 			}
 			continue
@@ -176,19 +182,22 @@ func makeVariables(src manifest.Source) *makefile {
 		v := variable(name)
 		v.sets++
 		if prefix := string(line[a[2]:a[3]]); strings.Contains(prefix, "export") {
-			v.kept = "is exported"
+			v.kept, v.exported = "is exported", true
 		}
 		if depth > 0 {
 			v.why = "is set in a conditional"
 		}
 		v.value = makeValue(src.Data, start+a[1], end)
+		inherited, isInherited := "", false
+		if src.Env != nil {
+			inherited, isInherited = src.Env(name)
+		}
+		v.exported = v.exported || isInherited
 		switch op := string(line[a[6]:a[7]]); {
 		case op == "+=" || op == "!=":
 			v.sets++
-		case op == "?=" && src.Env != nil:
-			if value, ok := src.Env(name); ok { // which make takes
-				v.value, v.kept = words.Opaque(value, start, start), "is in the environment"
-			}
+		case op == "?=" && isInherited: // which make takes
+			v.value, v.kept = words.Opaque(inherited, start, start), "is in the environment"
 		}
 		if bytes.IndexByte(v.value.Bytes, '$') >= 0 {
 			v.why = "is set from other variables"
@@ -235,14 +244,20 @@ func makeValue(data []byte, at, end int) words.Text {
 	return b.Text()
 }
 
-// host is the variable as a recipe has it.
-func (m *makefile) host(name string) (words.Variable, bool) {
+// host is the variable as a recipe has it: $(NAME) is make's, $$NAME the shell's, to which only
+// those of make's variables come that are exported, or were in the environment (5.7.2
+// "Communicating Variables to a Sub-make").
+func (m *makefile) host(name string, at int) (words.Variable, bool) {
 	v := m.vars[name]
+	ofShell := bytes.HasPrefix(m.src.Data[min(at, len(m.src.Data)):], []byte("$$"))
+	if ofShell && v != nil && !m.exports && !v.exported {
+		return words.Variable{Why: "the variable " + name + " of the shell is none of make's, which is not exported"}, true
+	}
 	switch {
 	case v == nil:
 		if m.src.Env != nil { // make takes the environment's (6.10)
 			if value, ok := m.src.Env(name); ok {
-				return words.Variable{Value: words.Opaque(value, 0, 0), Spliced: true, Kept: "is in the environment"}, true
+				return words.Variable{Value: words.Opaque(value, 0, 0), Spliced: !ofShell, Kept: "is in the environment"}, true
 			}
 		}
 		return words.Variable{}, false
@@ -258,5 +273,5 @@ func (m *makefile) host(name string) (words.Variable, bool) {
 	if kept == "" && manifest.Mentions(m.src.Data, name) != 2 { // where it is set, and where it is used
 		kept = "is used elsewhere, too"
 	}
-	return words.Variable{Value: v.value, Spliced: true, Kept: kept}, true
+	return words.Variable{Value: v.value, Spliced: !ofShell, Kept: kept}, true
 }

@@ -104,6 +104,13 @@ var readings = []struct {
 			"18:2 #5 e image=e why=${E} can hold more flags: the variable E is set with define",
 			"19:2 #6 g image=g why=${G} can hold more flags: the variable G is set in more than one way",
 		}},
+	{"a Makefile's variables, and the shell's", Makefile, "P := --privileged\nexport E = --cap-add KILL\nI = b\na:\n\tdocker run $$P a\n\tdocker run $${E} $(I)\n\tsh -c 'docker run $(E) $$I'\n\tsh -c 'docker run -d $(P) c'\n",
+		[]string{
+			"5:2 #1 a image=a why=$P can hold more flags: the variable P of the shell is none of make's, which is not exported",
+			"6:2 #2 b image=b add=KILL@\"$${E}\"",
+			"7:9 #3 container image=?$I(the variable I of the shell is none of make's, which is not exported) add=KILL@\"$(E)\" why=$I can hold more flags: the variable I of the shell is none of make's, which is not exported",
+			"8:9 #4 c image=c privileged=true",
+		}},
 	{"a Makefile with $$", Makefile, "a:\n\tfor i in 1 2; do docker run --name c$$i --cap-drop $$X img; done\n",
 		[]string{"2:19 #1 img image=img drop=?$X(the variable X has no value here)"}},
 

@@ -280,7 +280,7 @@ func defaulted(op syntax.ParExpOperator) bool {
 
 func (b *builder) environment(p *syntax.ParamExp, name string, quoted bool, level int, fail func(string, bool)) {
 	if b.r.host != nil {
-		if v, ok := b.r.host(name); ok {
+		if v, ok := b.r.host(name, b.r.text.Place(int(p.Pos().Offset()))); ok {
 			b.hosted(v, name, quoted, b.alone && p.Exp == nil, fail)
 			return
 		}

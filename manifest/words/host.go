@@ -17,8 +17,9 @@ type Variable struct {
 	Kept    string // why it cannot be changed where it is set, "" if it can
 }
 
-// A Host looks a variable up that the text does not set and the file around it does.
-type Host func(name string) (Variable, bool)
+// A Host looks a variable up that the text does not set and the file around it does. at is where
+// in the file the reference begins.
+type Host func(name string, at int) (Variable, bool)
 
 // hosted puts the value of such a variable in.
 func (b *builder) hosted(v Variable, name string, quoted, plain bool, fail func(string, bool)) {

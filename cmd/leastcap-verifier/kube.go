@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"sync"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -17,6 +18,7 @@ import (
 	batchv1beta1 "k8s.io/api/batch/v1beta1"
 	corev1 "k8s.io/api/core/v1"
 	extensionsv1beta1 "k8s.io/api/extensions/v1beta1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	serializer "k8s.io/apimachinery/pkg/runtime/serializer/json"
@@ -155,11 +157,26 @@ func (d *document) read(data []byte, prefix string) {
 		return
 	}
 	d.objects = append(d.objects, obj)
+	if !apimeta.IsListType(obj) {
+		d.object(obj, gvk.Kind, prefix)
+		return
+	}
+	items, err := apimeta.ExtractList(obj) // of one kind, such as PodList; what is emptied of them is emptied of obj
+	if err != nil {
+		d.problems = append(d.problems, reading.Problem{Document: d.number, Text: short(err)})
+	}
+	for i, item := range items {
+		d.object(item, strings.TrimSuffix(gvk.Kind, "List"), prefix+"items."+strconv.Itoa(i)+".")
+	}
+}
+
+// object reads the pod of an object that has one.
+func (d *document) object(obj runtime.Object, kind, prefix string) {
 	meta, spec, path := podOf(obj)
 	if spec == nil {
 		return
 	}
-	owner := &manifest.Owner{Kind: gvk.Kind}
+	owner := &manifest.Owner{Kind: kind}
 	if m, ok := obj.(metav1.Object); ok {
 		if owner.Namespace, owner.Name = m.GetNamespace(), m.GetName(); owner.Name == "" {
 			owner.Name = m.GetGenerateName()

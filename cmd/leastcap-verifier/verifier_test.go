@@ -194,6 +194,9 @@ func TestKubernetes(t *testing.T) {
 		{"a list", "{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: [{name: c}]}}, {apiVersion: x/v1, kind: Other}]}",
 			"{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: [{name: c, securityContext: {capabilities: {drop: [ALL]}}}]}}, {apiVersion: x/v1, kind: Other}]}",
 			"before: items.0.spec.containers.0 add [] drop []; after: items.0.spec.containers.0 add [] drop [ALL]"},
+		{"a list of one kind", "{apiVersion: apps/v1, kind: DeploymentList, items: [{spec: {template: {spec: {containers: [{name: c}]}}}}]}",
+			"{apiVersion: apps/v1, kind: DeploymentList, items: [{spec: {template: {spec: {containers: [{name: c, securityContext: {capabilities: {drop: [ALL]}}}]}}}}]}",
+			"before: items.0.spec.template.spec.containers.0 add [] drop []; after: items.0.spec.template.spec.containers.0 add [] drop [ALL]"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := render(answer(manifestOf(tt.before, tt.after))); got != tt.want {

@@ -135,21 +135,25 @@ func (r *reader) document(d *yaml.Document, many bool) {
 		r.prefix = "#" + strconv.Itoa(d.Number) + " "
 	}
 	before := len(r.found)
-	r.object(root, nil, 0)
+	r.object(root, nil, manifest.Owner{}, 0)
 	if len(r.found) > before {
 		r.errs = append(r.errs, d.Duplicates()...)
 	}
 }
 
-// object reads one resource, or a list of them.
-func (r *reader) object(n yaml.Node, path []string, depth int) {
+// object reads one resource, or a list of them. In a list of one kind (PodList, as the API
+// answers) the items need not say theirs, which is in of then.
+func (r *reader) object(n yaml.Node, path []string, of manifest.Owner, depth int) {
 	if !n.IsMapping() || depth > 8 {
 		return
 	}
 	kind, api := n.At("kind").Value(), n.At("apiVersion").Value()
+	if kind == "" && api == "" {
+		kind, api = of.Kind, of.APIVersion
+	}
 	if items := n.At("items"); strings.HasSuffix(kind, "List") && items.IsSequence() {
 		for i := range items.Len() {
-			r.object(items.Item(i), join(path, "items", strconv.Itoa(i)), depth+1)
+			r.object(items.Item(i), join(path, "items", strconv.Itoa(i)), manifest.Owner{Kind: strings.TrimSuffix(kind, "List"), APIVersion: api}, depth+1)
 		}
 		return
 	}
@@ -162,8 +166,10 @@ func (r *reader) object(n yaml.Node, path []string, depth int) {
 		owner.At = e.Value.Pos()
 	} else if e := meta.Get("generateName"); e.Exists() {
 		owner.Name, owner.At = e.Value.Value(), e.Value.Pos()
+	} else if e := n.Get("kind"); e.Exists() {
+		owner.At = e.Value.Pos()
 	} else {
-		owner.At = n.At("kind").Pos()
+		owner.At = n.Pos()
 	}
 	if keys, ok := templates[kind]; ok && isBuiltin(api) {
 		pod := n

@@ -19,6 +19,7 @@ func TestKinds(t *testing.T) {
 		{"pod template", "apiVersion: v1\nkind: PodTemplate\ntemplate: {spec: {containers: [{name: a}]}}\n", "container a"},
 		{"list of lists", "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: PodList\n  items:\n  - {apiVersion: v1, kind: Pod, spec: {containers: [{name: a}]}}\n- {apiVersion: apps/v1, kind: DaemonSet, spec: {template: {spec: {containers: [{name: b}]}}}}\n",
 			"container a, container b"},
+		{"list of one kind, as the API answers", "apiVersion: v1\nkind: PodList\nitems:\n- {metadata: {name: p}, spec: {containers: [{name: a}]}}\n- {spec: {containers: [{name: b}]}}\n", "container a, container b"},
 		{"json", `{"apiVersion":"apps/v1","kind":"StatefulSet","spec":{"template":{"spec":{"containers":[{"name":"a"}]}}}}`, "container a"},
 		{"documents", "# Source: c/templates/a.yaml\napiVersion: v1\nkind: Service\n---\n---\napiVersion: v1\nkind: Pod\nspec: {containers: [{name: a}]}\n--- # x\napiVersion: v1\nkind: Pod\nspec: {containers: [{name: b}]}\n", "container a, container b"},
 		{"rollout", "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nspec: {template: {spec: {containers: [{name: a, image: x}]}}}\n", "container a"},

@@ -194,6 +194,7 @@ func TestRules(t *testing.T) {
 		{"engines", audit.Subject{Container: container("all", "-ALL", "either")},
 			[]string{"critical adds-all all", "high void-entry ALL remove", "medium engines-disagree docker/podman"}},
 		{"misspelt", audit.Subject{Container: container("-ALL", "net_rwa")}, []string{"medium unknown-capability net_rwa"}},
+		{"several in one", audit.Subject{Container: container("-ALL", "net_rwa,chown")}, []string{"medium unknown-capability net_rwa,chown"}},
 		{"misspelt drop under containerd", audit.Subject{Container: container("-ALL", "-net_rwa", "engine=containerd")}, []string{"medium unknown-capability net_rwa"}},
 		{"misspelt drop under containerd, not beside ALL", audit.Subject{Container: container("-net_rwa", "engine=containerd")},
 			[]string{"high unknown-capability net_rwa", "medium keeps-default"}},
@@ -388,5 +389,13 @@ func TestBaseline(t *testing.T) {
 	}
 	if b, err := audit.ParseBaseline([]byte(`{"version":"leastcap.audit/v1","findings":[{"fingerprint":"x"}]}`)); err != nil || b["x"] != 1 {
 		t.Error(b, err)
+	}
+}
+
+// Of several capabilities in one entry none is meant by itself.
+func TestSeveralInOne(t *testing.T) {
+	list := audit.Audit([]audit.Subject{{Container: container("-ALL", "NET_ADMIN,SYS_FOO")}})
+	if len(list) != 1 || strings.Contains(list[0].Message, "did you mean") || list[0].Mend != "Write each capability by itself: an entry is one." {
+		t.Errorf("%+v", list)
 	}
 }

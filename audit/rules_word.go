@@ -38,7 +38,9 @@ func checkUnknown(s *subject) {
 		default:
 			f.Message += fmt.Sprintf(": %s refuses to start the container", engineTitle(s.engine.Name))
 		}
-		if unknown.Suggestion != "" {
+		if strings.ContainsAny(e.Word.V, ", ") {
+			f.Mend = "Write each capability by itself: an entry is one."
+		} else if unknown.Suggestion != "" {
 			one, err := caps.ParseCap(unknown.Suggestion)
 			if err == nil {
 				word := spellAs(e.Word.Raw, one)

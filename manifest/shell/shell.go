@@ -245,10 +245,12 @@ var runLine = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`(?m)^[ \t]*(?:sudo +(?:-\S+ +)*)?(?:docker|podman|nerdctl)(?: +container)? +(?:run|create) `)
 })
 
-// script is all of the file.
+// script is all of the file. One that is called something else (notes.txt, what a program
+// printed) has lines that look like a script's, and need not be one.
 func script(src manifest.Source) ([]snippet, words.Host) {
+	prose := path.Ext(src.Name) != "" && !isScript(src.Name, src.Data)
 	base := len(src.Data) - len(bytes.TrimPrefix(src.Data, []byte("\ufeff")))
-	return []snippet{{text: words.Whole(src.Data[base:], base)}}, nil
+	return []snippet{{text: words.Whole(src.Data[base:], base), prose: prose}}, nil
 }
 
 func isMakefile(name string, _ []byte) bool {

@@ -159,6 +159,16 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
+// What merely looks like a script is no broken one.
+func TestProse(t *testing.T) {
+	const text = "docker run x\ndocker run nginx needs 4 of 14 (docker's default).\n"
+	for name, fails := range map[string]bool{"notes.txt": false, "out.log": false, "run.sh": true, "run": true, "<stdin>": true} {
+		if _, err := Format.Parse(manifest.Source{Name: name, Data: []byte(text)}); (err != nil) != fails {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestEdit(t *testing.T) {
 	two := caps.Of(caps.Chown, caps.NetAdmin)
 	exactly := manifest.Want{Exactly: &two}

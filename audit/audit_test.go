@@ -335,6 +335,17 @@ func TestExceptions(t *testing.T) {
 	}
 }
 
+func TestCommentsMeant(t *testing.T) {
+	for text, wrong := range map[string]bool{
+		"build and test. \"make help\" lists the targets.": false, "see docs/leastcap.md": false, "": false,
+		"allow": true, "ignore": true, "Disable: privileged": true, "privileged is fine": true, "alow x until 2030-01-01: y": true,
+	} {
+		if list, err := audit.Comments("Makefile", []byte("# leastcap: "+text+"\n")); (err != nil) != wrong || len(list) > 0 {
+			t.Errorf("%q: %v, %v", text, list, err)
+		}
+	}
+}
+
 func TestComments(t *testing.T) {
 	doc := `apiVersion: v1
 kind: Pod

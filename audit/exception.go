@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -148,6 +149,9 @@ func Comments(name string, data []byte) ([]*Exception, error) {
 		alone := strings.HasPrefix(bare, "#") || strings.HasPrefix(bare, "//") || strings.HasPrefix(bare, "<!--") || strings.HasPrefix(bare, ";")
 		if m := comment().FindStringSubmatchIndex(strings.TrimRight(line, "\r\n")); m != nil {
 			at := manifest.Pos{File: name, Start: start + m[0], End: start + m[1], Line: i + 1, Column: len([]rune(line[:m[0]])) + 1}
+			if !meant(line[m[2]:m[3]]) {
+				continue
+			}
 			e, err := parseAllow(line[m[2]:m[3]])
 			if err != nil {
 				errs = append(errs, &manifest.Error{At: at, Reason: err.Error(), Hint: "write it as: leastcap: allow RULE [CAPABILITY...] until YYYY-MM-DD: why"})
@@ -167,6 +171,15 @@ func Comments(name string, data []byte) ([]*Exception, error) {
 		}
 	}
 	return list, errors.Join(errs...)
+}
+
+// meant says that a comment is to be an exception, rightly written or not: "# leastcap: build and
+// test" heads a Makefile. What is taken for none excepts nothing, and is seen by that.
+func meant(text string) bool {
+	return slices.ContainsFunc(strings.Fields(strings.ToLower(text)), func(word string) bool {
+		word = strings.Trim(word, ":,")
+		return slices.Contains([]string{"allow", "allows", "except", "ignore", "disable", "skip", "until"}, word) || FindRule(word) != nil
+	})
 }
 
 func parseAllow(text string) (*Exception, error) {

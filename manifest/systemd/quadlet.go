@@ -15,6 +15,7 @@ func recogniseQuadlet(name string, data []byte) manifest.Likelihood {
 	switch {
 	case beginsWithSection(head(data)) && quadletHeader().Match(head(data)):
 		return manifest.Sure
+	case path.Ext(name) == ".pod" && !beginsWithSection(head(data)): // Perl's documentation
 	case slices.Contains([]string{".container", ".pod", ".kube"}, path.Ext(name)):
 		return manifest.Likely
 	}

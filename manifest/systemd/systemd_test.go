@@ -551,6 +551,8 @@ func TestRecognise(t *testing.T) {
 		{"x.md", "# Use\n\nWrite\n\n[Container]\nImage=x\n", manifest.No, manifest.No},
 		{"x.service", "A=1\n[Service]\n", manifest.Maybe, manifest.No},
 		{"x.container", "A=1\n[Container]\n", manifest.No, manifest.Likely},
+		{"x.pod", "# c\n[Install]\n", manifest.Likely, manifest.Likely},
+		{"perl.pod", "=head1 NAME\n\nx - y\n", manifest.No, manifest.No},
 	} {
 		if u, q := Format.Recognise(tt.name, []byte(tt.in)), Quadlet.Recognise(tt.name, []byte(tt.in)); u != tt.unit || q != tt.quad {
 			t.Errorf("%q: %d and %d", tt.in, u, q)

@@ -53,7 +53,7 @@ func Recognise(name string, data []byte) manifest.Likelihood {
 		after := bytes.TrimLeft(data[at+len("services"):], `"' `)
 		top := len(before) == 0 || before[len(before)-1] == '\n' || string(before) == "\ufeff"
 		flow := len(bytes.TrimSpace(bytes.TrimPrefix(before, []byte("\ufeff")))) == 1 && bytes.TrimSpace(bytes.TrimPrefix(before, []byte("\ufeff")))[0] == '{'
-		if (top || flow) && len(after) > 0 && after[0] == ':' && (known || !listed().Match(after[1:])) {
+		if (top || flow) && len(after) > 0 && after[0] == ':' && (known || !others().Match(after[1:])) {
 			break
 		}
 	}
@@ -73,9 +73,11 @@ func Recognise(name string, data []byte) manifest.Likelihood {
 	return manifest.Maybe
 }
 
-// listed is what a list of services begins with, behind the key: those that Travis CI and GitLab
-// CI start are one.
-var listed = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\s*(#[^\n]*\n\s*)*(-\s|\[)`) })
+// others is what other programs have behind the key: a list (Travis CI, GitLab CI), or a word
+// (nsswitch.conf).
+var others = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(\s*(#[^\n]*\n\s*)*(-\s|\[)|[ \t]*[^\s#&*!{])`)
+})
 
 func next(data []byte, at int, word string) int {
 	i := bytes.Index(data[at+1:], []byte(word))

@@ -25,6 +25,8 @@ func TestRecognise(t *testing.T) {
 		{".gitlab-ci.yml", "services: # of all jobs\n\n  # the first\n- docker:dind\nbuild: {image: x}\n", manifest.No},
 		{"a.yaml", "services: [docker]\nbuild: {image: x}\n", manifest.No},
 		{"compose.yaml", "services: [docker]\n", manifest.Sure},
+		{"nsswitch.conf", "protocols: db files\nservices:       db files\n", manifest.No},
+		{"a.yaml", "services: &all # these\n  a: {image: x}\n", manifest.Likely},
 		{"", "", manifest.No},
 	} {
 		if got := Recognise(tt.name, []byte(tt.text)); got != tt.want {

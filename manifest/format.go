@@ -104,6 +104,10 @@ type Format struct {
 	// Recognise looks at the content first and at the name second. It is cheap, and does
 	// not parse.
 	Recognise func(name string, data []byte) Likelihood
+	// Certain says by the name or the first line, if the format is a language that quotes others
+	// (a manual shows manifests, a script writes them), that a file is of it whatever it has in
+	// it. It may be nil.
+	Certain func(name string, data []byte) bool
 	// Parse returns every container, in the order of the file, and what is wrong: an error
 	// that [Errors] takes apart. Both may be there.
 	Parse func(src Source) ([]*Container, error)
@@ -120,6 +124,11 @@ type Format struct {
 // Recognise returns the format that is surest of a file, nil if none is. Of two that are
 // equally sure the first wins.
 func Recognise(formats []*Format, name string, data []byte) *Format {
+	for _, f := range formats {
+		if f.Certain != nil && f.Certain(name, data) {
+			return f
+		}
+	}
 	var best *Format
 	level := No
 	for _, f := range formats {

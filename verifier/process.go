@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -34,6 +35,7 @@ type process struct {
 func start(path, dir string) (*process, error) {
 	p := &process{cmd: exec.Command(path), pending: map[int]chan *reading.Answer{}, done: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Stderr = dir, &p.stderr
+	p.cmd.Env = os.Environ()      // left out, PWD would be dir, and definitions say ${PWD}
 	p.cmd.WaitDelay = time.Second // where a child of its has standard error, too
 	in, err := p.cmd.StdinPipe()
 	if err != nil {

@@ -74,6 +74,8 @@ func fake(how string) {
 				say(reading.Answer{ID: req.ID + 1000})
 			case strings.Contains(name, "error"):
 				say(reading.Answer{ID: req.ID, Err: "it does not like it"})
+			case name == "PWD":
+				say(reading.Answer{ID: req.ID, Before: reading.Reading{Containers: []reading.Container{{Name: os.Getenv(name)}}}})
 			case strings.Contains(name, "flood"):
 				for {
 					if _, err := os.Stdout.WriteString(strings.Repeat("x", 1<<16)); err != nil {
@@ -177,6 +179,19 @@ func TestBadQuestions(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// A definition's variables are those of who asks, also the one that says where that is.
+func TestEnvironment(t *testing.T) {
+	t.Setenv("PWD", "/where/it/is")
+	v, err := opened(t, "good")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := v.Ask(t.Context(), reading.Request{Files: []reading.File{{Name: "PWD"}}})
+	if err != nil || a.Before.Containers[0].Name != "/where/it/is" {
+		t.Errorf("%+v, %v", a, err)
+	}
 }
 
 func TestGiveUp(t *testing.T) {

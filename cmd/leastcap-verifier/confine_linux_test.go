@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -77,5 +78,39 @@ func TestConfined(t *testing.T) {
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Its limit of memory raises none that it was started with.
+func TestLimit(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ulimit, want := range map[string]uint64{"1048576": 1 << 30, "unlimited": maxMemory} {
+		cmd := exec.Command("sh", "-c", "ulimit -d "+ulimit+` && exec "$0"`, self)
+		cmd.Dir = t.TempDir()
+		cmd.Env = append(os.Environ(), asProgramVar+"=1")
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if !bufio.NewScanner(out).Scan() {
+			t.Error("no hello")
+		}
+		var got unix.Rlimit
+		if err := unix.Prlimit(cmd.Process.Pid, unix.RLIMIT_DATA, nil, &got); err != nil || got.Max != want || got.Cur != want {
+			t.Errorf("ulimit -d %s: %d and %d, want %d: %v", ulimit, got.Cur, got.Max, want, err)
+		}
+		if err := errors.Join(in.Close(), cmd.Wait()); err != nil {
+			t.Error(err)
+		}
 	}
 }

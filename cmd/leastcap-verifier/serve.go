@@ -23,13 +23,15 @@ const maxMemory = 2 << 30
 // maxLine is how long a question may be, in bytes: a few files, before and after.
 const maxLine = 6 * manifest.MaxSize
 
-// readers are the formats, with what reads them.
-var readers = []struct {
+// A reader is a format, with what reads it.
+type reader struct {
 	format *manifest.Format
 	title  string
 	module string
 	read   func(*reading.Request) (*reading.Answer, error)
-}{
+}
+
+var readers = []reader{
 	{&compose.Format, "compose-go", "github.com/compose-spec/compose-go/v2", readCompose},
 	{&kube.Format, "Kubernetes' API", "k8s.io/api", readKube},
 }
@@ -59,8 +61,8 @@ func serve(in io.Reader, out io.Writer) error {
 		if err := json.Unmarshal(lines.Bytes(), req); err != nil {
 			return fmt.Errorf("a question cannot be understood: %w", err)
 		}
-		slots <- struct{}{}
 		go func() {
+			slots <- struct{}{} // here, so that the end of in is seen whatever the answers take
 			defer func() { <-slots }()
 			// Whoever does not listen any more has closed the input, too.
 			_ = send(answer(req))

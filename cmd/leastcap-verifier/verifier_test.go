@@ -6,12 +6,15 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/leastcap/leastcap/manifest/kube"
 	"github.com/leastcap/leastcap/manifest/reading"
 )
 
@@ -284,6 +287,28 @@ func TestServe(t *testing.T) {
 	if err := serve(strings.NewReader("nonsense\n"), io.Discard); err == nil {
 		t.Error("nonsense was understood")
 	}
+}
+
+// Who asks may end, however, while questions are thought about, as many as there can be.
+func TestServeEnds(t *testing.T) {
+	stop := make(chan struct{})
+	defer func(r []reader) { readers = r }(readers)
+	readers = []reader{{&kube.Format, "slow", "", func(*reading.Request) (*reading.Answer, error) {
+		<-stop
+		return &reading.Answer{}, nil
+	}}}
+	in := strings.Repeat("{\"Format\": \"kubernetes\"}\n", runtime.GOMAXPROCS(0)+2)
+	ended := make(chan error, 1)
+	go func() { ended <- serve(strings.NewReader(in), io.Discard) }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(2 * time.Second):
+		t.Error("it did not end")
+	}
+	close(stop)
 }
 
 func BenchmarkCompose(b *testing.B) {

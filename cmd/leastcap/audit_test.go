@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/leastcap/leastcap/manifest"
 )
 
 // TestSARIF has a report with all that it can hold read against SARIF's own schema: fixes,
@@ -55,5 +57,33 @@ func TestSARIF(t *testing.T) {
 	}
 	if fixes < 2 || suppressed != 1 {
 		t.Errorf("%d fixes and %d suppressions", fixes, suppressed)
+	}
+}
+
+// A manual shows definitions and a script writes them: neither is one, whatever it quotes.
+func TestQuoted(t *testing.T) {
+	quoted := map[string]string{
+		"compose":    "services:\n  web:\n    image: x\n",
+		"kubernetes": "apiVersion: v1\nkind: Pod\nspec: {containers: [{name: a, image: x}]}\n",
+		"dockerfile": "FROM x\nRUN y\n",
+		"unit":       "[Unit]\nDescription=x\n[Service]\nExecStart=/x\n",
+		"quadlet":    "[Container]\nImage=x\n",
+		"actions":    "on: push\njobs:\n  a:\n    runs-on: x\n    steps: []\n",
+		"ecs":        "\"family\": \"x\", \"containerDefinitions\": [{\"name\": \"x\", \"image\": \"y\"}]\n",
+		"nomad":      "job \"x\" {\n  group \"g\" {\n    task \"t\" {}\n  }\n}\n",
+	}
+	for _, host := range []struct{ name, before, after, want string }{
+		{"README.md", "# Read me\n\n```\n", "```\n", "markdown"},
+		{"Makefile", "define FILE\n", "endef\n", "makefile"},
+		{"rules.mk", "define FILE\n", "endef\n", "makefile"},
+		{"deploy.sh", "cat >file <<EOF\n", "EOF\n", "shell"},
+		{"deploy", "#!/bin/sh -e\ncat >file <<EOF\n", "EOF\n", "shell"},
+		{"<stdin>", "\ufeff#!/usr/bin/env bash\ncat >file <<EOF\n", "EOF\n", "shell"},
+	} {
+		for what, text := range quoted {
+			if f := manifest.Recognise(formats, host.name, []byte(host.before+text+host.after)); f == nil || f.Name != host.want {
+				t.Errorf("%s with %s: %v, want %s", host.name, what, f, host.want)
+			}
+		}
 	}
 }

@@ -100,7 +100,7 @@ func (t *ownTools) ask(ctx context.Context, file *definition, files []manifest.F
 	var err error
 	switch file.format.Name {
 	case systemd.Format.Name:
-		a, err = askSystemd(file.format, after, changes)
+		a, err = askSystemd(ctx, file.format, after, changes)
 	case oci.Format.Name:
 		a, err = t.askRunc(file, after, changes)
 	case compose.Format.Name:
@@ -284,7 +284,7 @@ func samePodSecurity(v *reading.Verdict) error {
 }
 
 // askSystemd has systemd-analyze read a unit, where this machine has it.
-func askSystemd(f *manifest.Format, after manifest.Source, changes []manifest.Change) (consulted, error) {
+func askSystemd(ctx context.Context, f *manifest.Format, after manifest.Source, changes []manifest.Change) (consulted, error) {
 	if !slices.ContainsFunc(changes, func(c manifest.Change) bool { return c.Container.Path == "unit" && c.Container.Kind == "unit" }) {
 		return consulted{}, nil // a drop-in by itself, whose sets are not known
 	}
@@ -300,7 +300,7 @@ func askSystemd(f *manifest.Format, after manifest.Source, changes []manifest.Ch
 	case !strings.HasSuffix(after.Name, ".service"):
 		return consulted{unasked: "systemd-analyze security reads services only"}, nil
 	}
-	seen, asked, err := analyze(tool, after)
+	seen, asked, err := analyze(ctx, tool, after)
 	switch different := seen.Minus(list[i].Stated.Bounding).Union(list[i].Stated.Bounding.Minus(seen)).Intersect(asked); {
 	case err != nil:
 		return consulted{}, err
@@ -314,7 +314,7 @@ func askSystemd(f *manifest.Format, after manifest.Source, changes []manifest.Ch
 
 // analyze asks systemd-analyze for a unit's bounding set: seen of those that were asked for,
 // which are none if it cannot answer.
-func analyze(tool string, src manifest.Source) (seen, asked caps.Set, err error) {
+func analyze(ctx context.Context, tool string, src manifest.Source) (seen, asked caps.Set, err error) {
 	proc.SweepTemp(os.TempDir()) // what a killed one left
 	root, err := os.MkdirTemp("", proc.TempPattern())
 	if err != nil {
@@ -332,9 +332,11 @@ func analyze(tool string, src manifest.Source) (seen, asked caps.Set, err error)
 	}
 	unit := path.Base(src.Name)
 	unit = strings.Replace(unit, "@.", "@x.", 1) // of a template some instance
-	ctx, cancel := context.WithTimeout(context.Background(), toolTime)
+	ctx, cancel := context.WithTimeout(ctx, toolTime)
 	defer cancel()
-	out, _ := exec.CommandContext(ctx, tool, "security", "--offline=yes", "--root="+root, "--no-pager", "--json=short", unit).Output()
+	cmd := exec.CommandContext(ctx, tool, "security", "--offline=yes", "--root="+root, "--no-pager", "--json=short", unit)
+	cmd.WaitDelay = time.Second
+	out, _ := cmd.Output()
 	var tests []struct {
 		Set   *bool  `json:"set"` // true: it is not there
 		Field string `json:"json_field"`

@@ -76,7 +76,7 @@ func TestAskSystemd(t *testing.T) {
 			Open: func(name string) ([]byte, error) { return []byte("[Service]\nProtectClock=no\n"), nil }}
 	}
 	after := source("CapabilityBoundingSet=CAP_KILL CAP_SYS_TIME\nProtectClock=yes\n")
-	seen, asked, err := analyze("systemd-analyze", after)
+	seen, asked, err := analyze(t.Context(), "systemd-analyze", after)
 	if err != nil || seen != set || asked.Len() < 10 {
 		t.Fatalf("%v of %v: %v", seen, asked, err)
 	}
@@ -85,7 +85,7 @@ func TestAskSystemd(t *testing.T) {
 		t.Fatal(err)
 	}
 	changes := []manifest.Change{{Container: list[0], Want: manifest.Want{Exactly: &set}}}
-	if c, err := askSystemd(&systemd.Format, after, changes); err != nil || c.unasked != "" {
+	if c, err := askSystemd(t.Context(), &systemd.Format, after, changes); err != nil || c.unasked != "" {
 		t.Error(c, err)
 	}
 	// A parser that is wrong is found out.
@@ -95,7 +95,7 @@ func TestAskSystemd(t *testing.T) {
 		list[0].Stated.Bounding = caps.Of(caps.Kill)
 		return list, err
 	}
-	if _, err := askSystemd(&wrong, after, changes); err == nil || !strings.Contains(err.Error(), "systemd-analyze does not read sys_time as it is meant") {
+	if _, err := askSystemd(t.Context(), &wrong, after, changes); err == nil || !strings.Contains(err.Error(), "systemd-analyze does not read sys_time as it is meant") {
 		t.Error(err)
 	}
 	// What it cannot be asked is said.
@@ -105,12 +105,12 @@ func TestAskSystemd(t *testing.T) {
 		if name == "d/b.service" {
 			t.Setenv("PATH", oddTool(t, "systemd-analyze", "exit 1"))
 		}
-		if c, err := askSystemd(&systemd.Format, odd, changes); err != nil || !strings.Contains(c.unasked, want) {
+		if c, err := askSystemd(t.Context(), &systemd.Format, odd, changes); err != nil || !strings.Contains(c.unasked, want) {
 			t.Error(name, c, err)
 		}
 	}
 	t.Setenv("PATH", t.TempDir())
-	if c, err := askSystemd(&systemd.Format, after, changes); err != nil || !strings.Contains(c.unasked, "is not installed") {
+	if c, err := askSystemd(t.Context(), &systemd.Format, after, changes); err != nil || !strings.Contains(c.unasked, "is not installed") {
 		t.Error(c, err)
 	}
 }

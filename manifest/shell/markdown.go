@@ -11,12 +11,19 @@ import (
 	"github.com/leastcap/leastcap/manifest/words"
 )
 
-func recogniseMarkdown(name string, data []byte) manifest.Likelihood {
+func isMarkdown(name string, _ []byte) bool {
 	switch strings.ToLower(path.Ext(name)) {
 	case ".md", ".markdown", ".mdx", ".mdown":
-		return manifest.Likely
+		return true
 	}
-	if nameless(name) && fenced().Match(data[:min(len(data), 64<<10)]) {
+	return false
+}
+
+func recogniseMarkdown(name string, data []byte) manifest.Likelihood {
+	switch {
+	case isMarkdown(name, data):
+		return manifest.Sure
+	case nameless(name) && fenced().Match(data[:min(len(data), 64<<10)]):
 		return manifest.Maybe
 	}
 	return manifest.No

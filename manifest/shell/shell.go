@@ -22,9 +22,9 @@ import (
 
 // Format, Makefile and Markdown are the kinds of files that have such lines.
 var (
-	Format   = format("shell", "shell script", recogniseScript, script)
-	Makefile = format("makefile", "Makefile", recogniseMakefile, recipes)
-	Markdown = format("markdown", "Markdown file", recogniseMarkdown, blocks)
+	Format   = format("shell", "shell script", isScript, recogniseScript, script)
+	Makefile = format("makefile", "Makefile", isMakefile, recogniseMakefile, recipes)
+	Markdown = format("markdown", "Markdown file", isMarkdown, recogniseMarkdown, blocks)
 )
 
 // maxLines is how many lines of one file are looked at; nobody writes as many.
@@ -41,10 +41,10 @@ type snippet struct {
 // around it. Other variables are those of the environment.
 type reader func(src manifest.Source) ([]snippet, words.Host)
 
-func format(name, title string, recognise func(string, []byte) manifest.Likelihood, read reader) manifest.Format {
+func format(name, title string, certain func(string, []byte) bool, recognise func(string, []byte) manifest.Likelihood, read reader) manifest.Format {
 	f := host{name, read}
 	return manifest.Format{
-		Name: name, Title: title, Recognise: recognise,
+		Name: name, Title: title, Certain: certain, Recognise: recognise,
 		Parse: f.parse, Edit: f.edit, Verify: f.verify,
 	}
 }
@@ -222,12 +222,18 @@ func mentions(data []byte) bool {
 
 var shebang = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(\x{feff})?#![^\n]*\b(sh|bash|dash|ash|ksh|zsh)\b`) })
 
+func isScript(name string, data []byte) bool {
+	switch path.Ext(name) {
+	case ".sh", ".bash", ".ash", ".ksh", ".zsh":
+		return true
+	}
+	return bytes.Contains(data[:min(len(data), 5)], []byte("#!")) && shebang().Match(data[:min(len(data), 256)])
+}
+
 func recogniseScript(name string, data []byte) manifest.Likelihood {
-	switch ext := path.Ext(name); {
-	case shebang().Match(data[:min(len(data), 256)]):
+	switch {
+	case isScript(name, data):
 		return manifest.Sure
-	case ext == ".sh" || ext == ".bash" || ext == ".ash" || ext == ".ksh" || ext == ".zsh":
-		return manifest.Likely
 	case runLine().Match(data[:min(len(data), 64<<10)]):
 		return manifest.Maybe
 	}
@@ -245,7 +251,7 @@ func script(src manifest.Source) ([]snippet, words.Host) {
 	return []snippet{{text: words.Whole(src.Data[base:], base)}}, nil
 }
 
-func isMakefile(name string) bool {
+func isMakefile(name string, _ []byte) bool {
 	switch base := path.Base(name); {
 	case base == "Makefile", base == "makefile", base == "GNUmakefile", path.Ext(base) == ".mk", path.Ext(base) == ".make",
 		strings.HasPrefix(base, "Makefile."):
@@ -263,8 +269,8 @@ func nameless(name string) bool {
 
 func recogniseMakefile(name string, data []byte) manifest.Likelihood {
 	switch {
-	case isMakefile(name):
-		return manifest.Likely
+	case isMakefile(name, data):
+		return manifest.Sure
 	case nameless(name) && rule().Match(data[:min(len(data), 64<<10)]):
 		return manifest.Maybe
 	}

@@ -175,7 +175,8 @@ func TestSensitivePath(t *testing.T) {
 		"/etc/kubernetes/pki": "cluster's credentials", "/etc/localtime": "", "/srv/data": "", "data": "", "/proc/sys": "kernel settings",
 		"/etcetera": "", "/var/lib/docker/volumes/x": "Docker's containers", "/var/lib/../..": "all of", "": "", "/dev/null": "",
 		"/usr": "the host's programs", "/usr/lib/x": "the host's programs", "/usr/share/appdata/x": "",
-		"/home": "people's homes", "/home/me": "somebody's home", "/home/me/.ssh/id": "somebody's keys", "/home/me/project": "", "~/x": "",
+		"/home": "people's homes", "/home/me": "somebody's home", "/home/me/.ssh/id": "somebody's keys", "/home/me/project": "",
+		"/root": "root's home", "/root/.kube/config": "keys in root", "/root/go/src/x": "", "~/x": "",
 	} {
 		if got := SensitivePath(p); want == "" && got != "" || !strings.Contains(got, want) {
 			t.Errorf("%q: %q, want %q", p, got, want)

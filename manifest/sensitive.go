@@ -37,7 +37,8 @@ var sensitive = []struct{ path, why string }{
 	{"/lib/modules", "the host's kernel modules"},
 	{"/usr/lib/modules", "the host's kernel modules"},
 	{"/etc", "the host's accounts and settings"},
-	{"/root", "root's home, with its keys"},
+	{"/root$", "root's home, with its keys"},
+	{"/root/.*", "settings and keys in root's home"}, // .ssh, .kube, .docker
 	{"/home$", "people's homes, with their keys"},
 	{"/home/*$", "somebody's home, with their keys"},
 	{"/home/*/.ssh", "somebody's keys"},

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,13 +51,17 @@ func Find() (string, error) {
 	return "", ErrAbsent
 }
 
-// besides are the directories that are searched first.
+// besides are the directories that are searched first: not one in which everybody may put a
+// program of that name, as in /tmp.
 func besides(exe string) []string {
 	if real, err := filepath.EvalSymlinks(exe); err == nil {
 		exe = real
 	}
 	dir := filepath.Dir(exe)
-	return []string{dir, filepath.Join(dir, "..", "libexec", "leastcap")}
+	return slices.DeleteFunc([]string{dir, filepath.Join(dir, "..", "libexec", "leastcap")}, func(dir string) bool {
+		fi, err := os.Stat(dir)
+		return err != nil || fi.Mode()&0o002 != 0
+	})
 }
 
 // look finds a program in directories; relative ones are left out.

@@ -266,4 +266,11 @@ func TestFind(t *testing.T) {
 			t.Errorf("%s, %v", path, ok)
 		}
 	}
+	// Where everybody may put one, a stranger may have.
+	if err := os.Chmod(filepath.Join(dir, "usr/bin"), 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	if path, ok := look(Program, besides(exe)); !ok || path != filepath.Join(dir, "usr/libexec/leastcap", Program) {
+		t.Errorf("%s, %v", path, ok)
+	}
 }

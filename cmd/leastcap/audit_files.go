@@ -32,7 +32,7 @@ var vendored = []string{".git", ".hg", ".svn", "node_modules", "vendor", "third_
 
 // programs are the ends of names of source code. What it has in its strings (the tests of a
 // tool for Compose files, say) is no definition, and reads as a broken one.
-var programs = strings.Fields(".c .cc .cpp .cs .css .dart .ex .go .h .hpp .html .java .js .jsx .kt .lua .m .php .pl .proto .py .rb .rs .rst .scala .scss .svg .swift .ts .tsx .vue")
+var programs = strings.Fields(".adoc .asciidoc .bat .c .cc .cmd .cpp .cs .css .dart .ex .go .h .hpp .html .java .js .jsx .kt .lua .m .php .pl .proto .ps1 .psm1 .py .rb .rs .rst .scala .scss .svg .swift .ts .tsx .vue")
 
 // findFiles lists what arguments name: files, and in directories all that Git would not
 // ignore and that is not vendored. What cannot be read is in errs; pass is told what of a

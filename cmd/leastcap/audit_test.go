@@ -75,6 +75,7 @@ func TestQuoted(t *testing.T) {
 	for _, host := range []struct{ name, before, after, want string }{
 		{"README.md", "# Read me\n\n```\n", "```\n", "markdown"},
 		{"Makefile", "define FILE\n", "endef\n", "makefile"},
+		{"docker.Makefile", "define FILE\n", "endef\n", "makefile"},
 		{"rules.mk", "define FILE\n", "endef\n", "makefile"},
 		{"deploy.sh", "cat >file <<EOF\n", "EOF\n", "shell"},
 		{"deploy", "#!/bin/sh -e\ncat >file <<EOF\n", "EOF\n", "shell"},

@@ -353,10 +353,11 @@ func TestContext(t *testing.T) {
 	}
 }
 
-// What the kernel ended for want of memory is told.
+// What the kernel ended for want of memory is told, where the engine has heard of it by then:
+// containerd tells it by itself (TaskOOM), which may be after the container's end.
 func TestNoMemory(t *testing.T) {
 	testenv.Need(t, testenv.Root, testenv.Docker, testenv.Image(services))
-	w := workload(t, connect(t, docker.Options{}), "--memory", "16m", "--memory-swap", "16m", services, "tail", "/dev/zero")
+	w := workload(t, connect(t, docker.Options{}), "--memory", "16m", "--memory-swap", "16m", services, "sh", "-c", "tail /dev/zero; code=$?; sleep 1; exit $code")
 	i, err := w.Prepare(t.Context(), engine.Grant{Baseline: true})
 	if err != nil {
 		t.Fatal(err)

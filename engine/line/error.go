@@ -15,6 +15,9 @@ var ErrUnknownFlag = errors.New("unknown flag")
 // nor create.
 var ErrOtherVerb = errors.New("neither run nor create")
 
+// ErrOnlyPrints says that a line prints its engine's help or version and does nothing else.
+var ErrOnlyPrints = errors.New("only prints")
+
 // Error says what is wrong with a command line.
 type Error struct {
 	Word   string // the word that is wrong, as typed; "" if one is missing
@@ -67,7 +70,7 @@ func flagError(err error, command string, fs *pflag.FlagSet, words []string, at 
 
 func helpError(command, typed string, at int) *Error {
 	return &Error{
-		Word: typed, At: at,
+		Word: typed, At: at, Err: ErrOnlyPrints,
 		Reason: fmt.Sprintf("%s %s only prints; it starts no container", command, typed),
 		Hint:   fmt.Sprintf("leave %s out", typed),
 	}

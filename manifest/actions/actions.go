@@ -213,6 +213,10 @@ func expressed(t manifest.Text) manifest.Text {
 
 // steps reads the scripts of steps.
 func (w *workflow) steps(steps, job yaml.Node, base []string) {
+	runner := "" // a word, a list or a mapping, as it stands there
+	if n := job.At("runs-on").Deref(); n.Exists() {
+		runner = strings.ToLower(string(w.file.Data[n.Pos().Start:n.Pos().End]))
+	}
 	for i := range steps.Len() {
 		step := steps.Item(i)
 		run := step.At("run")
@@ -225,7 +229,15 @@ func (w *workflow) steps(steps, job yaml.Node, base []string) {
 				shell = n.At("defaults", "run", "shell").Value()
 			}
 		}
-		if program, _, _ := strings.Cut(shell, " "); program != "" && program != "bash" && program != "sh" {
+		perhaps := false // it is for another shell
+		switch program, _, _ := strings.Cut(shell, " "); {
+		case program == "" && strings.Contains(runner, "windows"):
+			continue // whose own is PowerShell (GitHub's workflow syntax, jobs.<job_id>.steps[*].shell)
+		case program == "":
+			perhaps = strings.Contains(runner, "${{")
+		case strings.Contains(program, "${{"):
+			perhaps = true
+		case program != "bash" && program != "sh":
 			continue
 		}
 		var path []string
@@ -239,13 +251,16 @@ func (w *workflow) steps(steps, job yaml.Node, base []string) {
 		commands, err := words.ParseIn(text, nil, w.env([]variables{{step, path}, {job, base}, {w.root, nil}}))
 		path = append(path, "run")
 		var we *words.Error
+		if err != nil && perhaps {
+			continue // so it is
+		}
 		if errors.As(err, &we) && strings.Contains(run.Value(), "docker") {
 			w.errs = append(w.errs, &manifest.Error{At: w.file.Lines().Pos(we.At, we.At), Reason: "the shell cannot read this: " + we.Error()})
 		}
 		n := 0
 		for _, c := range commands {
 			v, err := flags.Parse(c.Program(), w.file.Lines())
-			if err != nil {
+			if err != nil && !perhaps {
 				w.errs = append(w.errs, err)
 			}
 			if v == nil {

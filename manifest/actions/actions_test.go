@@ -111,6 +111,34 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// PowerShell's scripts are not read, nor is what may be one an error.
+func TestRunners(t *testing.T) {
+	const script = "$x = & docker run a; if ($x) { docker run --bogus b"
+	for _, tt := range []struct {
+		job, step  string
+		containers int
+		fails      bool
+	}{
+		{"runs-on: ubuntu-latest", "run: '" + script + "'", 1, true},
+		{"runs-on: windows-2022", "run: '" + script + "'", 0, false},
+		{"runs-on: [self-hosted, Windows]", "run: docker run a", 0, false},
+		{"runs-on: {group: x, labels: windows-x}", "run: docker run a", 0, false},
+		{"runs-on: windows-2022", "shell: bash\n        run: docker run a", 1, false},
+		{"runs-on: windows-2022\n    defaults: {run: {shell: bash}}", "run: docker run a", 1, false},
+		{"runs-on: ${{ matrix.os }}", "run: '" + script + "'", 0, false},
+		{"runs-on: ${{ matrix.os }}", "run: docker run a", 1, false},
+		{"runs-on: ${{ matrix.os }}", "run: docker run --bogus a", 0, false},
+		{"runs-on: ${{ matrix.os }}", "shell: bash\n        run: '" + script + "'", 1, true},
+		{"runs-on: ubuntu-latest", "shell: ${{ matrix.shell }}\n        run: '" + script + "'", 0, false},
+	} {
+		data := "on: push\njobs:\n  a:\n    " + tt.job + "\n    steps:\n      - " + tt.step + "\n"
+		list, err := Format.Parse(manifest.Source{Name: "ci.yml", Data: []byte(data)})
+		if len(list) != tt.containers || (err != nil) != tt.fails {
+			t.Errorf("%s, %s: %d containers, %v", tt.job, tt.step, len(list), err)
+		}
+	}
+}
+
 func TestComposite(t *testing.T) {
 	data := "name: x\nruns:\n  using: composite\n  steps:\n    - shell: bash\n      run: docker run --cap-add=ALL x\n"
 	list, err := Format.Parse(manifest.Source{Name: "action.yml", Data: []byte(data)})

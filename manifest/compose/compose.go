@@ -15,7 +15,9 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/compose-spec/compose-go/v2/dotenv"
 
@@ -43,18 +45,18 @@ var (
 // Recognise looks for services at the beginning of a line, whose entries say an image, a
 // build or the like.
 func Recognise(name string, data []byte) manifest.Likelihood {
+	base := path.Base(strings.ReplaceAll(name, `\`, "/"))
+	known := strings.Contains(base, "compose") && (strings.HasSuffix(base, ".yml") || strings.HasSuffix(base, ".yaml"))
 	at := bytes.Index(data, []byte("services"))
 	for ; at >= 0; at = next(data, at, "services") {
 		before := bytes.TrimSuffix(bytes.TrimSuffix(data[:at], []byte(`"`)), []byte("'"))
 		after := bytes.TrimLeft(data[at+len("services"):], `"' `)
 		top := len(before) == 0 || before[len(before)-1] == '\n' || string(before) == "\ufeff"
 		flow := len(bytes.TrimSpace(bytes.TrimPrefix(before, []byte("\ufeff")))) == 1 && bytes.TrimSpace(bytes.TrimPrefix(before, []byte("\ufeff")))[0] == '{'
-		if (top || flow) && len(after) > 0 && after[0] == ':' {
+		if (top || flow) && len(after) > 0 && after[0] == ':' && (known || !listed().Match(after[1:])) {
 			break
 		}
 	}
-	base := path.Base(strings.ReplaceAll(name, `\`, "/"))
-	known := strings.Contains(base, "compose") && (strings.HasSuffix(base, ".yml") || strings.HasSuffix(base, ".yaml"))
 	switch {
 	case at < 0 && known && (bytes.HasPrefix(data, []byte("include:")) || bytes.Contains(data, []byte("\ninclude:"))):
 		return manifest.Likely
@@ -70,6 +72,10 @@ func Recognise(name string, data []byte) manifest.Likelihood {
 	}
 	return manifest.Maybe
 }
+
+// listed is what a list of services begins with, behind the key: those that Travis CI and GitLab
+// CI start are one.
+var listed = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\s*(#[^\n]*\n\s*)*(-\s|\[)`) })
 
 func next(data []byte, at int, word string) int {
 	i := bytes.Index(data[at+1:], []byte(word))

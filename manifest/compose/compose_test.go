@@ -21,6 +21,10 @@ func TestRecognise(t *testing.T) {
 		{"a.yaml", "services:\n  x: y\n", manifest.Maybe},
 		{"a.yaml", "on: push\njobs:\n  a:\n    services: {db: {image: x}}\n", manifest.No},
 		{"compose.yaml", "# services\n", manifest.No},
+		{".travis.yml", "services:\n  - docker\nscript: docker build -t image:1 .\n", manifest.No},
+		{".gitlab-ci.yml", "services: # of all jobs\n\n  # the first\n- docker:dind\nbuild: {image: x}\n", manifest.No},
+		{"a.yaml", "services: [docker]\nbuild: {image: x}\n", manifest.No},
+		{"compose.yaml", "services: [docker]\n", manifest.Sure},
 		{"", "", manifest.No},
 	} {
 		if got := Recognise(tt.name, []byte(tt.text)); got != tt.want {

@@ -48,11 +48,12 @@ func normal(name string) string {
 // from the working directory.
 func Command(src manifest.Source) []string {
 	words := []string{"docker", "compose"}
-	if path.Dir(src.Name) == "." && slices.Contains(names, path.Base(src.Name)) {
+	p := &project{src: src}
+	if first := slices.IndexFunc(names, p.exists); first >= 0 && names[first] == path.Clean(src.Name) {
 		return words // found by itself, with what is put over it
 	}
 	words = append(words, "-f", src.Name)
-	if over := (&project{src: src}).overrideOf(src.Name); over != "" {
+	if over := p.overrideOf(src.Name); over != "" {
 		words = append(words, "-f", over)
 	}
 	return words

@@ -83,6 +83,8 @@ func TestCommand(t *testing.T) {
 		{"compose.yaml", there("compose.override.yaml"), "docker compose"},
 		{"stack.yml", there(), "docker compose -f stack.yml"},
 		{"d/docker-compose.yml", there("d/compose.override.yml"), "docker compose -f d/docker-compose.yml -f d/compose.override.yml"},
+		{"docker-compose.yml", there("compose.yaml"), "docker compose -f docker-compose.yml"},
+		{"compose.yaml", there("docker-compose.yml"), "docker compose"},
 		{"../compose.yaml", nil, "docker compose -f ../compose.yaml"},
 	} {
 		if got := strings.Join(compose.Command(manifest.Source{Name: tt.name, Open: tt.open}), " "); got != tt.want {

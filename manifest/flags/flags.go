@@ -40,8 +40,8 @@ type source struct {
 	part int // of a value with commas
 }
 
-// Parse reads a line. It is nil if the line is no engine's, or neither run nor create. An
-// error is a [*manifest.Error].
+// Parse reads a line. It is nil if the line is no engine's, neither run nor create, or only prints.
+// An error is a [*manifest.Error].
 func Parse(list []words.Word, lines *manifest.Lines) (*Invocation, error) {
 	v := &Invocation{all: list, lines: lines}
 	engine, named := v.engine()
@@ -70,7 +70,7 @@ func Parse(list []words.Word, lines *manifest.Lines) (*Invocation, error) {
 				argv, v.index = slices.Delete(argv, e.At, e.At+1), slices.Delete(v.index, e.At, e.At+1)
 				continue
 			}
-			if errors.Is(err, line.ErrOtherVerb) {
+			if errors.Is(err, line.ErrOtherVerb) || errors.Is(err, line.ErrOnlyPrints) {
 				return nil, nil
 			}
 			at := min(e.At, len(v.index)-1)

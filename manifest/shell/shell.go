@@ -253,7 +253,7 @@ func script(src manifest.Source) ([]snippet, words.Host) {
 
 func isMakefile(name string, _ []byte) bool {
 	switch base := path.Base(name); {
-	case base == "Makefile", base == "makefile", base == "GNUmakefile", path.Ext(base) == ".mk", path.Ext(base) == ".make",
+	case base == "Makefile", base == "makefile", base == "GNUmakefile", strings.EqualFold(path.Ext(base), ".makefile"), path.Ext(base) == ".mk", path.Ext(base) == ".make",
 		strings.HasPrefix(base, "Makefile."):
 		return true
 	}

@@ -137,6 +137,7 @@ func TestParseErrors(t *testing.T) {
 	}{
 		{"docker run a\ndocker run 'b\n", "f:2:12: the shell cannot read this", 1},
 		{"docker run --bogus a\ndocker run b\n", "f:1:12: docker run has no flag --bogus", 1},
+		{"docker --version\npodman -v\ndocker run --help\ndocker run a\n", "", 1},
 		{"docker run --cap-add\n", "f:1:12: docker run: --cap-add needs a value", 0},
 		{"docker run \x00", "NUL", 0},
 		{strings.Repeat("( ", 20000) + "docker run a", "nested deeper", 0},

@@ -83,9 +83,13 @@ func Read(content []byte) (*File, error) {
 	return f, nil
 }
 
+// maxLine is how much of a script's first line counts, in bytes: include/uapi/linux/binfmts.h,
+// BINPRM_BUF_SIZE.
+const maxLine = 256
+
 // Script gives the interpreter's line of a script, split into words, nil if the file is none.
 func Script(content []byte) []string {
-	line, ok := bytes.CutPrefix(content, []byte("#!"))
+	line, ok := bytes.CutPrefix(content[:min(len(content), maxLine)], []byte("#!"))
 	if !ok {
 		return nil
 	}

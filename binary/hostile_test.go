@@ -124,6 +124,19 @@ func TestHostile(t *testing.T) {
 	})
 }
 
+// TestHostileScript: the kernel, too, looks at the beginning of a line alone.
+func TestHostileScript(t *testing.T) {
+	content := append([]byte("#!/bin/sh"), bytes.Repeat([]byte(" a"), 1<<20)...)
+	before := allocated()
+	line := binary.Script(content)
+	if got := allocated() - before; got > 1<<20 {
+		t.Errorf("%d bytes allocated for a file of %d", got, len(content))
+	}
+	if len(line) == 0 || line[0] != "/bin/sh" {
+		t.Errorf("%q", line)
+	}
+}
+
 // cost reads a file, and holds what is allocated meanwhile against its size.
 func cost(t *testing.T, content []byte, times uint64) {
 	t.Helper()

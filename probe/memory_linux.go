@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 )
 
 // Memory says how many bytes of the kernel's memory the maps of a probe take. They are
@@ -73,6 +75,9 @@ func room(spec *ebpf.CollectionSpec, all bool) error {
 		var m *ebpf.Map
 		if m, err = ebpf.NewMap(&ebpf.MapSpec{Name: "room", Type: ebpf.Array, KeySize: 4, ValueSize: 4096, MaxEntries: uint32(bytes / 4096)}); err == nil {
 			return m.Close()
+		}
+		if !errors.Is(err, unix.ENOMEM) {
+			return nil // it is not memory that is missing: load says what
 		}
 		time.Sleep(100 * time.Millisecond) // what another had, which has just ended, is freed a little later
 	}

@@ -52,13 +52,22 @@ func unpreempted() (end func()) {
 	if !preemptible() {
 		return func() {}
 	}
+	return first()
+}
+
+// first puts the calling goroutine's thread before all tasks of the normal policies, until
+// what it returns is called.
+func first() (end func()) {
 	runtime.LockOSThread()
 	before, err := unix.SchedGetAttr(0, 0)
 	if err == nil && before.Policy != unix.SCHED_FIFO {
 		err = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1, Flags: unix.SCHED_FLAG_RESET_ON_FORK}, 0)
 	}
 	return func() {
-		if err == nil {
+		if err == nil && unix.SchedSetAttr(0, before, 0) != nil {
+			// Without CAP_SYS_NICE, where the limit RLIMIT_RTPRIO allowed it, this flag stays
+			// (kernel/sched/syscalls.c user_check_sched_setscheduler()).
+			before.Flags |= unix.SCHED_FLAG_RESET_ON_FORK
 			_ = unix.SchedSetAttr(0, before, 0)
 		}
 		runtime.UnlockOSThread()

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/internal/testenv"
 	"github.com/leastcap/leastcap/proc"
 )
 
@@ -465,5 +466,43 @@ func TestRingMemory(t *testing.T) {
 	// 5.10 counts whole pages.
 	if diff := int64(got) - int64(want); err != nil || max(diff, -diff) > int64(os.Getpagesize()) {
 		t.Errorf("%d bytes, %v; worked out are %d", got, err, want)
+	}
+}
+
+// TestFirst: afterwards a thread is scheduled as before, also one that may not take back what
+// it did to itself.
+func TestFirst(t *testing.T) {
+	testenv.Need(t, testenv.Root)
+	for _, may := range []bool{true, false} {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			runtime.LockOSThread() // and never unlocked, so that the thread ends with what it lacks
+			policy := func(want uint32) {
+				t.Helper()
+				if a, err := unix.SchedGetAttr(0, 0); err != nil || a.Policy != want {
+					t.Errorf("may %v: %+v %v, want policy %d", may, a, err, want)
+				}
+			}
+			policy(unix.SCHED_NORMAL)
+			end := first()
+			policy(unix.SCHED_FIFO)
+			if !may { // as where RLIMIT_RTPRIO allowed it
+				var data [2]unix.CapUserData
+				head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+				if err := unix.Capget(&head, &data[0]); err != nil {
+					t.Error(err)
+				}
+				data[0].Effective &^= 1 << unix.CAP_SYS_NICE
+				if err := unix.Capset(&head, &data[0]); err != nil {
+					t.Error(err)
+				}
+			}
+			first()()
+			policy(unix.SCHED_FIFO)
+			end()
+			policy(unix.SCHED_NORMAL)
+		}()
+		<-done
 	}
 }

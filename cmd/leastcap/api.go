@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"slices"
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/engine"
@@ -17,6 +19,13 @@ const engineAPI = "api"
 // apiWorkload prepares to learn a line through the Engine API. done is to be called
 // when all is over.
 func apiWorkload(ctx context.Context, stderr io.Writer, line *cli.Line) (w engine.Workload, done func() error, err error) {
+	for i := range line.Flags {
+		if f := &line.Flags[i]; f.Global && !slices.Contains([]string{"host", "context", "debug", "log-level"}, f.Name) {
+			return nil, nil, &cli.LineError{Word: f.Typed, At: f.Word, Err: cli.ErrUnsupported,
+				Reason: fmt.Sprintf("%s cannot be heeded without the %s command", f.Typed, line.Engine),
+				Hint:   "say it by DOCKER_HOST, DOCKER_TLS_VERIFY, DOCKER_CERT_PATH or DOCKER_CONFIG, or leave --engine api out"}
+		}
+	}
 	c, err := cli.Container(line, nil)
 	if err != nil {
 		return nil, nil, err

@@ -63,9 +63,13 @@ func TestReadWhole(t *testing.T) {
 			f.Close()
 		}
 	}
-	// The reader of above may still be there, and takes the first.
+	// The reader of above is let go, and may still take what comes: another pipe for others.
 	if f, err := os.OpenFile(pipe, os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil {
 		f.Close()
+	}
+	pipe = filepath.Join(dir, "another")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
 	}
 	go write("0123456789")
 	if data, err := readWhole(t.Context(), pipe, nil, 10, "it"); err != nil || string(data) != "0123456789" {

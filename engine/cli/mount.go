@@ -147,10 +147,8 @@ func (m *mountLine) check() error {
 		}
 	}
 	switch {
-	case (m.recursive == "writable" || m.recursive == "readonly") && !m.ReadOnly:
-		return fmt.Errorf("bind-recursive=%s goes with readonly only", m.recursive)
-	case m.recursive == "readonly" && m.spread != "rprivate":
-		return errors.New("bind-recursive=readonly goes with bind-propagation=rprivate only")
+	case m.recursive != "" && m.recursive != "enabled":
+		return fmt.Errorf("only the engine itself has bind-recursive=%s", m.recursive)
 	case m.engine && m.kind == bundle.Volume:
 		return errors.New("only the engine itself has volume drivers and subpaths")
 	case m.kind != bundle.Bind && m.kind != bundle.Volume && m.kind != bundle.Tmpfs:

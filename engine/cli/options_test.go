@@ -66,6 +66,9 @@ func ofDocker(list []mount.Mount) (out []bundle.Mount, err error) {
 					m.Options = append(m.Options, string(b.Propagation))
 				}
 				m.MustExist = !b.CreateMountpoint
+				if b.NonRecursive || b.ReadOnlyNonRecursive || b.ReadOnlyForceRecursive {
+					return nil, fmt.Errorf("the engine's")
+				}
 			}
 			if m.Source, err = filepath.Abs(m.Source); err != nil {
 				return nil, err

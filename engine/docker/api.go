@@ -63,18 +63,21 @@ func newAPI(e endpoint) (*api, error) {
 		t = &http.Transport{}
 	}
 	t.MaxIdleConns, t.IdleConnTimeout = 6, 30*time.Second
-	if proto == "tcp" {
+	switch {
+	case e.dial != nil || isSocket(e.host):
+	case proto == "tcp" || proto == "http":
 		u, err := url.Parse(e.host)
 		if err != nil {
 			return nil, err
 		}
 		addr, a.base.Host, a.base.Path = u.Host, u.Host, u.Path
-	}
-	if err := sockets.ConfigureTransport(t, proto, addr); err != nil {
-		return nil, err
+	default:
+		return nil, fmt.Errorf("%q begins with none of unix://, npipe://, tcp:// and ssh://", e.host)
 	}
 	if e.dial != nil {
 		t.DialContext = e.dial
+	} else if err := sockets.ConfigureTransport(t, proto, addr); err != nil {
+		return nil, err
 	}
 	if t.TLSClientConfig != nil {
 		a.base.Scheme = "https"
@@ -179,7 +182,8 @@ func (a *api) send(ctx context.Context, method, call string, query url.Values, h
 	if err != nil {
 		return nil, a.connectError(ctx, err)
 	}
-	if resp.StatusCode >= 200 && resp.StatusCode < 400 {
+	// 304 is that it has started or stopped already. No engine redirects.
+	if resp.StatusCode >= 200 && resp.StatusCode < 300 || resp.StatusCode == http.StatusNotModified {
 		return resp, nil
 	}
 	defer resp.Body.Close()
@@ -193,13 +197,12 @@ func (a *api) call(ctx context.Context, method, call string, query url.Values, b
 		return err
 	}
 	defer resp.Body.Close()
-	if into == nil {
-		_, _ = io.CopyN(io.Discard, resp.Body, 512) // so that the connection can be used again
-		return nil
+	if into != nil {
+		if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+			return fmt.Errorf("the engine's answer to %s %s: %w", method, call, err)
+		}
 	}
-	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
-		return fmt.Errorf("the engine's answer to %s %s: %w", method, call, err)
-	}
+	_, _ = io.CopyN(io.Discard, resp.Body, 512) // so that the connection can be used again
 	return nil
 }
 

@@ -4,14 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/distribution/reference"
+	"github.com/docker/cli/opts"
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"github.com/leastcap/leastcap/engine"
@@ -103,7 +109,7 @@ func TestNegotiate(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for _, host := range []string{"", "unix://", "nonesuch", "tcp://%"} {
+	for _, host := range []string{"unix://", "odd://x", "tcp://%", "https://127.0.0.1:1"} {
 		if _, err := newAPI(endpoint{host: host}); err == nil {
 			t.Errorf("%q is taken for an address", host)
 		}
@@ -121,6 +127,8 @@ func TestAPIErrors(t *testing.T) {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusConflict)
 			fmt.Fprint(w, `{"message":"it is taken\n"}`)
+		case strings.HasSuffix(r.URL.Path, "/rename"):
+			http.Redirect(w, r, "https://example.org/", http.StatusMovedPermanently)
 		case strings.HasSuffix(r.URL.Path, "/create"):
 			fmt.Fprint(w, `{"status":"pulling"}{"errorDetail":{"message":"no such thing"}}`)
 		case strings.HasSuffix(r.URL.Path, "/json"):
@@ -150,6 +158,9 @@ func TestAPIErrors(t *testing.T) {
 	if _, err := a.hijack(ctx, "/exec/x/start", nil); !refusedWith(err, http.StatusConflict) {
 		t.Error(err)
 	}
+	if err := a.rename(ctx, "x", "y"); !refusedWith(err, http.StatusMovedPermanently) {
+		t.Errorf("a redirection is taken for success: %v", err)
+	}
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
 	if err := a.start(cancelled, "x"); !errors.Is(err, context.Canceled) {
@@ -158,5 +169,127 @@ func TestAPIErrors(t *testing.T) {
 	_, err = Connect(ctx, Options{Host: "unix://" + filepath.Join(t.TempDir(), "none")})
 	if problem := (*engine.Error)(nil); !errors.As(err, &problem) || !problem.Absent || !strings.Contains(problem.Problem, "no engine answers at unix://") {
 		t.Error(err)
+	}
+}
+
+// One connection does for calls that follow each other: over ssh each is a process.
+func TestReuse(t *testing.T) {
+	var connections atomic.Int32
+	e := engineAt(t, "1.44", func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/start") {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		fmt.Fprint(w, `{"Id":"x"}`)
+		w.(http.Flusher).Flush() // as the engine does, the end comes apart
+		time.Sleep(10 * time.Millisecond)
+		fmt.Fprintln(w)
+	})
+	a, err := newAPI(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	dial := a.http.Transport.(*http.Transport).DialContext
+	a.http.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		connections.Add(1)
+		return dial(ctx, network, addr)
+	}
+	for range 3 {
+		if _, err := a.inspect(t.Context(), "x"); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.start(t.Context(), "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := connections.Load(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+// A container without an id is none.
+func TestNoID(t *testing.T) {
+	a, err := newAPI(engineAt(t, "1.44", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "{}") }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	if id, err := a.create(t.Context(), "", &container.CreateRequest{HostConfig: &container.HostConfig{}}); err == nil {
+		t.Errorf("%q", id)
+	}
+}
+
+// Addresses are completed as docker does.
+func TestAddress(t *testing.T) {
+	for _, host := range []string{
+		"unix:///x", "tcp://a:1", "tcp://a", "tcp://a/b", "tcp://[::1]:5/x", "a", "a:1", ":1", "127.0.0.1", "tcp://:1",
+		"npipe:////./pipe/docker_engine", "ssh://u@h:22/run/s", " tcp://a:2 ",
+	} {
+		want, err := opts.ParseHost(false, host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := address(host); got != want {
+			t.Errorf("%q: %q, docker %q", host, got, want)
+		}
+	}
+}
+
+// An engine is reached through ssh, wherever its address is from.
+func TestSSH(t *testing.T) {
+	if socket := os.Getenv("LEASTCAP_TEST_DIAL"); socket != "" { // as docker system dial-stdio
+		c, err := net.Dial("unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { _, _ = io.Copy(c, os.Stdin) }()
+		_, _ = io.Copy(os.Stdout, c)
+		os.Exit(0)
+	}
+	e := engineAt(t, "1.44", func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/exec/x/start") {
+			c, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			fmt.Fprint(c, "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\nhere")
+			return
+		}
+		fmt.Fprint(w, `{"Components":[{"Name":"Podman Engine"}]}`)
+	})
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := t.TempDir()
+	script := fmt.Sprintf("#!/bin/sh\nLEASTCAP_TEST_DIAL=%s exec %s -test.run '^TestSSH$'\n", strings.TrimPrefix(e.host, "unix://"), self)
+	if err := os.WriteFile(filepath.Join(bin, "ssh"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	t.Setenv("DOCKER_HOST", "ssh://somebody@somewhere")
+	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
+	for _, o := range []Options{{}, {Host: "ssh://somebody@somewhere"}} {
+		e, err := Connect(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !e.podman || !strings.HasPrefix(e.host, "ssh://") {
+			t.Errorf("%+v: another engine: %+v", o, e)
+		}
+		body, err := e.api.hijack(t.Context(), "/exec/x/start", struct{}{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, err := io.ReadAll(body); string(text) != "here" || err != nil {
+			t.Errorf("%q %v", text, err)
+		}
+		body.Close()
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

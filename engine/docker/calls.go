@@ -34,6 +34,9 @@ func (a *api) create(ctx context.Context, name string, r *container.CreateReques
 	}
 	var made container.CreateResponse
 	err = a.call(ctx, http.MethodPost, "/containers/create", query, container.CreateRequest{Config: r.Config, HostConfig: &host}, &made)
+	if err == nil && made.ID == "" {
+		err = errors.New("the engine names no container that it made")
+	}
 	return made.ID, err
 }
 

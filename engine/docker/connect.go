@@ -11,10 +11,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"github.com/docker/cli/cli/config"
 	"github.com/docker/cli/cli/connhelper"
@@ -85,10 +88,10 @@ func findEndpoint(o Options) (endpoint, error) {
 	name := o.Context
 	switch {
 	case o.Host != "":
-		return endpoint{host: o.Host}, nil
+		return environment(o.Host)
 	case name != "":
 	case os.Getenv("DOCKER_HOST") != "":
-		return environment()
+		return environment("")
 	default:
 		if name = os.Getenv("DOCKER_CONTEXT"); name == "" {
 			file, err := config.Load("")
@@ -99,7 +102,7 @@ func findEndpoint(o Options) (endpoint, error) {
 		}
 	}
 	if name == "" || name == "default" {
-		return environment()
+		return environment("")
 	}
 	e, err := contextEndpoint(name)
 	if err != nil {
@@ -108,22 +111,76 @@ func findEndpoint(o Options) (endpoint, error) {
 	return e, nil
 }
 
-// environment is docker's: docker(1), environment variables.
-func environment() (endpoint, error) {
-	e := endpoint{host: cmp.Or(os.Getenv("DOCKER_HOST"), defaultHost()), version: os.Getenv("DOCKER_API_VERSION")}
-	certs := os.Getenv("DOCKER_CERT_PATH")
-	if certs == "" {
+// environment is docker's (docker(1), environment variables), with another address than
+// DOCKER_HOST's if that is not "".
+func environment(host string) (endpoint, error) {
+	e := endpoint{host: defaultHost(), version: os.Getenv("DOCKER_API_VERSION")}
+	if host = cmp.Or(host, os.Getenv("DOCKER_HOST")); host != "" {
+		e.host = address(host)
+	}
+	if known, err := e.helped(); known || err != nil || isSocket(e.host) {
+		if err != nil {
+			return e, &engine.Error{Problem: fmt.Sprintf("the engine's address %q cannot be used", e.host), Reason: err.Error(), Hint: "name one such as ssh://user@host in DOCKER_HOST"}
+		}
 		return e, nil
 	}
-	conf, err := tlsconfig.Client(tlsconfig.Options{
-		CAFile: filepath.Join(certs, "ca.pem"), CertFile: filepath.Join(certs, "cert.pem"), KeyFile: filepath.Join(certs, "key.pem"),
-		InsecureSkipVerify: os.Getenv("DOCKER_TLS_VERIFY") == "", MinVersion: tls.VersionTLS12,
-	})
+	certs, verify := os.Getenv("DOCKER_CERT_PATH"), os.Getenv("DOCKER_TLS_VERIFY") != ""
+	if certs == "" && !verify && os.Getenv("DOCKER_TLS") == "" {
+		return e, nil
+	}
+	dir := cmp.Or(certs, config.Dir())
+	o := tlsconfig.Options{
+		CAFile: filepath.Join(dir, "ca.pem"), CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem"),
+		InsecureSkipVerify: !verify, MinVersion: tls.VersionTLS12,
+	}
+	if certs == "" { // then these need not be there: docker/cli cli/flags/options.go
+		for _, file := range []*string{&o.CertFile, &o.KeyFile} {
+			if _, err := os.Stat(*file); errors.Is(err, fs.ErrNotExist) {
+				*file = ""
+			}
+		}
+	}
+	conf, err := tlsconfig.Client(o)
 	if err != nil {
-		return endpoint{}, &engine.Error{Problem: "the certificates in DOCKER_CERT_PATH cannot be used", Reason: err.Error(), Hint: "name a directory with ca.pem, cert.pem and key.pem in it"}
+		return endpoint{}, &engine.Error{Problem: "the certificates in DOCKER_CERT_PATH, or else " + config.Dir() + ", cannot be used", Reason: err.Error(), Hint: "name a directory with ca.pem, cert.pem and key.pem in it"}
 	}
 	e.transport = &http.Transport{TLSClientConfig: conf}
 	return e, nil
+}
+
+// address completes what is left out of one: docker/cli opts/hosts.go, ParseHost.
+func address(host string) string {
+	host = strings.TrimSpace(host)
+	if !strings.Contains(host, "://") {
+		host = "tcp://" + host
+	}
+	u, err := url.Parse(host)
+	if err != nil || u.Scheme != "tcp" || u.Host == "" { // not to be completed, or no address
+		return host
+	}
+	if u.Port() == "" {
+		u.Host = strings.TrimSuffix(u.Host, ":") + ":2375"
+	}
+	if u.Hostname() == "" {
+		u.Host = "localhost" + u.Host
+	}
+	return u.String()
+}
+
+// isSocket says that an address is a file's, where nothing is encrypted.
+func isSocket(host string) bool {
+	proto, _, _ := strings.Cut(host, "://")
+	return proto == "unix" || proto == "npipe"
+}
+
+// helped says whether something else than a connection leads to the engine: ssh.
+func (e *endpoint) helped() (bool, error) {
+	helper, err := connhelper.GetConnectionHelper(e.host)
+	if helper == nil || err != nil {
+		return false, err
+	}
+	e.dial = helper.Dialer
+	return true, nil
 }
 
 // dockerEndpoint is the name that docker's contexts have for the engine: docker/cli
@@ -144,13 +201,8 @@ func contextEndpoint(name string) (endpoint, error) {
 		return endpoint{}, errors.New("it names no engine of Docker's")
 	}
 	e := endpoint{host: cmp.Or(found.Host, defaultHost()), version: os.Getenv("DOCKER_API_VERSION")}
-	helper, err := connhelper.GetConnectionHelper(e.host)
-	if err != nil {
-		return endpoint{}, err
-	}
-	if helper != nil { // ssh
-		e.host, e.dial = helper.Host, helper.Dialer
-		return e, nil
+	if known, err := e.helped(); known || err != nil || isSocket(e.host) {
+		return e, err
 	}
 	certs, err := dcontext.LoadTLSData(contexts, name, dockerEndpoint)
 	if err != nil || certs == nil && !found.SkipTLSVerify {

@@ -320,7 +320,7 @@ func TestNoEngine(t *testing.T) {
 	for host, want := range map[string]string{
 		"unix:///nosuch/docker.sock": "no engine answers at unix:///nosuch/docker.sock",
 		"tcp://127.0.0.1:1":          "no engine answers at tcp://127.0.0.1:1",
-		"odd":                        "the engine's address cannot be used",
+		"odd://x":                    "the engine's address cannot be used",
 	} {
 		_, err := docker.Connect(t.Context(), docker.Options{Host: host})
 		var problem *engine.Error
@@ -350,5 +350,26 @@ func TestContext(t *testing.T) {
 	inContext("use", "gone")
 	if _, err := docker.Connect(t.Context(), docker.Options{}); err == nil || !strings.Contains(err.Error(), "unix:///nosuch/context.sock") {
 		t.Errorf("the context in use is another: %v", err)
+	}
+}
+
+// What the kernel ended for want of memory is told, where the engine has heard of it by then:
+// containerd tells it by itself (TaskOOM), which may be after the container's end.
+func TestNoMemory(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.Docker, testenv.Image(services))
+	w := workload(t, connect(t, docker.Options{}), "--memory", "16m", "--memory-swap", "16m", services, "sh", "-c", "tail /dev/zero; code=$?; sleep 1; exit $code")
+	i, err := w.Prepare(t.Context(), engine.Grant{Baseline: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := i.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-i.Exited()
+	if e := i.Exit(); !e.NoMemory || e.Code != 137 {
+		t.Errorf("%+v", e)
+	}
+	if err := i.Remove(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

@@ -86,7 +86,12 @@ func (i *instance) wait(ctx context.Context) engine.Exit {
 	if err != nil {
 		return engine.Exit{Started: true, Err: fmt.Errorf("wait for the container: %w", err)}
 	}
-	return engine.Exit{Code: code, Started: true}
+	e := engine.Exit{Code: code, Started: true}
+	if code != 0 {
+		c, err := i.inspect(ctx)
+		e.NoMemory = err == nil && c.State != nil && c.State.OOMKilled
+	}
+	return e
 }
 
 // Exited implements [engine.Instance].

@@ -6,12 +6,15 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/docker/cli/cli/config"
 
 	"github.com/leastcap/leastcap/engine"
 )
@@ -51,7 +54,21 @@ func TestTLS(t *testing.T) {
 	for name, text := range files {
 		write("certs/"+name, text)
 	}
-	t.Setenv("DOCKER_CONFIG", dir)
+	socket := filepath.Join(dir, "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := &http.Server{Handler: s.Config.Handler}
+	go func() { _ = plain.Serve(l) }()
+	defer plain.Close()
+	host = "unix://" + socket
+	add("socket", true, "ca.pem")
+	host = "tcp://" + s.Listener.Addr().String()
+	write("ca.pem", cert) // where docker looks if nothing else is said
+	before := config.Dir()
+	config.SetDir(dir)
+	defer config.SetDir(before)
 	for _, c := range []struct {
 		o       Options
 		env     map[string]string
@@ -61,7 +78,12 @@ func TestTLS(t *testing.T) {
 		{Options{Context: "blind"}, nil, ""},
 		{Options{Context: "strange"}, nil, "certificate"},
 		{Options{Context: "nosuch"}, nil, "cannot be used"},
+		{Options{Context: "socket"}, nil, ""},
 		{Options{Host: host}, nil, "HTTP"},
+		{Options{Host: host}, map[string]string{"DOCKER_TLS_VERIFY": "1"}, ""},
+		{Options{Host: host}, map[string]string{"DOCKER_CERT_PATH": filepath.Join(dir, "certs")}, ""},
+		{Options{}, map[string]string{"DOCKER_HOST": host, "DOCKER_TLS_VERIFY": "1"}, ""},
+		{Options{}, map[string]string{"DOCKER_HOST": "unix://" + socket, "DOCKER_CERT_PATH": filepath.Join(dir, "certs")}, ""},
 		{Options{}, map[string]string{"DOCKER_HOST": host, "DOCKER_CERT_PATH": filepath.Join(dir, "certs"), "DOCKER_TLS_VERIFY": "1"}, ""},
 		{Options{}, map[string]string{"DOCKER_HOST": host, "DOCKER_CERT_PATH": filepath.Join(dir, "certs")}, ""},
 		{Options{}, map[string]string{"DOCKER_HOST": host, "DOCKER_CERT_PATH": dir}, "DOCKER_CERT_PATH"},

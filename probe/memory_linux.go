@@ -56,7 +56,7 @@ func (p *Probe) Memory() (uint64, error) {
 }
 
 // What leastcap itself needs beside the maps, in bytes: to look at one workload, and at all.
-const reserveOne, reserveAll = 32 << 20, 48 << 20
+const reserveOne, reserveAll = 32 << 20, 64 << 20
 
 // ample is a memory limit that is more than enough.
 const ample = 1 << 30

@@ -41,7 +41,10 @@ func (p *Probe) resolveExe(key bpfExeKey, pid int) fileCapsResult {
 		return got
 	}
 	var exe bpfExe
-	if err := p.coll.Maps[bpfMapExes].Lookup(key, &exe); err != nil {
+	end := unpreempted()
+	err := p.coll.Maps[bpfMapExes].Lookup(key, &exe)
+	end()
+	if err != nil {
 		return fileCapsResult{err: fmt.Errorf("executable is gone from the map: %w", err)}
 	}
 	want := walkPath(exe.Walk)

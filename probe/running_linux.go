@@ -103,7 +103,9 @@ func (p *Probe) adoptTree(path string) error {
 		p.mu.Lock()
 		p.paths[st.Ino] = within
 		p.mu.Unlock()
+		end := unpreempted()
 		err = p.coll.Maps[bpfMapScopes].Update(st.Ino, s, ebpf.UpdateNoExist)
+		end()
 		switch {
 		case errors.Is(err, ebpf.ErrKeyExist):
 			return p.mendScope(st.Ino, s.Host)
@@ -116,6 +118,7 @@ func (p *Probe) adoptTree(path string) error {
 
 // mendScope: one that was made before its parent was known was taken for a container's.
 func (p *Probe) mendScope(id uint64, host uint8) error {
+	defer unpreempted()()
 	var s bpfScope
 	m := p.coll.Maps[bpfMapScopes]
 	if err := m.Lookup(id, &s); err != nil || s.Host == host {

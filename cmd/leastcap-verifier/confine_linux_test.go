@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -24,28 +25,34 @@ var hasLandlock = testenv.Feature("Landlock", func() error {
 	return nil
 })
 
-// TestConfined asks the program itself, which may open nothing but what it was given: not
-// even where compose-go would open a name without asking.
-func TestConfined(t *testing.T) {
-	testenv.Need(t, hasLandlock)
+// program starts the program itself, by a command that gets its path if there is one, with
+// pipes to it and from it.
+func program(t *testing.T, by ...string) (cmd *exec.Cmd, in io.WriteCloser, out io.Reader) {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self)
-	cmd.Dir = t.TempDir()
-	cmd.Env = append(os.Environ(), asProgramVar+"=1")
-	in, err := cmd.StdinPipe()
-	if err != nil {
+	argv := append(by, self)
+	cmd = exec.Command(argv[0], argv[1:]...)
+	cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), asProgramVar+"=1")
+	if in, err = cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
+	if out, err = cmd.StdoutPipe(); err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	return cmd, in, out
+}
+
+// TestConfined asks the program itself, which may open nothing but what it was given: not
+// even where compose-go would open a name without asking.
+func TestConfined(t *testing.T) {
+	testenv.Need(t, hasLandlock)
+	cmd, in, out := program(t)
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 1<<20)
 	if !lines.Scan() {
@@ -83,25 +90,8 @@ func TestConfined(t *testing.T) {
 
 // Its limit of memory raises none that it was started with.
 func TestLimit(t *testing.T) {
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	for ulimit, want := range map[string]uint64{"1048576": 1 << 30, "unlimited": maxMemory} {
-		cmd := exec.Command("sh", "-c", "ulimit -d "+ulimit+` && exec "$0"`, self)
-		cmd.Dir = t.TempDir()
-		cmd.Env = append(os.Environ(), asProgramVar+"=1")
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		cmd, in, out := program(t, "sh", "-c", "ulimit -d "+ulimit+` && exec "$0"`)
 		if !bufio.NewScanner(out).Scan() {
 			t.Error("no hello")
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/engine"
@@ -43,10 +44,11 @@ func TestInChurn(t *testing.T) {
 	}
 	one, two := fmt.Sprintf("leastcap-test-one-%d", os.Getpid()), fmt.Sprintf("leastcap-test-two-%d", os.Getpid())
 	t.Cleanup(func() { _ = exec.Command("docker", "rm", "-f", "-v", one, two).Run() })
-	// Each waits for a file before it begins.
+	// Each waits for a file before it begins, and goes on until there is another.
+	const churn = `/w/%[1]s churn %[2]s 3500; until [ -e /w/enough ]; do /w/%[1]s churn %[2]s 100; done`
 	start := func(name, program, what string) string {
 		return engineCommand(t, []string{"docker"}, "run", "-d", "--name", name, "--network", "none", "-v", dir+":/w:ro", tiny,
-			"sh", "-c", fmt.Sprintf("until [ -e /w/go ]; do sleep 0.1; done; /w/%s churn %s 3500; exec sleep 600", program, what))
+			"sh", "-c", fmt.Sprintf("until [ -e /w/go ]; do sleep 0.1; done; "+churn+"; exec sleep 600", program, what))
 	}
 	s := newStream(t)
 	waitFor(t, "watch looks", func() bool { return strings.Contains(s.stderr.String(), "Ctrl-C ends") })
@@ -63,7 +65,7 @@ func TestInChurn(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	host := exec.Command(filepath.Join(dir, "churn-host"), "churn", "setgid", "3500")
+	host := exec.Command("sh", "-c", strings.ReplaceAll(fmt.Sprintf(churn, "churn-host", "setgid"), "/w/", dir+"/"))
 	if err := host.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +93,16 @@ func TestInChurn(t *testing.T) {
 		}
 		return true
 	}
+	enough := func() bool {
+		return sees("/proc") && sees("the iterator") && sees("top")
+	}
+	end := time.Now().Add(time.Minute)
 	for running := true; running; {
+		if enough() || time.Now().After(end) {
+			if err := os.WriteFile(filepath.Join(dir, "enough"), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
 		select {
 		case err := <-done:
 			if err != nil {

@@ -4,10 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -94,37 +91,6 @@ func estimate(spec *ebpf.CollectionSpec) (bytes uint64) {
 
 func tight(limits []uint64) bool {
 	return slices.ContainsFunc(limits, func(l uint64) bool { return l < ample })
-}
-
-// memoryLimits are those of this process's memory cgroup and of those above it, in bytes, as
-// far as they can be seen: a container sees its own as the uppermost.
-func memoryLimits(root string) (limits []uint64) {
-	data, err := os.ReadFile(filepath.Join(root, "proc/self/cgroup"))
-	if err != nil {
-		return nil
-	}
-	for line := range strings.Lines(string(data)) {
-		f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
-		if len(f) != 3 {
-			continue
-		}
-		mount, file := "sys/fs/cgroup", "memory.max"
-		if slices.Contains(strings.Split(f[1], ","), "memory") {
-			mount, file = "sys/fs/cgroup/memory", "memory.limit_in_bytes"
-		} else if f[1] != "" {
-			continue
-		}
-		for dir := filepath.Clean("/" + f[2]); ; dir = filepath.Dir(dir) {
-			text, err := os.ReadFile(filepath.Join(root, mount, dir, file))
-			if n, nerr := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64); err == nil && nerr == nil { // "max" is none
-				limits = append(limits, n)
-			}
-			if dir == "/" {
-				break
-			}
-		}
-	}
-	return limits
 }
 
 // memoryOf asks the kernel (kernel/bpf/syscall.c bpf_map_show_fdinfo()).

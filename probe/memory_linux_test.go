@@ -15,37 +15,6 @@ import (
 	"github.com/leastcap/leastcap/proc"
 )
 
-func TestMemoryLimits(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		files map[string]string
-		want  []uint64
-	}{
-		{"v2", map[string]string{"proc/self/cgroup": "0::/a.slice/b.service\n", "sys/fs/cgroup/a.slice/memory.max": "67108864\n", "sys/fs/cgroup/a.slice/b.service/memory.max": "max\n"}, []uint64{64 << 20}},
-		{"v1", map[string]string{"proc/self/cgroup": "5:cpu,cpuacct:/x\n4:memory:/docker/1\n0::/docker/1\n", "sys/fs/cgroup/memory/docker/1/memory.limit_in_bytes": "1048576\n",
-			"sys/fs/cgroup/memory/docker/memory.limit_in_bytes": "9223372036854771712\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n"},
-			[]uint64{1 << 20, 9223372036854771712, 9223372036854771712}},
-		// The path is the host's, the mount the container's own.
-		{"in a container", map[string]string{"proc/self/cgroup": "4:memory:/docker/1\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "1048576\n"}, []uint64{1 << 20}},
-		{"outside what is mounted", map[string]string{"proc/self/cgroup": "0::/../../x\n", "sys/fs/cgroup/memory.max": "4096\n"}, []uint64{4096}},
-		{"no memory controller", map[string]string{"proc/self/cgroup": "4:pids:/docker/1\nnonsense\n"}, nil},
-		{"nothing", nil, nil},
-	} {
-		root := t.TempDir()
-		for name, text := range c.files {
-			if err := os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if got := memoryLimits(root); !slices.Equal(got, c.want) {
-			t.Errorf("%s: %d, want %d", c.name, got, c.want)
-		}
-	}
-}
-
 // tightVar makes TestTight the process under a memory limit.
 const tightVar = "LEASTCAP_TEST_TIGHT"
 

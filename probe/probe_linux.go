@@ -94,7 +94,7 @@ func open(o Options) (_ *Probe, err error) {
 	if err := p.configure(spec, o); err != nil {
 		return nil, err
 	}
-	if tight(memoryLimits("/")) {
+	if tight(proc.MemoryLimits()) {
 		if err := room(spec, o.Running); err != nil {
 			return nil, noMemory(spec, err)
 		}

@@ -28,18 +28,31 @@ func (h Hierarchy) V2() bool { return h.Controller == "" }
 var preferred = []string{"pids", "memory", "cpu", "devices", "freezer", "blkio", "cpuset"}
 
 // FindHierarchy reads /proc/self/mountinfo.
-func FindHierarchy() (Hierarchy, error) {
-	f, err := os.Open("/proc/self/mountinfo")
+func FindHierarchy() (Hierarchy, error) { return findHierarchy("/", preferred) }
+
+// findHierarchy is that of the first of these controllers that is mounted as v1, or else the v2
+// tree. The root is where /proc is.
+func findHierarchy(root string, controllers []string) (Hierarchy, error) {
+	f, err := os.Open(filepath.Join(root, "proc/self/mountinfo"))
 	if err != nil {
 		return Hierarchy{}, fmt.Errorf("find the cgroup hierarchy: %w", err)
 	}
 	defer f.Close()
-	return findHierarchy(f)
+	mounts, err := cgroupMounts(f)
+	if err != nil {
+		return Hierarchy{}, fmt.Errorf("find the cgroup hierarchy: %w", err)
+	}
+	for _, c := range append(controllers[:len(controllers):len(controllers)], "") {
+		if mount, ok := mounts[c]; ok {
+			return Hierarchy{c, mount}, nil
+		}
+	}
+	return Hierarchy{}, fmt.Errorf("no cgroup file system is mounted")
 }
 
-func findHierarchy(mountinfo io.Reader) (Hierarchy, error) {
-	v1 := map[string]string{}
-	v2 := ""
+// cgroupMounts says where controllers are mounted as v1, and as "" where the v2 tree is.
+func cgroupMounts(mountinfo io.Reader) (map[string]string, error) {
+	mounts := map[string]string{}
 	sc := bufio.NewScanner(mountinfo)
 	sc.Buffer(nil, 1<<20)
 	for sc.Scan() {
@@ -49,32 +62,53 @@ func findHierarchy(mountinfo io.Reader) (Hierarchy, error) {
 		if !ok || len(fields) < 5 || len(tail) < 3 {
 			continue
 		}
-		mount := unescape(fields[4])
+		var of []string
 		switch tail[0] {
 		case "cgroup2":
-			if v2 == "" {
-				v2 = mount
-			}
+			of = []string{""}
 		case "cgroup":
-			for _, c := range strings.Split(tail[2], ",") {
-				if _, ok := v1[c]; !ok {
-					v1[c] = mount
-				}
+			of = strings.Split(tail[2], ",")
+		}
+		for _, c := range of {
+			if _, ok := mounts[c]; !ok {
+				mounts[c] = unescape(fields[4])
 			}
 		}
 	}
-	if err := sc.Err(); err != nil {
-		return Hierarchy{}, fmt.Errorf("find the cgroup hierarchy: %w", err)
+	return mounts, sc.Err()
+}
+
+// MemoryLimits are those of this process's memory cgroup and of those above it, in bytes, as
+// far as they can be seen: a container sees its own as the uppermost. The hierarchy is
+// memory's, which on a hybrid host may be another than FindHierarchy's.
+func MemoryLimits() []uint64 { return memoryLimits("/") }
+
+func memoryLimits(root string) (limits []uint64) {
+	h, err := findHierarchy(root, []string{"memory"})
+	if err != nil {
+		return nil
 	}
-	for _, c := range preferred {
-		if mount, ok := v1[c]; ok {
-			return Hierarchy{c, mount}, nil
+	data, err := os.ReadFile(filepath.Join(root, "proc/self/cgroup"))
+	if err != nil {
+		return nil
+	}
+	own, err := h.pathOf(string(data))
+	if err != nil {
+		return nil
+	}
+	file := "memory.limit_in_bytes"
+	if h.V2() {
+		file = "memory.max"
+	}
+	for dir := filepath.Clean("/" + own); ; dir = filepath.Dir(dir) {
+		text, err := os.ReadFile(filepath.Join(root, h.Mount, dir, file))
+		if n, nerr := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64); err == nil && nerr == nil { // "max" is none
+			limits = append(limits, n)
+		}
+		if dir == "/" {
+			return limits
 		}
 	}
-	if v2 == "" {
-		return Hierarchy{}, fmt.Errorf("no cgroup file system is mounted")
-	}
-	return Hierarchy{"", v2}, nil
 }
 
 // unescape undoes mountinfo's octal escapes (\040 for a space).

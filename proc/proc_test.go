@@ -3,7 +3,9 @@ package proc
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -25,14 +27,66 @@ func TestFindHierarchy(t *testing.T) {
 		{"v1 without pids", mem, Hierarchy{"memory", "/sys/fs/cgroup/memory"}},
 		{"escaped", cpu, Hierarchy{"cpu", "/sys/fs/cg roup/cpu"}},
 	} {
-		got, err := findHierarchy(strings.NewReader(c.in))
+		got, err := findHierarchy(tree(t, map[string]string{"proc/self/mountinfo": c.in}), preferred)
 		if err != nil || got != c.want {
 			t.Errorf("%s: got %v, %v; want %v", c.name, got, err, c.want)
 		}
 	}
-	if _, err := findHierarchy(strings.NewReader("")); err == nil {
-		t.Error("no cgroup file system: want an error")
+	for _, files := range []map[string]string{{"proc/self/mountinfo": ""}, nil} {
+		if _, err := findHierarchy(tree(t, files), preferred); err == nil {
+			t.Errorf("%v: want an error", files)
+		}
 	}
+}
+
+func TestMemoryLimits(t *testing.T) {
+	const (
+		v2      = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n"
+		unified = "31 23 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
+		memory  = "32 23 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+		pids    = "34 23 0:30 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n"
+		none    = "9223372036854771712\n"
+	)
+	for _, c := range []struct {
+		name, mounts string
+		files        map[string]string
+		want         []uint64
+	}{
+		{"v2", v2, map[string]string{"proc/self/cgroup": "0::/a.slice/b.service\n", "sys/fs/cgroup/a.slice/memory.max": "67108864\n", "sys/fs/cgroup/a.slice/b.service/memory.max": "max\n"}, []uint64{64 << 20}},
+		{"v1", pids + memory + unified, map[string]string{"proc/self/cgroup": "5:pids:/x\n4:memory:/docker/1\n0::/y\n", "sys/fs/cgroup/memory/docker/1/memory.limit_in_bytes": "1048576\n",
+			"sys/fs/cgroup/memory/docker/memory.limit_in_bytes": none, "sys/fs/cgroup/memory/memory.limit_in_bytes": none},
+			[]uint64{1 << 20, 9223372036854771712, 9223372036854771712}},
+		{"v2's beside v1's pids", pids + unified, map[string]string{"proc/self/cgroup": "5:pids:/x\n0::/y\n", "sys/fs/cgroup/unified/y/memory.max": "4096\n", "sys/fs/cgroup/pids/x/memory.max": "1\n"}, []uint64{4096}},
+		{"elsewhere", "32 23 0:28 / /c rw - cgroup cgroup rw,memory\n", map[string]string{"proc/self/cgroup": "4:memory:/x\n", "c/x/memory.limit_in_bytes": "4096\n"}, []uint64{4096}},
+		// The path is the host's, the mount the container's own.
+		{"in a container", memory, map[string]string{"proc/self/cgroup": "4:memory:/docker/1\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "1048576\n"}, []uint64{1 << 20}},
+		{"outside what is mounted", v2, map[string]string{"proc/self/cgroup": "0::/../../x\n", "sys/fs/cgroup/memory.max": "4096\n"}, []uint64{4096}},
+		{"no memory controller", pids, map[string]string{"proc/self/cgroup": "4:pids:/docker/1\nnonsense\n", "sys/fs/cgroup/pids/docker/1/memory.max": "4096\n"}, nil},
+		{"nothing mounted", "", map[string]string{"proc/self/cgroup": "0::/x\n"}, nil},
+		{"no cgroup", v2, map[string]string{"sys/fs/cgroup/memory.max": "4096\n"}, nil},
+	} {
+		root := tree(t, c.files, map[string]string{"proc/self/mountinfo": c.mounts})
+		if got := memoryLimits(root); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %d, want %d", c.name, got, c.want)
+		}
+	}
+}
+
+// tree is a directory with these files.
+func tree(t *testing.T, files ...map[string]string) string {
+	t.Helper()
+	root := t.TempDir()
+	for _, set := range files {
+		for name, text := range set {
+			if err := os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return root
 }
 
 func TestPathOf(t *testing.T) {

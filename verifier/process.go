@@ -21,6 +21,7 @@ import (
 type process struct {
 	cmd    *exec.Cmd
 	in     io.WriteCloser
+	out    io.Closer
 	hello  reading.Hello
 	stderr beginning
 
@@ -31,8 +32,9 @@ type process struct {
 	done    chan struct{} // closed once nothing comes any more
 }
 
-// start starts the program in a directory, and hears its hello.
-func start(path, dir string) (*process, error) {
+// start starts the program in a directory, and hears its hello unless the context ends first:
+// after that the process is not tied to it.
+func start(ctx context.Context, path, dir string) (*process, error) {
 	p := &process{cmd: exec.Command(path), pending: map[int]chan *reading.Answer{}, done: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Stderr = dir, &p.stderr
 	p.cmd.Env = os.Environ()      // left out, PWD would be dir, and definitions say ${PWD}
@@ -49,11 +51,14 @@ func start(path, dir string) (*process, error) {
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
+	p.out = out
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, maxAnswer)
 	timer := time.AfterFunc(startTime, func() { p.giveUp(fmt.Errorf("it did not say hello within %v", startTime)) })
+	stop := context.AfterFunc(ctx, func() { p.giveUp(ctx.Err()) })
 	ok := lines.Scan()
 	timer.Stop()
+	stop()
 	switch err := json.Unmarshal(lines.Bytes(), &p.hello); {
 	case !ok:
 		p.giveUp(errEnded)
@@ -106,6 +111,7 @@ func (p *process) giveUp(why error) {
 	}
 	p.mu.Unlock()
 	_ = p.cmd.Process.Kill() // it may have ended
+	_ = p.out.Close()        // a child of its may have it, too, and say nothing
 }
 
 func (p *process) alive() bool {

@@ -106,15 +106,15 @@ type Verifier struct {
 	nextID   int
 }
 
-// Open starts the program.
-func Open(path string) (*Verifier, error) {
+// Open starts the program; the context is for the start alone.
+func Open(ctx context.Context, path string) (*Verifier, error) {
 	v := &Verifier{Path: path, AskTime: askTime}
 	proc.SweepTemp(os.TempDir()) // what a killed one left
 	var err error
 	if v.dir, err = os.MkdirTemp("", proc.TempPattern()); err != nil { // where it keeps copies
 		return nil, err
 	}
-	p, err := v.running()
+	p, err := v.running(ctx)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(v.dir))
 	}
@@ -133,7 +133,7 @@ func (v *Verifier) Close() error {
 }
 
 // running is the process, started anew if there is none.
-func (v *Verifier) running() (*process, error) {
+func (v *Verifier) running(ctx context.Context) (*process, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.process != nil && v.process.alive() {
@@ -145,7 +145,7 @@ func (v *Verifier) running() (*process, error) {
 	if v.process != nil {
 		v.process.end()
 	}
-	p, err := start(v.Path, v.dir)
+	p, err := start(ctx, v.Path, v.dir)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +185,7 @@ func (v *Verifier) try(ctx context.Context, req reading.Request) (*reading.Answe
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	p, err := v.running()
+	p, err := v.running(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -92,13 +92,18 @@ func fake(how string) {
 // opened is the fake, running.
 func opened(t *testing.T, how string) (*Verifier, error) {
 	t.Helper()
+	return openedIn(t.Context(), t, how)
+}
+
+func openedIn(ctx context.Context, t *testing.T, how string) (*Verifier, error) {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv(fakeVar, how)
 	t.Setenv("TMPDIR", t.TempDir())
-	v, err := Open(self)
+	v, err := Open(ctx, self)
 	if err != nil {
 		if left, _ := filepath.Glob(os.Getenv("TMPDIR") + "/*"); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
@@ -144,7 +149,32 @@ func TestOpen(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if _, err := Open(filepath.Join(t.TempDir(), "nothing")); !errors.Is(err, os.ErrNotExist) {
+	t.Run("interrupted", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(50*time.Millisecond, cancel)
+		if _, err := openedIn(ctx, t, "silent"); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+	t.Run("outlived", func(t *testing.T) { // by a child that is as silent, until its input ends
+		path := filepath.Join(t.TempDir(), Program)
+		if err := os.WriteFile(path, []byte("#!/bin/sh\nexec 3<&0; cat <&3 2>&- & wait\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(50*time.Millisecond, cancel)
+		ended := make(chan error)
+		go func() { _, err := Open(ctx, path); ended <- err }()
+		select {
+		case err := <-ended:
+			if !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Error("it waits for a child's output")
+		}
+	})
+	if _, err := Open(t.Context(), filepath.Join(t.TempDir(), "nothing")); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
 }

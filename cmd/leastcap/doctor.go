@@ -46,7 +46,10 @@ Exit status:
 				return &usageError{fmt.Errorf("--output %q is not known", output), "use text or json"}
 			}
 			m := examine(cmd.Context())
-			var err error
+			err := cmd.Context().Err()
+			if err != nil { // what was being asked looks absent
+				return err
+			}
 			if output == "json" {
 				err = report.DoctorJSON(stdout, m)
 			} else {

@@ -20,7 +20,7 @@ func (e examination) tools(ctx context.Context) {
 	absent := func(name, what, hint string) {
 		e.fact(section, name, report.Absent, "%s: fix writes %s without asking (%s)", what, name, hint)
 	}
-	v, err := openVerifier()
+	v, err := openVerifier(ctx)
 	if err == nil {
 		for _, f := range []struct{ name, format string }{{"Compose files", compose.Format.Name}, {"Kubernetes manifests", kube.Format.Name}} {
 			e.fact(section, f.name, report.Good, "%s, in %s", v.Tools[f.format], v.Path)
@@ -47,12 +47,12 @@ func (e examination) tools(ctx context.Context) {
 }
 
 // openVerifier starts leastcap-verifier, wherever it is.
-func openVerifier() (*verifier.Verifier, error) {
+func openVerifier(ctx context.Context) (*verifier.Verifier, error) {
 	path, err := verifier.Find()
 	if err != nil {
 		return nil, err
 	}
-	return verifier.Open(path)
+	return verifier.Open(ctx, path)
 }
 
 // notThere says why leastcap-verifier is not asked, and what would change that.

@@ -54,7 +54,7 @@ type ownTools struct {
 func newOwnTools(ctx context.Context, mode string, slow bool) *ownTools {
 	t := &ownTools{mode: mode, slow: slow, cli: sync.OnceValues(func() (*verifier.ComposeCLI, error) { return verifier.FindComposeCLI(ctx) })}
 	t.verifier = sync.OnceValues(func() (*verifier.Verifier, error) {
-		v, err := openVerifier()
+		v, err := openVerifier(ctx)
 		t.started.Store(v)
 		return v, err
 	})

@@ -155,16 +155,12 @@ func (k *killed) containers() []string {
 
 // left is what should not be there any more. ids are of containers that were there.
 func (k *killed) left(ids []string) (left []string) {
-	found := func(pattern string, but ...string) {
+	found := func(pattern string) {
 		names, _ := filepath.Glob(pattern)
-		for _, n := range names {
-			if len(but) == 0 || filepath.Base(n) != but[0] {
-				left = append(left, n)
-			}
-		}
+		left = append(left, names...)
 	}
 	found(k.path("containers/*"))
-	found(k.path("run/*"), "network.lock")
+	found(k.path("run/*"))
 	found(k.path("volumes/.*"))
 	found(k.path("images/*.tmp"))
 	found(k.path("profiles/.*"))

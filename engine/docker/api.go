@@ -18,6 +18,7 @@ import (
 
 	"github.com/docker/go-connections/sockets"
 	"github.com/moby/moby/api/types/common"
+	"github.com/moby/moby/client/pkg/versions"
 
 	"github.com/leastcap/leastcap/engine"
 )
@@ -100,9 +101,9 @@ func (a *api) negotiate(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return err
-	case !isVersion(theirs), older(newestVersion, theirs):
+	case !isVersion(theirs), versions.LessThan(newestVersion, theirs):
 		a.version = newestVersion
-	case older(theirs, oldestVersion):
+	case versions.LessThan(theirs, oldestVersion):
 		return &engine.Error{Problem: "the engine at " + a.host + " is too old", Reason: fmt.Sprintf("it speaks version %s of the API, at least %s is needed", theirs, oldestVersion), Hint: "update it"}
 	default:
 		a.version = theirs
@@ -130,17 +131,6 @@ func isVersion(v string) bool {
 	_, err := strconv.ParseUint(major, 10, 16)
 	_, err2 := strconv.ParseUint(minor, 10, 16)
 	return ok && err == nil && err2 == nil
-}
-
-// older says that one version comes before another.
-func older(a, b string) bool {
-	number := func(v string) (n int) {
-		major, minor, _ := strings.Cut(v, ".")
-		x, _ := strconv.Atoi(major) // isVersion has seen both
-		y, _ := strconv.Atoi(minor)
-		return x<<16 + y
-	}
-	return number(a) < number(b)
 }
 
 // request makes one of a call; body is what becomes JSON, nil for none.

@@ -87,7 +87,9 @@ func TestNegotiate(t *testing.T) {
 		{"9.9", "", "/v" + newestVersion + "/version", ""},
 		{"", "", "/v" + newestVersion + "/version", ""},
 		{"1.44", "v1.43", "/v1.43/version", ""},
+		{"1.100", "", "/v" + newestVersion + "/version", ""},
 		{"1.39", "", "", "is too old"},
+		{"1.9", "", "", "is too old"},
 	} {
 		var path string
 		e := engineAt(t, c.theirs, func(w http.ResponseWriter, r *http.Request) {

@@ -14,8 +14,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/engine"
@@ -236,9 +239,7 @@ func nothingLeft(t *testing.T) {
 	for _, dir := range []string{d.data, d.run} {
 		entries, _ := os.ReadDir(dir)
 		for _, e := range entries {
-			if e.IsDir() {
-				t.Errorf("%s is left in %s", e.Name(), dir)
-			}
+			t.Errorf("%s is left in %s", e.Name(), dir)
 		}
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
@@ -417,6 +418,61 @@ func TestVolumeIsWhole(t *testing.T) {
 	if err := os.RemoveAll(d.vols); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestAddresses: containers that start at once have different ones, and the lock that sees to it
+// leaves nothing.
+func TestAddresses(t *testing.T) {
+	rootfs := testRoot(t)
+	d, err := findDirs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	containers, errs := make([]*Container, 5), make([]error, 5)
+	for i := range containers {
+		c := sh("sleep 60")
+		c.Env = []string{"PATH=/bin"}
+		wg.Go(func() { containers[i], errs[i] = Run(t.Context(), Options{Container: &c, RootFS: rootfs}) })
+	}
+	wg.Wait()
+	for _, k := range containers {
+		if k != nil {
+			t.Cleanup(func() { _ = k.Remove() }) // the test's own Remove has said what is wrong
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, k := range containers {
+		if k.Address() == "" || seen[k.Address()] {
+			t.Errorf("%.12s has the address %q", k.ID(), k.Address())
+		}
+		seen[k.Address()] = true
+	}
+	unlock, err := lockAddresses(d.run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := os.Open(d.run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := unix.Flock(int(other.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
+		t.Errorf("locked twice: %v", err)
+	}
+	unlock()
+	if err := unix.Flock(int(other.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		t.Error(err)
+	}
+	for _, k := range containers {
+		if err := k.Remove(); err != nil {
+			t.Error(err)
+		}
+	}
+	nothingLeft(t)
 }
 
 // TestNoRouter: the host passes nothing on from the container, also where it is a router.

@@ -91,15 +91,11 @@ func (c *Container) connect(pid int) error {
 }
 
 func newNetwork(run, name string, pid int) (*network, error) {
-	// Addresses are found and taken under a lock.
-	lock, err := os.OpenFile(filepath.Join(run, "network.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	unlock, err := lockAddresses(run)
 	if err != nil {
 		return nil, err
 	}
-	defer lock.Close()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return nil, err
-	}
+	defer unlock()
 	block, err := freeBlock()
 	if err != nil {
 		return nil, err
@@ -116,6 +112,21 @@ func newNetwork(run, name string, pid int) (*network, error) {
 		return nil, err
 	}
 	return n, nil
+}
+
+// lockAddresses keeps others from finding and taking addresses meanwhile. The lock is on the
+// directory itself, which only its owner may open: no file stays, and no workload can hold it,
+// as it could the network namespace's.
+func lockAddresses(run string) (unlock func(), err error) {
+	dir, err := os.Open(run)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+		_ = dir.Close() // the first error says more
+		return nil, fmt.Errorf("lock %s: %w", run, err)
+	}
+	return func() { _ = dir.Close() }, nil // nothing is written
 }
 
 func (n *network) configure(veth *netlink.Veth, pid int) error {

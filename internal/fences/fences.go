@@ -78,6 +78,9 @@ var imports = []fence{
 	{"github.com/docker", []string{"engine", "image"}},
 	{"github.com/google/go-containerregistry", []string{"engine", "image"}},
 	{"github.com/moby", []string{"engine", "image"}},
+	// Only its comparison of versions does nothing before main (startup_test.go).
+	{"github.com/moby/moby/client", nil},
+	{"github.com/moby/moby/client/pkg/versions", []string{"engine/docker"}},
 	// The Dockerfile parser is no container client.
 	{"github.com/moby/buildkit/frontend/dockerfile", []string{"manifest/dockerfile"}},
 

@@ -504,7 +504,15 @@ func (e *Explanation) withoutCheck(r *usage.Refusal, c Context) {
 		return
 	case f != nil && f.Immutable && r.Errno == "EPERM":
 		e.Cause = Immutable
-		e.why("%s is immutable or append-only (chattr), for root too", r.Path)
+		where := r.Path
+		switch {
+		case f.Blocker == "" || f.Blocker == r.Path:
+		case f.Exists:
+			where += " or the directory that it is in"
+		default:
+			where = f.Blocker
+		}
+		e.why("%s is immutable or append-only (chattr), for root too", where)
 		e.Allow = "chattr -i -a on it, by somebody with linux_immutable"
 		return
 	case f != nil && (f.Mode&0o170000 == 0o20000 || f.Mode&0o170000 == 0o60000) && c.Container && r.Errno == "EPERM" && (strings.HasPrefix(r.Syscall, "open") || strings.HasPrefix(r.Syscall, "mknod")):
@@ -560,6 +568,10 @@ func (e *Explanation) withoutCheck(r *usage.Refusal, c Context) {
 		return
 	}
 	e.Cause = Unexplained
+	if f != nil && f.Unmounted && r.Errno == "EPERM" && r.Path != "" {
+		e.why("the container has ended, and it cannot be looked at any more: a file or directory that is immutable or append-only (chattr) refuses like that")
+		return
+	}
 	e.why("it cannot be told why: the file system's own rules, a sandbox (Landlock), a limit, or the program's arguments")
 }
 

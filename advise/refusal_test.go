@@ -316,6 +316,22 @@ func TestExplain(t *testing.T) {
 			cause: advise.Immutable, say: []string{"chattr"},
 		},
 		{
+			name:  "an immutable directory",
+			r:     usage.Refusal{Syscall: "openat", Path: "/d/x", Errno: "EPERM", Begun: usage.BegunYes, File: &usage.File{Immutable: true, Blocker: "/d"}},
+			cause: advise.Immutable, say: []string{"/d is immutable"},
+		},
+		{
+			name:  "an immutable file, or its directory",
+			r:     usage.Refusal{Syscall: "unlinkat", Path: "/d/x", Errno: "EPERM", Begun: usage.BegunYes, File: &usage.File{Exists: true, Immutable: true, Blocker: "/d"}},
+			cause: advise.Immutable, say: []string{"/d/x or the directory that it is in is immutable"},
+		},
+		{
+			name:  "perhaps immutable",
+			r:     usage.Refusal{Syscall: "unlinkat", Path: "/d/x", Errno: "EPERM", Begun: usage.BegunYes, File: &usage.File{Exists: true, Unmounted: true, Blocker: "/d"}},
+			c:     container,
+			cause: advise.Unexplained, say: []string{"the container has ended", "chattr"},
+		},
+		{
 			name:  "a device",
 			r:     usage.Refusal{Syscall: "openat", Path: "/dev/kvm", Errno: "EPERM", Begun: usage.BegunYes, File: &usage.File{Exists: true, Mode: 0o020666}},
 			c:     container,

@@ -327,3 +327,29 @@ func TestRefusalsLost(t *testing.T) {
 		t.Errorf("lost %v, %v; want two refusals at least", lost, err)
 	}
 }
+
+// TestRefusalsForgotten: what a cgroup that is gone was refused makes room for others'.
+func TestRefusalsForgotten(t *testing.T) {
+	p := runningProbe(t, probe.Options{Refusals: true, Limits: map[string]uint32{"refusals": 30}})
+	s := newScope(t, theProbe(t))
+	mine := file(t, filepath.Join(tempDir(t), "mine"), 0, 0o600)
+	for digit := range strings.SplitSeq("0123456789abcdef", "") { // 48 at least
+		c := containerIn(t, s, digit)
+		c.steps(0, "chown", mine, "1", "1", ",", "setgid", "33", ",", "setuid", "33").ends("chown EPERM", "setgid EPERM", "setuid EPERM")
+		var id uint64
+		list, err := p.Refusals(func(place probe.Place) string {
+			if !strings.Contains(place.Path, strings.Repeat(digit, 64)) {
+				return ""
+			}
+			id = place.ID
+			return "it"
+		})
+		if err != nil || len(list) < 3 {
+			t.Fatalf("%s: %v, %+v", digit, err, list)
+		}
+		p.Forget(id)
+	}
+	if lost, err := p.Lost(); err != nil || len(lost) > 0 {
+		t.Errorf("lost %v, %v", lost, err)
+	}
+}

@@ -152,6 +152,7 @@ func (w *Watch) forget() {
 	deleteIf(w.p.coll.Maps[bpfMapSums], func(k bpfTotalsKey) bool { return w.has(k.Scope) })
 	deleteIf(w.p.coll.Maps[bpfMapEvidences], func(k bpfEvidenceKey) bool { return w.has(k.Scope) })
 	deleteIf(w.p.coll.Maps[bpfMapIdentities], func(k bpfIdentityKey) bool { return w.has(k.Scope) })
+	deleteIf(w.p.coll.Maps[bpfMapRefusals], func(k bpfRefusalKey) bool { return w.has(k.Scope) })
 	deleteIf(w.p.coll.Maps[bpfMapPorts], func(k bpfPortKey) bool { return w.has(k.Scope) })
 	deleteIf(w.p.coll.Maps[bpfMapExes], func(k bpfExeKey) bool {
 		if !w.has(k.Scope) {

@@ -66,6 +66,7 @@ type WhyTotal struct {
 	Kinds, Mattered int
 	Refusals        uint64
 	Harmless        []Harmless
+	Omitted         int // that did not matter either, kinds
 	Lost            string
 }
 
@@ -87,7 +88,7 @@ func WhyTotals(w io.Writer, t WhyTotal, s Style) error {
 			p.para(text(""), 0, text("Denied, and it did not matter:"))
 		}
 		if i == most {
-			p.para(text(""), 2, text(fmt.Sprintf("and %d other kinds", len(t.Harmless)-most)))
+			p.para(text(""), 2, text(fmt.Sprintf("and %d other kinds", len(t.Harmless)-most+t.Omitted)))
 			break
 		}
 		what := "went on"

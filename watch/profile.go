@@ -56,8 +56,8 @@ func Profile(s *Tracked, prior *usage.Profile, now time.Time) *usage.Profile {
 	}
 	all := r.All()
 	used := Used(r)
-	if p.Baseline.Empty() { // nobody could say what it has
-		p.Baseline = used
+	if s.Granted == nil { // nobody could say what it has: what it used, and what was known before
+		p.Baseline |= used
 	}
 	p.Used = used & p.Baseline
 	p.Unused = p.Baseline.Minus(used)

@@ -275,5 +275,12 @@ func (s *Tracked) Complete() bool {
 	return s.StartSeen && (s.Record == nil || s.Record.Complete())
 }
 
-// Pending: something of it waits for the next look.
-func (s *Tracked) Pending() bool { return !s.told || len(s.waiting) > 0 }
+// Pending: something of a subject waits for the next look, though it may have ended.
+func (t *Tracker) Pending() bool {
+	for _, s := range t.subjects {
+		if s.Record != nil && (!s.told || len(s.waiting) > 0) {
+			return true
+		}
+	}
+	return false
+}

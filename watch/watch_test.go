@@ -247,6 +247,20 @@ func TestTracker(t *testing.T) {
 	}
 }
 
+// TestTrackerPending: one that ends before its engine has named it waits to be told, though
+// no survey has it any more.
+func TestTrackerPending(t *testing.T) {
+	tr := watch.NewTracker(watch.Of)
+	groups := map[string]*probe.Group{"container:" + idA + watch.Gone: {Places: []probe.Place{{ID: 7, Path: "/docker/" + idA, Launched: true}}, Record: record(granted(caps.Chown, "chown"))}}
+	if got := tr.Look(time.Unix(1, 0), groups, func(*watch.Subject) bool { return false }, false); len(got) != 0 || !tr.Pending() {
+		t.Errorf("unnamed: %q, pending %v", words(got), tr.Pending())
+	}
+	got := tr.Look(time.Unix(2, 0), nil, func(s *watch.Subject) bool { s.Name = "web"; return true }, false)
+	if diff := cmp.Diff([]string{"web begin", "web use chown", "web end"}, words(got)); diff != "" || tr.Pending() {
+		t.Errorf("%s, pending %v", diff, tr.Pending())
+	}
+}
+
 // TestProfile: a profile of what was only watched says so, and recommends nothing while no
 // start was seen; it is gone on with after a restart of leastcap.
 func TestProfile(t *testing.T) {

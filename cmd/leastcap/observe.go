@@ -30,6 +30,8 @@ type lookout struct {
 	targets []watch.Target // none: everything
 	names   *namer
 	gone    []uint64        // cgroups that were removed, as of the last survey
+	ended   []string        // containers whose own cgroups are among them
+	unnamed bool            // one of those that were removed may be asked for: its engine has to say
 	matched map[string]bool // containers that a target fits, by their ids: a new name changes nothing
 }
 
@@ -144,17 +146,31 @@ func cgroupsBelow(mount string) ([]string, error) {
 // group says for the probe whose a cgroup is, "" if nobody asked for it, and remembers
 // those that are gone.
 func (l *lookout) group(place probe.Place) string {
-	if place.Dead {
-		l.gone = append(l.gone, place.ID)
-	}
 	s := l.of(place.Path)
-	if !l.wanted(place.Path, &s) {
+	wanted := l.wanted(place.Path, &s)
+	if place.Dead && !l.leaves(place, &s, wanted) || !wanted {
 		return ""
 	}
 	if place.Dead {
 		return s.Key() + watch.Gone
 	}
 	return s.Key()
+}
+
+// leaves takes note of a cgroup that was removed. It gives false for one that stays until it
+// is known whether anybody asked for it.
+func (l *lookout) leaves(place probe.Place, s *watch.Subject, wanted bool) bool {
+	if s.Kind == watch.Container {
+		if !wanted && !l.names.complete(s) {
+			l.unnamed = true
+			return false
+		}
+		if place.Path == s.Cgroup {
+			l.ended = append(l.ended, s.ID)
+		}
+	}
+	l.gone = append(l.gone, place.ID)
+	return true
 }
 
 func (l *lookout) wanted(cgroup string, s *watch.Subject) bool {
@@ -178,14 +194,23 @@ func (l *lookout) wanted(cgroup string, s *watch.Subject) bool {
 
 // survey is the probe's; forget has to follow it once what is gone was taken in.
 func (l *lookout) survey() (map[string]*probe.Group, error) {
-	l.gone = l.gone[:0]
+	l.begin()
 	return l.probe.Survey(l.group)
 }
+
+// begin is before the probe asks for the groups anew.
+func (l *lookout) begin() { l.gone, l.ended, l.unnamed = l.gone[:0], l.ended[:0], false }
 
 func (l *lookout) forget() {
 	if len(l.gone) > 0 {
 		l.probe.Forget(l.gone...)
 	}
+}
+
+// drop forgets a container.
+func (l *lookout) drop(id string) {
+	delete(l.matched, id)
+	l.names.drop(id)
 }
 
 // describe completes a subject; false while its engine has not answered.
@@ -295,6 +320,16 @@ func (n *namer) ask(ids []string, wait bool) {
 	}
 }
 
+// drop forgets a container. It is asked about anew, should it come back.
+func (n *namer) drop(id string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.known, id)
+	delete(n.images, id)
+	delete(n.asked, id)
+	delete(n.pending, id)
+}
+
 // refresh looks, now and then, for new names of containers that Docker has on disk.
 func (n *namer) refresh(ids []string) {
 	n.mu.Lock()
@@ -321,7 +356,7 @@ func (n *namer) refresh(ids []string) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		for id, name := range names {
-			if r := n.known[id]; name != "" && name != r.Name {
+			if r, ok := n.known[id]; ok && name != "" && name != r.Name {
 				r.Name = name
 				n.known[id] = r
 			}
@@ -366,10 +401,15 @@ func (n *namer) work() {
 		}
 		cancel()
 		n.mu.Lock()
-		maps.Copy(n.images, images)
 		for _, id := range ids {
+			if !n.pending[id] {
+				continue // dropped meanwhile
+			}
 			if r, ok := found[id]; ok {
 				n.known[id] = r
+			}
+			if image, ok := images[id]; ok {
+				n.images[id] = image
 			}
 			n.asked[id] = true
 			delete(n.pending, id)

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -75,12 +77,14 @@ Exit status:
 					return &usageError{fmt.Errorf("--%s %v: must be more than nothing", name, d), "for example --" + name + " 1m"}
 				}
 			}
+			var made []string
 			if cmd.Flags().Changed("profile") {
-				if err := profileDir(f.profile); err != nil {
+				var err error
+				if made, err = profileDir(f.profile); err != nil {
 					return err
 				}
 			}
-			return f.run(cmd.Context(), stdout, stderr, args)
+			return f.run(cmd.Context(), stdout, stderr, args, made)
 		},
 	}
 	fl := cmd.Flags()
@@ -94,20 +98,36 @@ Exit status:
 	return cmd
 }
 
-// profileDir finds out now whether profiles can be written.
-func profileDir(dir string) error {
+// profileDir finds out now whether profiles can be written. The directories that it made for
+// that come with the innermost first.
+func profileDir(dir string) (made []string, err error) {
 	if dir == "" {
-		return &usageError{errors.New("--profile is empty"), "give a directory"}
+		return nil, &usageError{errors.New("--profile is empty"), "give a directory"}
+	}
+	for d := filepath.Clean(dir); ; d = filepath.Dir(d) {
+		if _, err := os.Lstat(d); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		made = append(made, d)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return &usageError{fmt.Errorf("--profile %s: %w", dir, err), "give a directory"}
+		removeDirs(made)
+		return nil, &usageError{fmt.Errorf("--profile %s: %w", dir, err), "give a directory"}
 	}
 	tmp, err := os.CreateTemp(dir, proc.TempPattern())
 	if err != nil {
-		return &usageError{fmt.Errorf("--profile %s: %w", dir, err), "give a directory that can be written to"}
+		removeDirs(made)
+		return nil, &usageError{fmt.Errorf("--profile %s: %w", dir, err), "give a directory that can be written to"}
 	}
 	tmp.Close()
-	return os.Remove(tmp.Name())
+	return made, os.Remove(tmp.Name())
+}
+
+// removeDirs removes directories as far as they are empty.
+func removeDirs(dirs []string) {
+	for _, d := range dirs {
+		_ = os.Remove(d)
+	}
 }
 
 const (
@@ -136,12 +156,15 @@ type watching struct {
 	style          report.Style
 	steady         map[uint64]bool
 	lost           map[string]uint64
+	retired        int   // subjects that the summary leaves out
 	failed         error // of the output, or of a profile
 }
 
-func (f *watchFlags) run(ctx context.Context, stdout, stderr io.Writer, words []string) error {
+// run watches. The directories made are for profiles, and there will be none if it cannot begin.
+func (f *watchFlags) run(ctx context.Context, stdout, stderr io.Writer, words, made []string) error {
 	l, err := newLookout(ctx, words, probe.Options{Hook: f.hook}, stderr)
 	if err != nil {
+		removeDirs(made)
 		return err
 	}
 	defer l.probe.Close()
@@ -219,13 +242,14 @@ func (w *watching) look(now time.Time, last bool) (used, pending bool, err error
 		used = used || e.Event == watch.Use
 		w.emit(e)
 	}
+	pending = w.unnamed || w.tracker.Pending()
 	var settledIDs []uint64
 	for name, g := range groups {
 		s := w.tracker.Get(name)
 		if s == nil {
 			continue
 		}
-		pending = pending || s.Pending() || s.StartSeen && s.Kind == watch.Container && now.Sub(s.Began) < settled
+		pending = pending || s.StartSeen && s.Kind == watch.Container && now.Sub(s.Began) < settled
 		if s.StartSeen && now.Sub(s.Began) >= settled {
 			for _, p := range g.Places {
 				if !p.Adopted && !w.steady[p.ID] {
@@ -242,6 +266,11 @@ func (w *watching) look(now time.Time, last bool) (used, pending bool, err error
 	}
 	for _, id := range w.gone {
 		delete(w.steady, id)
+	}
+	for _, id := range w.ended {
+		if w.tracker.Get((&watch.Subject{Kind: watch.Container, ID: id}).Key()) == nil { // nobody asked for it
+			w.drop(id)
+		}
 	}
 	return used, pending, w.losses(now)
 }
@@ -352,13 +381,24 @@ func (w *watching) flush() {
 			ended = append(ended, s)
 		}
 	}
-	if len(ended) <= mostEnded {
-		return
+	if len(ended) > mostEnded {
+		slices.SortFunc(ended, func(a, b *watch.Tracked) int { return a.Ended.Compare(b.Ended) })
+		w.retire(ended[:len(ended)-mostEnded])
 	}
-	slices.SortFunc(ended, func(a, b *watch.Tracked) int { return a.Ended.Compare(b.Ended) })
-	for _, s := range ended[:len(ended)-mostEnded] {
+}
+
+// retire forgets what ended long ago. Its profile stays, and is gone on with if it comes back.
+func (w *watching) retire(list []*watch.Tracked) {
+	for _, s := range list {
 		w.tracker.Drop(s.Key())
+		if w.profiles != nil {
+			w.profiles.drop(s.Key())
+		}
+		if s.Kind == watch.Container {
+			w.drop(s.ID)
+		}
 	}
+	w.retired += len(list)
 }
 
 // keeps says whether a subject has a profile: the host as a whole has none, and other
@@ -384,6 +424,9 @@ func (w *watching) conclude() error {
 			w.emit(&watch.Event{Time: now, Event: watch.Summary, Subject: &s.Subject, Running: s.Running, Total: s.Total(now), Lost: lost})
 		}
 	} else if w.failed == nil {
+		if w.retired > 0 {
+			say(w.stderr, "%d that ended earlier are not in the summary", w.retired)
+		}
 		w.failed = report.WatchTotals(w.stdout, w.totals(now, subjects, lost), w.style)
 	}
 	switch {

@@ -97,3 +97,12 @@ func (p *profileFiles) claim(name string, s *watch.Tracked) (*profileFile, error
 	f.owner, f.ended = s.Key(), false
 	return f, nil
 }
+
+// drop forgets a subject that has ended. Its file, which was written, is looked for when
+// another of its name comes.
+func (p *profileFiles) drop(key string) {
+	if f := p.files[p.names[key]]; f != nil && f.owner == key {
+		delete(p.files, p.names[key])
+	}
+	delete(p.names, key)
+}

@@ -16,7 +16,9 @@ import (
 	"time"
 
 	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/engine"
 	"github.com/leastcap/leastcap/internal/testenv"
+	"github.com/leastcap/leastcap/probe"
 	"github.com/leastcap/leastcap/usage"
 	"github.com/leastcap/leastcap/watch"
 )
@@ -259,5 +261,79 @@ func TestWatchRenamed(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil || len(left) != 1 || filepath.Base(left[0]) != name+".json" {
 		t.Errorf("files: %v %v", left, err)
+	}
+}
+
+// TestWatchRetires: of what ended long ago nothing is kept in memory but that there was one,
+// and its profile is gone on with when it comes back.
+func TestWatchRetires(t *testing.T) {
+	dir := t.TempDir()
+	names := newNamer(t.Context(), io.Discard)
+	names.busy = true // no engine is asked
+	w := &watching{watchFlags: &watchFlags{}, stderr: io.Discard, tracker: watch.NewTracker(watch.Of), steady: map[uint64]bool{},
+		lookout:  &lookout{names: names, matched: map[string]bool{}},
+		profiles: &profileFiles{dir: dir, files: map[string]*profileFile{}, names: map[string]string{}}}
+	const n = 3
+	place := func(i int) probe.Place {
+		return probe.Place{ID: uint64(i), Path: "/docker/" + strings.Repeat(fmt.Sprint(i), 64), Launched: true}
+	}
+	look := func(i int, c caps.Cap) *watch.Tracked {
+		p := place(i)
+		s := watch.Of(p.Path)
+		record := &usage.Record{Sets: map[usage.Phase]usage.Sets{usage.Steady: {Granted: caps.Of(c)}}}
+		for _, suffix := range []string{"", watch.Gone} {
+			w.tracker.Look(time.Now(), map[string]*probe.Group{s.Key() + suffix: {Places: []probe.Place{p}, Record: record}}, func(s *watch.Subject) bool {
+				names.known[s.ID] = engine.Running{Engine: "docker", Name: fmt.Sprintf("c%d", i), Image: "x"}
+				names.images[s.ID], names.asked[s.ID], w.matched[s.ID] = "sha256:1", true, true
+				return names.complete(s)
+			}, false)
+		}
+		return w.tracker.Get(s.Key())
+	}
+	var list []*watch.Tracked
+	for i := range n {
+		list = append(list, look(i, caps.Chown))
+	}
+	w.flush()
+	if len(w.profiles.files) != n || len(w.tracker.Subjects()) != n {
+		t.Fatalf("%v, %d", w.profiles.files, len(w.tracker.Subjects()))
+	}
+	w.retire(list[:2])
+	for what, left := range map[string]int{
+		"files": len(w.profiles.files), "their names": len(w.profiles.names), "known": len(names.known), "images": len(names.images),
+		"asked": len(names.asked), "matched": len(w.matched), "subjects": len(w.tracker.Subjects()),
+	} {
+		if left != 1 {
+			t.Errorf("%s: %d are left, want one", what, left)
+		}
+	}
+	look(0, caps.Setgid)
+	w.flush()
+	if p := profileOf(t, filepath.Join(dir, "c0.json")); p == nil || p.Used != caps.Of(caps.Chown, caps.Setgid) || p.Observed.Looks != 2 {
+		t.Errorf("%+v", p)
+	}
+	if w.retired != 2 {
+		t.Errorf("retired %d", w.retired)
+	}
+}
+
+// TestWatchUnnamed: one of whom it is not known yet whether anybody asked for it is not
+// forgotten when it ends, and one that nobody asked for is.
+func TestWatchUnnamed(t *testing.T) {
+	names := newNamer(t.Context(), io.Discard)
+	names.busy = true // no engine is asked
+	l := &lookout{names: names, targets: []watch.Target{{Container: "web"}}, matched: make(map[string]bool)}
+	id := strings.Repeat("a", 64)
+	place := probe.Place{ID: 7, Path: "/docker/" + id, Dead: true}
+	if name := l.group(place); name != "" || len(l.gone) != 0 || !l.unnamed {
+		t.Errorf("before its engine answers: %q, %v, %v", name, l.gone, l.unnamed)
+	}
+	for engineSays, want := range map[string]string{"web": "container:" + id + watch.Gone, "db": ""} {
+		names.known[id], names.asked[id] = engine.Running{Engine: "docker", Name: engineSays}, true
+		clear(l.matched)
+		l.begin()
+		if name := l.group(place); name != want || len(l.gone) != 1 || l.unnamed || len(l.ended) != 1 {
+			t.Errorf("%s: %q, %v, %v, %v", engineSays, name, l.gone, l.unnamed, l.ended)
+		}
 	}
 }

@@ -109,6 +109,7 @@ type whyLook struct {
 	told           map[string]int // a refusal's key to its place in list
 	list           []told
 	held           map[string]usage.Refusal // that wait for their containers' names
+	past           whySummary               // of cgroups that are gone, and forgotten
 	failed         error
 }
 
@@ -162,7 +163,7 @@ func (w *whyLook) loop(ctx context.Context, ended <-chan struct{}) error {
 		if err != nil {
 			return err
 		}
-		if now := time.Now(); (n != news || len(w.held) > 0) && now.After(pause) || done {
+		if now := time.Now(); (n != news || len(w.held) > 0 || w.unnamed) && now.After(pause) || done {
 			news = n
 			if err := w.look(now, done); err != nil {
 				return err
@@ -173,7 +174,41 @@ func (w *whyLook) loop(ctx context.Context, ended <-chan struct{}) error {
 	return nil
 }
 
+// chosen says for the probe whose refusals are wanted, and takes note of cgroups that are
+// gone. One of a container stays until its engine has named that.
 func (w *whyLook) chosen(place probe.Place) string {
+	if w.trial != nil {
+		if w.trial.has(place) {
+			return place.Path
+		}
+		if place.Dead {
+			w.gone = append(w.gone, place.ID)
+		}
+		return ""
+	}
+	s := w.of(place.Path)
+	name := place.Path
+	if place.Dead {
+		switch {
+		case !w.names.complete(&s):
+			w.names.ask([]string{s.ID}, false)
+			w.unnamed = true
+		default:
+			w.gone = append(w.gone, place.ID)
+			name += watch.Gone
+			if s.Kind == watch.Container && place.Path == s.Cgroup {
+				w.ended = append(w.ended, s.ID)
+			}
+		}
+	}
+	if !w.wanted(place.Path, &s) {
+		return ""
+	}
+	return name
+}
+
+// again is chosen a second time: what was not gone then is not gone now.
+func (w *whyLook) again(place probe.Place) string {
 	if w.trial != nil {
 		if w.trial.has(place) {
 			return place.Path
@@ -181,8 +216,11 @@ func (w *whyLook) chosen(place probe.Place) string {
 		return ""
 	}
 	s := w.of(place.Path)
-	if !w.wanted(place.Path, &s) {
+	switch {
+	case !w.wanted(place.Path, &s):
 		return ""
+	case slices.Contains(w.gone, place.ID):
+		return place.Path + watch.Gone
 	}
 	return place.Path
 }
@@ -190,78 +228,128 @@ func (w *whyLook) chosen(place probe.Place) string {
 // look explains what is new. What is of a container that its engine has not named yet
 // waits for the next look, unless this is the last.
 func (w *whyLook) look(now time.Time, last bool) error {
-	refusals, err := w.probe.Refusals(w.chosen)
+	w.begin()
+	groups, err := w.probe.Survey(w.chosen)
 	if err != nil {
 		return err
 	}
-	answers, err := w.answers()
+	refusals, err := w.probe.Refusals(w.again)
 	if err != nil {
 		return err
 	}
-	for _, r := range append(refusals, answers...) {
-		key := fmt.Sprint(r.Group, r.Process.Exe, r.Process.EUID, r.Call, r.Errno, r.Denied, r.Beyond, r.Begun, r.Since)
-		if i, ok := w.told[key]; ok {
-			if t := &w.list[i]; t.key == key {
-				t.Count = r.Count
-			} else {
-				t.others[key] = r.Count
-			}
-			continue
-		}
-		if r.Launch && r.Denied.Empty() && r.Beyond.Empty() && !strings.HasPrefix(r.Syscall, "exec") {
-			continue // the runtime's own affair
-		}
-		s := w.of(r.Group)
-		if early, ok := w.held[key]; ok {
-			early.Count = r.Count
-			r = early
-		} else {
-			w.lookUp(&r, &s) // while the process is there
-		}
-		if w.trial == nil && !w.describe(&s) {
-			if !last {
-				w.held[key] = r
-				continue
-			}
-			w.names.await(s.ID)
-			w.describe(&s)
-		}
-		delete(w.held, key)
-		// One directory in the way is told once, however many files are looked for in it.
-		if f := r.File; f != nil && f.Blocker != "" && f.Blocker != r.Path && aboutDirectory(&r) {
-			blocked := fmt.Sprint(r.Group, r.Process.Exe, r.Process.EUID, r.Syscall, r.Errno, r.Denied, "\x00", f.Blocker)
-			if i, ok := w.told[blocked]; ok {
-				w.told[key] = i
-				w.list[i].others[key] = r.Count
-				continue
-			}
-			w.told[blocked] = len(w.list)
-		}
-		e := advise.Explain(&r, w.context(&s))
-		w.told[key] = len(w.list)
-		w.list = append(w.list, told{r, e, key, map[string]uint64{}})
-		w.tell(now, &s, &r, &e)
+	live := map[int]bool{}
+	for _, r := range append(refusals, answers(groups)...) {
+		var gone bool
+		r.Group, gone = strings.CutSuffix(r.Group, watch.Gone)
+		i := w.take(now, r, last)
 		if w.failed != nil {
 			return nil
 		}
+		if i >= 0 && !gone {
+			live[i] = true
+		}
+	}
+	if len(w.gone) == 0 {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(groups)) {
+		if path, gone := strings.CutSuffix(name, watch.Gone); gone {
+			w.past.Harmless = append(w.past.Harmless, w.harmless(path, groups[name])...)
+		}
+	}
+	if more := len(w.past.Harmless) - mostHarmless; more > 0 {
+		w.past.Harmless = slices.Delete(w.past.Harmless, 0, more)
+		w.past.Omitted += more
+	}
+	w.retire(live)
+	w.probe.Forget(w.gone...)
+	for _, id := range w.ended {
+		w.names.drop(id)
 	}
 	return nil
 }
 
-// answers are refusals that netlink gives in its answers.
-func (w *whyLook) answers() ([]usage.Refusal, error) {
-	groups, err := w.probe.Survey(w.chosen)
-	if err != nil {
-		return nil, err
+// mostHarmless is how many refusals that did not matter are remembered of cgroups that are gone.
+const mostHarmless = 1000
+
+// take takes one refusal in and tells it if it is new; it gives its place in the list, or -1.
+func (w *whyLook) take(now time.Time, r usage.Refusal, last bool) int {
+	key := fmt.Sprint(r.Group, r.Process.Exe, r.Process.EUID, r.Call, r.Errno, r.Denied, r.Beyond, r.Begun, r.Since)
+	if i, ok := w.told[key]; ok {
+		if t := &w.list[i]; t.key == key {
+			t.Count = r.Count
+		} else {
+			t.others[key] = r.Count
+		}
+		return i
 	}
-	var list []usage.Refusal
-	for _, path := range slices.Sorted(maps.Keys(groups)) {
-		for _, c := range groups[path].Record.Checks {
+	if r.Launch && r.Denied.Empty() && r.Beyond.Empty() && !strings.HasPrefix(r.Syscall, "exec") {
+		return -1 // the runtime's own affair
+	}
+	s := w.of(r.Group)
+	if early, ok := w.held[key]; ok {
+		early.Count = r.Count
+		r = early
+	} else {
+		w.lookUp(&r, &s) // while the process is there
+	}
+	if w.trial == nil && !w.describe(&s) {
+		if !last {
+			w.held[key] = r
+			return -1
+		}
+		w.names.await(s.ID)
+		w.describe(&s)
+	}
+	delete(w.held, key)
+	// One directory in the way is told once, however many files are looked for in it.
+	if f := r.File; f != nil && f.Blocker != "" && f.Blocker != r.Path && aboutDirectory(&r) {
+		blocked := fmt.Sprint(r.Group, r.Process.Exe, r.Process.EUID, r.Syscall, r.Errno, r.Denied, "\x00", f.Blocker)
+		if i, ok := w.told[blocked]; ok {
+			w.told[key] = i
+			w.list[i].others[key] = r.Count
+			return i
+		}
+		w.told[blocked] = len(w.list)
+	}
+	e := advise.Explain(&r, w.context(&s))
+	w.told[key] = len(w.list)
+	w.list = append(w.list, told{r, e, key, map[string]uint64{}})
+	w.tell(now, &s, &r, &e)
+	return len(w.list) - 1
+}
+
+// retire keeps of what is not live, since its cgroups are gone, the sums alone.
+func (w *whyLook) retire(live map[int]bool) {
+	at := make(map[int]int)
+	var list []told
+	for i := range w.list {
+		if live[i] {
+			at[i] = len(list)
+			list = append(list, w.list[i])
+		} else {
+			w.past.add(&w.list[i])
+		}
+	}
+	w.list = list
+	for key, i := range w.told {
+		if j, ok := at[i]; ok {
+			w.told[key] = j
+		} else {
+			delete(w.told, key)
+		}
+	}
+}
+
+// answers are refusals that netlink gives in its answers.
+func answers(groups map[string]*probe.Group) (list []usage.Refusal) {
+	for _, name := range slices.Sorted(maps.Keys(groups)) {
+		for _, c := range groups[name].Record.Checks {
 			if !advise.InReply(&c) {
 				continue
 			}
 			r := usage.Refusal{
-				Group: path, Count: c.Count, Syscall: c.Syscall, Call: c.Call, Errno: "EPERM", Function: c.Function,
+				Group: name, Count: c.Count, Syscall: c.Syscall, Call: c.Call, Errno: "EPERM", Function: c.Function,
 				Begun: usage.BegunYes, Reply: true, Process: c.Process,
 			}
 			if set := caps.Of(c.Cap); c.Beyond {
@@ -272,7 +360,21 @@ func (w *whyLook) answers() ([]usage.Refusal, error) {
 			list = append(list, r)
 		}
 	}
-	return list, nil
+	return list
+}
+
+// harmless are the denied checks of a cgroup that did not matter.
+func (w *whyLook) harmless(path string, g *probe.Group) (list []whyHarmless) {
+	s := w.of(path)
+	if w.trial == nil {
+		w.describe(&s)
+	}
+	for _, c := range g.Record.Checks {
+		if c.Verdict == usage.Denied && !watch.Mattered(c) {
+			list = append(list, whyHarmless{w.subjectOf(&s), c})
+		}
+	}
+	return list
 }
 
 func (w *whyLook) context(s *watch.Subject) advise.Context {
@@ -287,13 +389,17 @@ func (w *whyLook) context(s *watch.Subject) advise.Context {
 func (w *whyLook) lookUp(r *usage.Refusal, s *watch.Subject) {
 	pids := []int{r.Process.PID}
 	if s.Kind == watch.Container {
-		if more, err := proc.Procs(filepath.Join(w.probe.Hierarchy().Mount, s.Cgroup)); err == nil {
+		dir := filepath.Join(w.probe.Hierarchy().Mount, s.Cgroup)
+		if w.trial != nil {
+			dir = w.trial.dir(w.probe.Hierarchy().Mount, s.Cgroup)
+		}
+		if more, err := proc.Procs(dir); err == nil {
 			pids = append(pids, more...)
 		}
 	} else {
 		pids = append(pids, os.Getpid())
 	}
-	inDir := changesDirectory(r.Syscall)
+	inDir := changesDirectory(r)
 	if r.Path != "" {
 		for _, pid := range pids {
 			f, err := proc.Look(pid, r.Path, r.FSUID, r.FSGID, inDir)
@@ -353,15 +459,19 @@ func number(r *usage.Refusal, pid int) {
 // which may have gone.
 func aboutDirectory(r *usage.Refusal) bool {
 	of := r.Denied.Union(r.Beyond)
-	return of.Empty() || !of.Intersect(caps.Of(caps.DacOverride, caps.DacReadSearch)).Empty() || changesDirectory(r.Syscall)
+	return of.Empty() || !of.Intersect(caps.Of(caps.DacOverride, caps.DacReadSearch)).Empty() || changesDirectory(r)
 }
 
-// changesDirectory: the call needs to write the directory, not the file.
-func changesDirectory(syscall string) bool {
+// changesDirectory: the call needs to write the directory, not the file. A link to somebody
+// else's file is refused for that, and with EPERM (fs/namei.c:may_linkat).
+func changesDirectory(r *usage.Refusal) bool {
+	if (r.Syscall == "link" || r.Syscall == "linkat") && r.Errno == "EPERM" {
+		return false
+	}
 	return slices.Contains([]string{
 		"mkdir", "mkdirat", "rmdir", "unlink", "unlinkat", "rename", "renameat", "renameat2", "link", "linkat",
 		"symlink", "symlinkat", "mknod", "mknodat", "creat",
-	}, syscall)
+	}, r.Syscall)
 }
 
 // securityModules are those that the kernel has: securityfs' lsm; nil if that cannot be read.
@@ -417,7 +527,19 @@ type whySummary struct {
 	Mattered int               `json:"mattered"` // kinds
 	Refusals uint64            `json:"refusals"`
 	Harmless []whyHarmless     `json:"harmless"`
+	Omitted  int               `json:"harmless_omitted,omitempty"` // of cgroups that are gone, kinds
 	Lost     map[string]uint64 `json:"lost,omitempty"`
+}
+
+func (s *whySummary) add(t *told) {
+	s.Kinds++
+	s.Refusals += t.Count
+	for _, n := range t.others {
+		s.Refusals += n
+	}
+	if t.Mattered {
+		s.Mattered++
+	}
 }
 
 type whyHarmless struct {
@@ -482,35 +604,27 @@ func (w *whyLook) conclude() error {
 	if err != nil {
 		return err
 	}
-	sum := whySummary{Time: now, Event: "summary", Kinds: len(w.list), Lost: lost, Harmless: []whyHarmless{}}
-	for _, t := range w.list {
-		sum.Refusals += t.Count
-		for _, n := range t.others {
-			sum.Refusals += n
-		}
-		if t.Mattered {
-			sum.Mattered++
-		}
+	sum := w.past
+	sum.Time, sum.Event, sum.Lost = now, "summary", lost
+	for i := range w.list {
+		sum.add(&w.list[i])
 	}
-	groups, err := w.probe.Survey(w.chosen)
+	groups, err := w.probe.Survey(w.again)
 	if err != nil {
 		return err
 	}
-	for _, path := range slices.Sorted(maps.Keys(groups)) {
-		s := w.of(path)
-		if w.trial == nil {
-			w.describe(&s)
+	for _, name := range slices.Sorted(maps.Keys(groups)) {
+		if path, forgotten := strings.CutSuffix(name, watch.Gone); !forgotten {
+			sum.Harmless = append(sum.Harmless, w.harmless(path, groups[name])...)
 		}
-		for _, c := range groups[path].Record.Checks {
-			if c.Verdict == usage.Denied && !watch.Mattered(c) {
-				sum.Harmless = append(sum.Harmless, whyHarmless{w.subjectOf(&s), c})
-			}
-		}
+	}
+	if sum.Harmless == nil {
+		sum.Harmless = []whyHarmless{}
 	}
 	if w.output == "json" {
 		err = jsonLine(w.stdout, sum)
 	} else {
-		total := report.WhyTotal{Kinds: sum.Kinds, Mattered: sum.Mattered, Refusals: sum.Refusals}
+		total := report.WhyTotal{Kinds: sum.Kinds, Mattered: sum.Mattered, Refusals: sum.Refusals, Omitted: sum.Omitted}
 		for _, h := range sum.Harmless {
 			row := report.Harmless{Cap: h.Check.Cap.String(), Call: h.Check.Call, Errno: h.Check.Errno, Count: h.Check.Count}
 			if row.Call == "" {

@@ -3,13 +3,17 @@ package main
 import (
 	"archive/tar"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os/exec"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/leastcap/leastcap/advise"
@@ -28,6 +32,27 @@ type trial struct {
 	base []string // an engine's command, before the verb; none for a host's command
 	id   string   // the container's
 	root string   // the container's root directory, if this program runs it
+
+	cgroup string       // the directory of the container's cgroup, once it was found
+	mounts *[]hostMount // nil: nobody asked yet
+}
+
+// hostMount is a directory or file of this host that a container has.
+type hostMount struct{ Source, Destination string }
+
+// dir is the directory of a cgroup of the command's. The probe does not know the names of
+// those above that are older than it.
+func (t *trial) dir(mount, within string) string {
+	if t.cgroup == "" {
+		_ = filepath.WalkDir(mount, func(dir string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() && strings.HasSuffix(dir, within) {
+				t.cgroup = dir
+				return fs.SkipAll
+			}
+			return nil // or it was removed meanwhile
+		})
+	}
+	return t.cgroup
 }
 
 func (t *trial) has(p probe.Place) bool {
@@ -212,6 +237,9 @@ func (t *trial) look(file string, uid, gid uint32, inDir bool) *usage.File {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
+	if f := t.mounted(ctx, file, uid, gid, inDir); f != nil {
+		return f
+	}
 	f, err := t.copied(ctx, file)
 	if err == nil && !inDir {
 		return f
@@ -222,6 +250,41 @@ func (t *trial) look(file string, uid, gid uint32, inDir bool) *usage.File {
 	}
 	dir.Blocker, dir.Exists = path.Dir(file), err == nil
 	return dir
+}
+
+// mounted is look for a file in what the container has of this host: nil if it is not.
+func (t *trial) mounted(ctx context.Context, file string, uid, gid uint32, inDir bool) *usage.File {
+	if t.mounts == nil {
+		t.mounts = new([]hostMount)
+		argv := slices.Concat(t.base, []string{"inspect", "--format", "{{json .Mounts}}", t.id})
+		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+		engine.Group(cmd)
+		if out, err := cmd.Output(); err == nil {
+			_ = json.Unmarshal(out, t.mounts) // else the engine's cp knows as much
+		}
+	}
+	var of hostMount
+	within := ""
+	for _, m := range *t.mounts {
+		rest, ok := strings.CutPrefix(path.Clean(file), m.Destination)
+		if ok && (rest == "" || rest[0] == '/') && len(m.Destination) > len(of.Destination) && m.Source != "" {
+			of, within = m, rest
+		}
+	}
+	if of.Source == "" {
+		return nil
+	}
+	f, err := proc.LookIn(of.Source, "/"+within, uid, gid, inDir)
+	if errors.Is(err, syscall.ENOTDIR) && within == "" { // one file
+		f, err = proc.LookIn(path.Dir(of.Source), "/"+path.Base(of.Source), 0, 0, false)
+	}
+	if err != nil {
+		return nil
+	}
+	if f.Blocker != "" {
+		f.Blocker = path.Join(of.Destination, f.Blocker)
+	}
+	return f
 }
 
 // copied is a file's header in the archive that the engine's cp makes.

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/leastcap/leastcap/advise"
+	"github.com/leastcap/leastcap/internal/testenv"
+	"github.com/leastcap/leastcap/probe"
+	"github.com/leastcap/leastcap/usage"
+)
+
+// TestWhyForgets: of a container that has ended the sums stay, and nothing else, so that a
+// long look at many of them neither grows nor fills the kernel's maps.
+func TestWhyForgets(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.BPF, testenv.Docker, testenv.Image(tiny))
+	name := fmt.Sprintf("leastcap-test-forgets-%d", os.Getpid())
+	t.Cleanup(func() { _ = exec.Command("docker", "rm", "-f", "-v", name).Run() })
+	id := engineCommand(t, []string{"docker"}, "run", "-d", "--name", name, "--network", "none", "--cap-drop", "CHOWN", tiny, "sleep", "600")
+	l, err := newLookout(t.Context(), []string{name}, probe.Options{Refusals: true}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.probe.Close()
+	var out bytes.Buffer
+	w := &whyLook{whyFlags: &whyFlags{output: "json"}, lookout: l, stdout: &out, stderr: io.Discard, told: map[string]int{}, held: map[string]usage.Refusal{}}
+	look := func() {
+		t.Helper()
+		if err := w.look(time.Now(), false); err != nil || w.failed != nil {
+			t.Fatal(err, w.failed)
+		}
+	}
+	const refused = "chown 33 /tmp; cat /proc/sys/net/ipv4/ip_unprivileged_port_start"
+	for range 2 {
+		runDocker(t, "exec", name, "sh", "-c", refused)
+		look()
+		look() // what is known is not told again
+		runDocker(t, "restart", "-t", "0", name)
+	}
+	look()
+	if len(w.list) != 0 || len(w.told) != 0 || w.past.Kinds != 2 || w.past.Mattered != 2 || w.past.Refusals != 2 || len(w.past.Harmless) == 0 {
+		t.Errorf("list: %+v, told: %v, past: %+v", w.list, w.told, w.past)
+	}
+	if n := strings.Count(out.String(), `"event":"refusal"`); n != 2 {
+		t.Errorf("%d refusals were told: %s", n, &out)
+	}
+	runDocker(t, "rm", "-f", name)
+	waitFor(t, "it is known whose the last cgroup was", func() bool { look(); return !l.unnamed })
+	if _, known := l.names.known[id]; known || l.names.asked[id] {
+		t.Error("its name is not forgotten")
+	}
+	var sum whySummary
+	out.Reset()
+	if err := w.conclude(); !errors.Is(err, status(exitFindings)) {
+		t.Error(err)
+	}
+	if err := json.Unmarshal(out.Bytes(), &sum); err != nil || sum.Kinds != 2 || sum.Refusals != 2 || len(sum.Harmless) == 0 || sum.Harmless[0].Subject.Name != name {
+		t.Errorf("%v: %s", err, &out)
+	}
+}
+
+// TestWhyLooksUp: what a file of a container is like is read through its other processes
+// while they are there, and where it is this host's also afterwards.
+func TestWhyLooksUp(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.BPF, testenv.Docker, testenv.Image(tiny))
+	dir := t.TempDir()
+	if err := syscall.Mount("none", dir, "tmpfs", syscall.MS_NOEXEC, "mode=755"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
+	if err := os.WriteFile(filepath.Join(dir, "x"), []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, path, script string }{
+		{"there", "/t/x", "cp /bin/busybox /t/x; (/t/x; true); sleep 1"},
+		{"ended", "/v/x", "(/v/x; true)"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			out, err := exec.Command(testenv.Leastcap(t), "why", "-q", "-o", "json", "--", "docker", "run", "--rm", "--network", "none",
+				"-v", dir+":/v", "--tmpfs", "/t:noexec", tiny, "sh", "-c", c.script).Output()
+			var d whyDocument
+			if uerr := json.NewDecoder(bytes.NewReader(out)).Decode(&d); uerr != nil {
+				t.Fatalf("%v, %v: %s", err, uerr, out)
+			}
+			if d.Path != c.path || d.Explanation.Cause != advise.NoExecute || !d.Explanation.Certain {
+				t.Errorf("%s: %+v", d.Path, d.Explanation)
+			}
+		})
+	}
+}
+
+// TestInDirectory: a link that is refused with EPERM is refused for the file.
+func TestInDirectory(t *testing.T) {
+	for _, c := range []struct {
+		syscall, errno string
+		want           bool
+	}{
+		{"linkat", "EPERM", false}, {"link", "EPERM", false}, {"linkat", "EACCES", true},
+		{"unlinkat", "EPERM", true}, {"openat", "EACCES", false},
+	} {
+		if got := changesDirectory(&usage.Refusal{Syscall: c.syscall, Errno: c.errno}); got != c.want {
+			t.Errorf("%s %s: %v", c.syscall, c.errno, got)
+		}
+	}
+}

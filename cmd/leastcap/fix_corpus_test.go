@@ -254,7 +254,7 @@ func TestFixKilled(t *testing.T) {
 		t.Errorf("left behind: %v", names)
 	}
 	for end := time.Now().Add(2 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		path, err := builtVerifier()
+		path, err := testenv.Verifier()
 		if err != nil {
 			t.Fatal(err)
 		}

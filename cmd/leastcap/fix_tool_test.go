@@ -3,14 +3,11 @@ package main
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,32 +20,11 @@ import (
 	"github.com/leastcap/leastcap/verifier"
 )
 
-// verifierDir is where it was made, removed when all tests have run.
-var verifierDir string
-
-// builtVerifier is leastcap-verifier, made once.
-var builtVerifier = sync.OnceValues(func() (string, error) {
-	if path, ok := testenv.Prebuilt(verifier.Program); ok {
-		return path, nil
-	}
-	var err error
-	if verifierDir, err = os.MkdirTemp("", "leastcap-test-"); err != nil {
-		return "", err
-	}
-	path := filepath.Join(verifierDir, verifier.Program)
-	cmd := exec.Command("go", "build", "-o", path, "../"+verifier.Program)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%v: %w\n%s", cmd, err, out)
-	}
-	return path, nil
-})
-
 // withVerifier makes the program that formats' own tools are in, and puts it into PATH.
 func withVerifier(t *testing.T) string {
 	t.Helper()
 	testenv.Need(t, testenv.MadeBy("go", verifier.Program))
-	path, err := builtVerifier()
+	path, err := testenv.Verifier()
 	if err != nil {
 		t.Fatal(err)
 	}

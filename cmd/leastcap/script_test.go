@@ -20,15 +20,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(tests{m}, map[string]func(){"leastcap": main})
-}
-
-// tests are this package's, and what they make for all of them.
-type tests struct{ *testing.M }
-
-func (m tests) Run() int {
-	defer func() { _ = os.RemoveAll(verifierDir) }()
-	return m.M.Run()
+	testscript.Main(m, map[string]func(){"leastcap": main})
 }
 
 // TestScripts runs testdata/script/*.txtar, one topic a file. A file whose name
@@ -107,7 +99,7 @@ func status_(ts *testscript.TestScript, neg bool, args []string) {
 
 // verifier_ puts leastcap-verifier into PATH.
 func verifier_(ts *testscript.TestScript, _ bool, _ []string) {
-	path, err := builtVerifier()
+	path, err := testenv.Verifier()
 	ts.Check(err)
 	ts.Setenv("PATH", filepath.Dir(path)+string(filepath.ListSeparator)+ts.Getenv("PATH"))
 }

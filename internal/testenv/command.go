@@ -27,17 +27,32 @@ func Leastcap(t testing.TB) string {
 	return path
 }
 
-var leastcap = sync.OnceValues(func() (string, error) {
+var leastcap = sync.OnceValues(func() (string, error) { return command("leastcap", "leastcap") })
+
+// Verifier is the path of leastcap-verifier. It is not beside leastcap, where that would
+// find it without being told.
+var Verifier = sync.OnceValues(func() (string, error) {
+	if path, ok := Prebuilt("leastcap-verifier"); ok {
+		return path, nil
+	}
+	return command("leastcap-verifier", "verifier/leastcap-verifier")
+})
+
+// command builds a command of this tree as a file in bin/test.
+func command(name, file string) (string, error) {
 	root, err := moduleRoot()
 	if err != nil {
 		return "", err
 	}
-	return build(root, "./cmd/leastcap", filepath.Join(root, "bin", "test", "leastcap"))
-})
+	return build(root, "./cmd/"+name, filepath.Join(root, "bin", "test", file))
+}
 
 // build builds the command pkg of the module in root as the file out. Processes
 // take turns, so none runs a file that another is still writing; the second
 // finds the file up to date and leaves it alone.
+//
+// The flags are those that .ci/run builds everything with: others, such as -trimpath,
+// would have all that is imported compiled once more.
 func build(root, pkg, out string) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return "", err
@@ -50,7 +65,7 @@ func build(root, pkg, out string) (string, error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return "", fmt.Errorf("lock %s: %w", lock.Name(), err)
 	}
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", out, pkg)
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", out, pkg)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if msg, err := cmd.CombinedOutput(); err != nil {

@@ -14,6 +14,11 @@ import (
 var MapNames = []string{bpfMapScopes, bpfMapPhases, bpfMapSums, bpfMapEvidences, bpfMapTasks, bpfMapInflight,
 	bpfMapExes, bpfMapIdentities, bpfMapPorts}
 
+// HideSymbols leaves /proc/kallsyms as the only list of the kernel's symbols, as before 6.0.
+func HideSymbols() {
+	listSymbols = func() (*symbols, error) { return nil, errors.ErrUnsupported }
+}
+
 // Entries counts a map's entries.
 func (p *Probe) Entries(name string) (int, error) {
 	m := p.coll.Maps[name]

@@ -48,8 +48,12 @@ func (p *Probe) resolveExe(key bpfExeKey, pid int) fileCapsResult {
 		return fileCapsResult{err: fmt.Errorf("executable is gone from the map: %w", err)}
 	}
 	want := walkPath(exe.Walk)
-	res := readThroughProcess(pid, want)
-	if res.err != nil {
+	// Under another number there may be any process, whose file of that name is another.
+	res := fileCapsResult{err: errors.New("processes have other numbers here")}
+	if p.kernelNumbers {
+		res = readThroughProcess(pid, want)
+	}
+	if p.kernelNumbers && res.err != nil {
 		for _, other := range p.processes(key.Scope) {
 			if res = readThroughRoot(other, want); res.err == nil {
 				break

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,10 +10,13 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 )
 
-// symbols is /proc/kallsyms: text symbols by address, and the few variables
-// that the programs need. Empty where kernel.kptr_restrict hides addresses.
+// symbols is what /proc/kallsyms has: text symbols by address, and the few variables
+// that the programs need. Empty where the kernel tells no addresses.
 type symbols struct {
 	text []symbol
 	data map[string]uint64
@@ -28,11 +32,57 @@ var wantedData = []string{"__per_cpu_offset", "__preempt_count", "pcpu_hot"}
 
 func loadSymbols() (*symbols, error) {
 	f, err := os.Open("/proc/kallsyms")
-	if err != nil {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("read kernel symbols: %w", err)
 	}
-	defer f.Close()
-	return parseSymbols(f)
+	s := &symbols{}
+	if err == nil {
+		defer f.Close()
+		if s, err = parseSymbols(f); err != nil {
+			return nil, err
+		}
+	}
+	if len(s.text) > 0 {
+		return s, nil
+	}
+	if listed, err := listSymbols(); err == nil {
+		return listed, nil
+	}
+	return s, nil // before 6.0 the kernel has no other list of them
+}
+
+// listSymbols reads them where /proc/kallsyms hides addresses; a test takes it away.
+var listSymbols = iterateSymbols
+
+// iterateSymbols uses bpf/symbols.bpf.c.
+func iterateSymbols() (*symbols, error) {
+	spec, err := loadKsyms()
+	if err != nil {
+		return nil, err
+	}
+	coll, err := ebpf.NewCollection(spec)
+	if err != nil {
+		return nil, err
+	}
+	defer coll.Close()
+	it, err := link.AttachIter(link.IterOptions{Program: coll.Programs[ksymsProgListSymbols]})
+	if err != nil {
+		return nil, err
+	}
+	defer it.Close()
+	r, err := it.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return parseSymbols(r)
+}
+
+// NamesFunctions says whether evidence has the kernel function that asked: this machine
+// tells this process the kernel's addresses.
+func NamesFunctions() bool {
+	s, err := loadSymbols()
+	return err == nil && len(s.text) > 0
 }
 
 func parseSymbols(r io.Reader) (*symbols, error) {

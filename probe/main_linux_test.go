@@ -40,6 +40,9 @@ func TestMain(m *testing.M) {
 			os.Exit(tellOpen())
 		}
 	}
+	if os.Getenv(hiddenVar) == "all" {
+		probe.HideSymbols()
+	}
 	code := m.Run()
 	if shared.p != nil {
 		shared.p.Close()

@@ -89,3 +89,6 @@ func Survey() ([]Way, string, error) {
 
 // Preempts is false.
 func Preempts() bool { return false }
+
+// NamesFunctions is false.
+func NamesFunctions() bool { return false }

@@ -47,6 +47,8 @@ type Probe struct {
 	syscalls    []string // by number
 	events      *ringbuf.Reader
 	done        chan struct{}
+	// kernelNumbers: /proc has processes under the numbers that the programs see.
+	kernelNumbers bool
 
 	mu       sync.Mutex
 	watches  []*Watch
@@ -70,7 +72,7 @@ func open(o Options) (_ *Probe, err error) {
 	if err := preflight(); err != nil {
 		return nil, err
 	}
-	p := &Probe{isContainer: o.IsContainer, fileCaps: map[bpfExeKey]fileCapsResult{}, paths: map[uint64]string{}, done: make(chan struct{})}
+	p := &Probe{isContainer: o.IsContainer, fileCaps: map[bpfExeKey]fileCapsResult{}, paths: map[uint64]string{}, done: make(chan struct{}), kernelNumbers: proc.KernelNumbers()}
 	defer func() {
 		if err != nil {
 			p.Close()

@@ -3,9 +3,12 @@ package probe_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/leastcap/leastcap/caps"
@@ -130,6 +133,78 @@ func TestFileCapsOfSameInode(t *testing.T) {
 	}
 	t.Logf("the same inode: %t", os.SameFile(before, after))
 	wantCaps(t, execOf(t, r, second), netRaw)
+}
+
+// elsewhereVar is set where a test runs in a pid namespace of its own.
+const elsewhereVar = "LEASTCAP_PROBE_TEST_ELSEWHERE"
+
+// TestFileCapsElsewhere: in a pid namespace of its own (a container's) leastcap does not take
+// the process that has there the number of the workload's for it.
+func TestFileCapsElsewhere(t *testing.T) {
+	if os.Getenv(elsewhereVar) == "" {
+		theProbe(t)
+		cmd := exec.Command("sh", "-c", `mount -t proc proc /proc && exec /proc/self/fd/3 "$@"`, "sh", "-test.run=^TestFileCapsElsewhere$", "-test.count=1")
+		self, err := os.Open("/proc/self/exe")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer self.Close()
+		cmd.ExtraFiles, cmd.Env = []*os.File{self}, append(os.Environ(), elsewhereVar+"=1")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Unshareflags: syscall.CLONE_NEWNS}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	dir := tempDir(t)
+	exe := capable(t, program(t, "exit"), filepath.Join(dir, "exe"), netRaw)
+	s := newScope(t, theProbe(t))
+	w := s.steps(bounding(t), "setgid", "33", ",", "say", "x", ",", "wait", ",", "fork", "{", "exec", exe, "}", ",", "say", "x", ",", "wait")
+	w.hear()
+	r := s.record()
+	// Another has its number here, and sees another file under the same name.
+	other := filepath.Join(dir, "root")
+	for name, from := range map[string]string{exe: program(t, "exit"), "/workload": program(t, "workload")} {
+		data, err := os.ReadFile(from)
+		if err == nil {
+			err = os.MkdirAll(filepath.Dir(filepath.Join(other, name)), 0o755)
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(other, name), data, 0o755)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	number := evidence(t, r, caps.Setgid, usage.Granted, "setgid").Process.PID
+	var decoy *exec.Cmd
+	for range 20 { // a thread of this test's may have taken it
+		if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(number-1)), 0); err != nil {
+			t.Fatal(err)
+		}
+		decoy = exec.Command("/workload", "wait")
+		decoy.Dir, decoy.SysProcAttr = "/", &syscall.SysProcAttr{Chroot: other}
+		in, err := decoy.StdinPipe()
+		if err == nil {
+			err = decoy.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer decoy.Wait() // when its input has ended
+		defer in.Close()
+		if decoy.Process.Pid == number {
+			break
+		}
+	}
+	if decoy.Process.Pid != number {
+		t.Fatalf("no process could get the number %d", number)
+	}
+	w.tell()
+	w.hear()
+	wantCaps(t, execOf(t, s.record(), exe), netRaw)
+	w.tell()
+	w.ends()
 }
 
 // TestCapset: capset(2) and the ambient set need what they set, and make no

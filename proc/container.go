@@ -141,13 +141,26 @@ func ContainerOf(pid int) (id, engine, pod string, ok bool) {
 	return id, engine, pod, true
 }
 
-// MountedForUs says that /proc is that of the initial pid namespace and that this process
-// is in it and in the initial user namespace: then numbers are the kernel's own.
-func MountedForUs() bool {
+// InitialUserNamespace says that this process's capabilities are the machine's, and not those
+// of a user namespace in it; also where that cannot be known.
+func InitialUserNamespace() bool {
+	ns := UserNamespace("/proc", "self")
+	return ns == 0 || ns == initUserNS
+}
+
+// KernelNumbers says that this process and /proc number processes as the kernel does: both are
+// in the initial pid namespace.
+func KernelNumbers() bool {
 	self, err := os.Readlink("/proc/self")
 	if err != nil || self != itoa(os.Getpid()) {
 		return false
 	}
-	ns := readNamespaces("/proc", "self")
-	return ns[NSPid] == initPidNS && ns[NSUser] == initUserNS
+	ns, _ := readNamespace("/proc", "self", "pid")
+	return ns == initPidNS
+}
+
+// MountedForUs says that /proc is that of the initial pid namespace and that this process
+// is in it and in the initial user namespace: then numbers are the kernel's own.
+func MountedForUs() bool {
+	return KernelNumbers() && UserNamespace("/proc", "self") == initUserNS
 }

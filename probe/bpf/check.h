@@ -57,6 +57,17 @@ static __always_inline bool plain_fork(struct call *c, __u32 tid)
 }
 
 /*
+ * Without a stack to walk: is SYS_ADMIN a need of this fork, too? Together with a new user
+ * namespace others are asked for in that one, whose owner the task is (decided_by()).
+ */
+static __always_inline bool needy_fork(struct call *c, __u32 tid)
+{
+	__u64 flags = arg(c->regs, 0);
+
+	return !undenied(tid) || (c->nr == NR_CLONE && (flags & CLONE_NEW) && !(flags & CLONE_NEWUSER));
+}
+
+/*
  * security_vm_enough_memory_mm() asks for SYS_ADMIN at every mmap, brk, fork,
  * exec and page fault that accounts memory (security/commoncap.c
  * cap_vm_enough_memory()): advice to the overcommit heuristic, never a need. So
@@ -67,7 +78,8 @@ static __always_inline bool advice_only(void *ctx, struct call *c, struct sysinf
 	if (si && (si->special == SPECIAL_MEMORY || (si->special == SPECIAL_FORK && plain_fork(c, tid))))
 		return true;
 	if (!cfg_text[0][0])
-		return c->nr < 0 || (si && (si->special == SPECIAL_MEMORY_MAYBE || si->special == SPECIAL_FORK || si->special == SPECIAL_EXEC));
+		return c->nr < 0 || (si && (si->special == SPECIAL_MEMORY_MAYBE || si->special == SPECIAL_EXEC ||
+					    (si->special == SPECIAL_FORK && !needy_fork(c, tid))));
 	return asked_by(ctx, 0, ADVISERS);
 }
 

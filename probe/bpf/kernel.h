@@ -41,6 +41,12 @@ enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2 };
 #define PF_EXITING 0x00000004 /* include/linux/sched.h */
 #define PF_KTHREAD 0x00200000
 #define CLONE_NEW 0x7e020000UL /* include/uapi/linux/sched.h: CLONE_NEW*, but for clone3(2) */
+#define CLONE_NEWUSER 0x10000000UL
+#if defined(__TARGET_ARCH_x86)
+#define NR_CLONE 56  /* arch/x86/entry/syscalls/syscall_64.tbl */
+#else
+#define NR_CLONE 220 /* include/uapi/asm-generic/unistd.h */
+#endif
 #define PR_CAPBSET_DROP 24    /* include/uapi/linux/prctl.h */
 #define PR_SET_SECUREBITS 28
 #define PR_CAP_AMBIENT 47

@@ -321,6 +321,14 @@ func TestExceptions(t *testing.T) {
 			t.Errorf("%s\n%s", test.config, diff)
 		}
 	}
+	for bad, at := range map[string]string{
+		"ignore: [x]\n\n\nexceptoins: []\n": "c:4:1", "ignore:\n\n  - {}\n": "c:3:1", "ignore: [x]\nfail-on: often\n": "c:2:10", "fail-on: [low]\n": "c:1:10",
+	} {
+		_, err := audit.ParseConfig("c", []byte(bad))
+		if errs := manifest.Errors(err); len(errs) != 1 || errs[0].At.String() != at {
+			t.Errorf("%q: %v, want it at %s", bad, err, at)
+		}
+	}
 	for _, bad := range []string{
 		"rule: adds-capabilty\nreason: why\nexpires: 2027-01-01", "rule: adds-capability\nexpires: 2027-01-01",
 		"rule: adds-capability\nreason: why", "rule: adds-capability\nreason: why\nexpires: soon",

@@ -1,9 +1,10 @@
 package audit
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/leastcap/leastcap/usage"
 )
 
 // ReportVersion is the version of the JSON of a report. Fields are only ever added to it.
@@ -21,7 +22,7 @@ func ParseBaseline(data []byte) (Baseline, error) {
 			Fingerprint string `json:"fingerprint"`
 		} `json:"findings"`
 	}
-	if err := json.Unmarshal(data, &in); err != nil {
+	if err := usage.UnmarshalJSON(data, &in); err != nil {
 		return nil, fmt.Errorf("not a report of leastcap audit: %w", err)
 	}
 	if in.Version != ReportVersion {

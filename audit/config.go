@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -29,6 +32,9 @@ type Config struct {
 	FailOn string
 }
 
+// configLine is how the YAML reader says where.
+var configLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^line (\d+): `) })
+
 // ParseConfig reads a configuration. What it does not know is an error: a misspelt field
 // would be an exception that silently is none.
 func ParseConfig(name string, data []byte) (*Config, error) {
@@ -36,7 +42,7 @@ func ParseConfig(name string, data []byte) (*Config, error) {
 		Exceptions []yaml.Node `yaml:"exceptions"`
 		Ignore     []string    `yaml:"ignore"`
 		Rules      string      `yaml:"rules"`
-		FailOn     string      `yaml:"fail-on"`
+		FailOn     yaml.Node   `yaml:"fail-on"`
 	}
 	fail := func(line, column int, format string, args ...any) error {
 		return &manifest.Error{At: manifest.Pos{File: name, Line: line, Column: column}, Reason: fmt.Sprintf(format, args...), Hint: "leastcap audit --help shows a configuration"}
@@ -44,13 +50,19 @@ func ParseConfig(name string, data []byte) (*Config, error) {
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	d.KnownFields(true)
 	if err := d.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fail(0, 0, "%s", strings.TrimPrefix(err.Error(), "yaml: "))
+		text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "yaml: "), "unmarshal errors:\n  ")
+		line := 0
+		if m := configLine().FindStringSubmatch(text); m != nil {
+			line, _ = strconv.Atoi(m[1]) // digits
+			text = text[len(m[0]):]
+		}
+		return nil, fail(line, 1, "%s", text)
 	}
-	c := &Config{Ignore: file.Ignore, Rules: file.Rules, FailOn: file.FailOn}
-	if c.FailOn != "" {
+	c := &Config{Ignore: file.Ignore, Rules: file.Rules, FailOn: file.FailOn.Value}
+	if !file.FailOn.IsZero() && file.FailOn.Tag != "!!null" {
 		var s Severity
 		if err := s.UnmarshalText([]byte(c.FailOn)); err != nil {
-			return nil, fail(0, 0, "fail-on: %v", err)
+			return nil, fail(file.FailOn.Line, file.FailOn.Column, "fail-on: %v", err)
 		}
 	}
 	var errs []error

@@ -241,14 +241,14 @@ func Parse(data []byte) (*Profile, error) {
 	var head struct {
 		Version string `json:"version"`
 	}
-	if err := json.Unmarshal(data, &head); err != nil {
+	if err := UnmarshalJSON(data, &head); err != nil {
 		return nil, fmt.Errorf("not a profile: %w", err)
 	}
 	if head.Version != Version {
 		return nil, fmt.Errorf("not a profile of version %q: its version is %q", Version, head.Version)
 	}
 	p := new(Profile)
-	if err := json.Unmarshal(data, p); err != nil {
+	if err := UnmarshalJSON(data, p); err != nil {
 		return nil, fmt.Errorf("profile: %w", err)
 	}
 	return p, nil

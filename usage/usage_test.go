@@ -96,6 +96,19 @@ func TestProfileFile(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
+	long := strings.Repeat("\n", 5000)
+	for text, want := range map[string]string{
+		`{"version": "é", }`:                       "f:1:18",
+		`{"version":"leastcap.profile/v1",` + long: "f:5000:1",
+		`{"version":"leastcap.profile/v1",` + long + `"required": 7, "optional": []}`: "f",
+		`{"version":"leastcap.profile/v1",` + long + `"subject": [], "required": []}`: "f:5001:12",
+		`{"version":"leastcap.profile/v9"}`:                                           "f",
+	} {
+		_, err := usage.Parse([]byte(text))
+		if got := usage.At("f", err); err == nil || got != want {
+			t.Errorf("%.50q: %v at %s, want %s", text, err, got, want)
+		}
+	}
 	// Fields that a later version adds are let be.
 	if _, err := usage.Parse([]byte(`{"version":"leastcap.profile/v1","later":1}`)); err != nil {
 		t.Error(err)

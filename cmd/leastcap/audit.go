@@ -32,6 +32,7 @@ import (
 	"github.com/leastcap/leastcap/manifest/systemd"
 	"github.com/leastcap/leastcap/manifest/yaml"
 	"github.com/leastcap/leastcap/report"
+	"github.com/leastcap/leastcap/usage"
 )
 
 // formats are those that are recognised; of two that are equally sure the first wins.
@@ -211,7 +212,7 @@ func (f *auditFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io
 			return cerr
 		}
 		if err != nil {
-			return &usageError{fmt.Errorf("--baseline %s: %w", f.baseline, err), "make one with leastcap audit --output json >" + f.baseline}
+			return &usageError{fmt.Errorf("--baseline %s: %w", usage.At(f.baseline, err), err), "make one with leastcap audit --output json >" + f.baseline}
 		}
 	}
 	in, live, err := f.loadLive(ctx, args)

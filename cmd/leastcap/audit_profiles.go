@@ -44,7 +44,7 @@ func (f *sourceFlags) loadProfiles(ctx context.Context) (*learned, error) {
 			p, err = usage.Parse(data)
 		}
 		if err != nil {
-			return nil, &usageError{fmt.Errorf("--profile %s: %w", file, err), "leastcap learn --profile FILE writes one"}
+			return nil, &usageError{fmt.Errorf("--profile %s: %w", usage.At(file, err), err), "leastcap learn --profile FILE writes one"}
 		}
 		l.list = append(l.list, learnedProfile{container, filepath.Base(file), p, false})
 	}

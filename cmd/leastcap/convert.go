@@ -111,7 +111,7 @@ func setOf(ctx context.Context, stdin io.Reader, arg string) (caps.Set, *usage.P
 	}
 	p, err := usage.Parse(data)
 	if err != nil {
-		return 0, nil, &usageError{fmt.Errorf("%s: %w", arg, err), "leastcap learn --profile FILE writes one"}
+		return 0, nil, &usageError{fmt.Errorf("%s: %w", usage.At(arg, err), err), "leastcap learn --profile FILE writes one"}
 	}
 	if !p.Complete && !p.Proven && p.Recommended.Empty() {
 		return 0, nil, &usageError{fmt.Errorf("%s: nothing was learned: it is incomplete and unproven", arg), "learn it again"}

@@ -265,7 +265,7 @@ func readProfile(stdin io.Reader, name string) (*usage.Profile, error) {
 		} else if strings.Contains(err.Error(), "its version is \"leastcap.profile/") {
 			hint = "use the version of leastcap that wrote it, or learn again"
 		}
-		return nil, &usageError{fmt.Errorf("%s: %w", what, err), hint}
+		return nil, &usageError{fmt.Errorf("%s: %w", usage.At(what, err), err), hint}
 	}
 	return p, nil
 }

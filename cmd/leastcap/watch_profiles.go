@@ -78,7 +78,7 @@ func (p *profileFiles) claim(name string, s *watch.Tracked) (*profileFile, error
 		data, err := os.ReadFile(path)
 		if err == nil {
 			if f.prior, err = usage.Parse(data); err != nil {
-				return nil, fmt.Errorf("%s is left alone: %w", path, err)
+				return nil, fmt.Errorf("%s is left alone: %w", usage.At(path, err), err)
 			}
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("look for an earlier profile: %w", err)

@@ -71,6 +71,7 @@ func TestAsDocker(t *testing.T) {
 			if c.Hostname == "" {
 				c.Hostname = theirs.Hostname
 			}
+			c.ReadOnlyBelow = slices.ContainsFunc(theirs.Mounts, func(m specs.Mount) bool { return slices.Contains(m.Options, "rro") })
 			who := bundle.Process{UID: theirs.Process.User.UID, GID: theirs.Process.User.GID, Groups: theirs.Process.User.AdditionalGids, HostDevices: theirs.Linux.Devices}
 			ours, err := bundle.Spec(c, who, "/root")
 			if err != nil {

@@ -25,6 +25,9 @@ type Container struct {
 	TTY     bool
 	Stdin   bool // standard input stays open
 	NoWrite bool // the root file system is read-only
+	// ReadOnlyBelow: what is mounted below a read-only mount is read-only, too. Linux before
+	// 5.12 cannot do that.
+	ReadOnlyBelow bool
 	// Privileged gives all devices and takes the masks, seccomp and read-only mounts
 	// away; capabilities are State's alone.
 	Privileged bool

@@ -177,7 +177,9 @@ func mounts(s *specs.Spec, c *Container) error {
 		default:
 			return fmt.Errorf("mount %q: unknown type %q", m.Target, m.Type)
 		}
-		if m.ReadOnly {
+		if m.ReadOnly && c.ReadOnlyBelow { // moby daemon/oci_linux.go, since 25
+			out.Options = append(out.Options, "rro")
+		} else if m.ReadOnly {
 			out.Options = append(out.Options, "ro")
 		}
 		replaceOrAdd(s, out)

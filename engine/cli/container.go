@@ -21,6 +21,7 @@ import (
 
 	"github.com/leastcap/leastcap/engine/bundle"
 	"github.com/leastcap/leastcap/engine/line"
+	"github.com/leastcap/leastcap/usage"
 )
 
 // ErrUnsupported is what a [*LineError] wraps when a flag is the engine's own and
@@ -398,8 +399,9 @@ func setSecurity(c *bundle.Container, v string) error {
 			if err != nil {
 				return err
 			}
-			if !json.Valid(data) {
-				return errors.New("the file is no JSON")
+			var any json.RawMessage
+			if err := usage.UnmarshalJSON(data, &any); err != nil {
+				return fmt.Errorf("%s is no JSON: %w", usage.At(value, err), err)
 			}
 			c.Seccomp = string(data)
 		}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -146,6 +147,26 @@ func TestValuesAsDocker(t *testing.T) {
 			case err != nil && strings.TrimSpace(got.Error()) == "":
 				t.Errorf("--%s %q: no reason", flag, v)
 			}
+		}
+	}
+}
+
+// A seccomp profile that is no JSON is refused, and where it is none is said.
+func TestSeccompFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "profile.json")
+	for text, want := range map[string]string{
+		"": file + ":1:1 is no JSON: ", "{\n \"defaultAction\": SCMP_ACT_ALLOW\n}\n": file + ":2:19 is no JSON: ", "{\"syscalls\": [\n\n\n": file + ":3:1 is no JSON: ", "{}": "",
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var c bundle.Container
+		err := setSecurity(&c, "seccomp="+file)
+		if (err == nil) != (want == "") || err != nil && !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+		if err == nil && c.Seccomp != text {
+			t.Errorf("%q became %q", text, c.Seccomp)
 		}
 	}
 }

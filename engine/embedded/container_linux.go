@@ -148,6 +148,7 @@ func create(o Options, id string) (_ *Container, err error) {
 	if want.Cgroupns == "" && cgroups.IsCgroup2UnifiedMode() {
 		want.Cgroupns = "private" // moby daemon/config/config_linux.go
 	}
+	want.ReadOnlyBelow = readOnlyBelow()
 	c.spec, err = bundle.Spec(&want, who, c.rootfs)
 	if err != nil {
 		return nil, &engine.Error{Problem: "the container cannot be made", Reason: err.Error(), Hint: "change the flags, or the image"}
@@ -222,6 +223,13 @@ func (c *Container) mountRoot(lower string) error {
 		return &engine.Error{Problem: "cannot mount the container's root file system", Reason: "overlay: " + err.Error(), Hint: hint}
 	}
 	return nil
+}
+
+// readOnlyBelow says that mount_setattr(2) is there, and allowed. Asked for no change, the kernel
+// checks both and looks for no mount (fs/namespace.c, wants_mount_setattr(); before 6.15 in the
+// system call itself).
+func readOnlyBelow() bool {
+	return unix.MountSetattr(unix.AT_FDCWD, "", unix.AT_RECURSIVE, &unix.MountAttr{}) == nil
 }
 
 // overlayPath escapes what overlayfs takes for separators.

@@ -475,6 +475,52 @@ func TestAddresses(t *testing.T) {
 	nothingLeft(t)
 }
 
+// TestReadOnlyBelow: a read-only mount is so with all that the host has mounted in it, where the
+// kernel can do that.
+func TestReadOnlyBelow(t *testing.T) {
+	testRoot(t)
+	can, release := true, proc.Kernel()
+	var major, minor int
+	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
+		t.Fatal(release, err)
+	} else if major < 5 || major == 5 && minor < 12 {
+		can = false
+	}
+	if readOnlyBelow() != can {
+		t.Fatalf("Linux %s: %v", release, !can)
+	}
+	top := t.TempDir()
+	below := filepath.Join(top, "below")
+	if err := os.Mkdir(below, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", below, "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(below, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, readOnly := range []bool{false, true} {
+		c := sh("for d in /v /v/below; do (echo x >$d/file) 2>/dev/null && echo written || echo denied; done")
+		c.Mounts = []bundle.Mount{{Type: bundle.Bind, Source: top, Target: "/v", ReadOnly: readOnly}}
+		want := "written\nwritten\n"
+		if readOnly {
+			want = "denied\nwritten\n"
+		}
+		if readOnly && can {
+			want = "denied\ndenied\n"
+		}
+		if code, out, stderr := run(t, c); code != 0 || out != want {
+			t.Errorf("read-only %v: %d %q %s, want %q", readOnly, code, out, stderr, want)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(below, "host"), nil, 0o600); err != nil {
+		t.Errorf("the host cannot write there any more: %v", err)
+	}
+}
+
 // TestNoRouter: the host passes nothing on from the container, also where it is a router.
 func TestNoRouter(t *testing.T) {
 	if router, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward"); err != nil || string(router) != "1\n" {

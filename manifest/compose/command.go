@@ -119,7 +119,7 @@ func (p *project) envFile(f *file, name manifest.Text, required bool) []manifest
 	}
 	vars, err := dotenv.ParseWithLookup(bytes.NewReader(data), f.env)
 	if err != nil {
-		return missing(name.V + " cannot be read: " + err.Error())
+		return missing(envError(relative(f.dir, name.V), data, err).Error())
 	}
 	var list []manifest.Pair
 	for _, key := range slices.Sorted(maps.Keys(vars)) {

@@ -209,7 +209,7 @@ func (p *project) environment(dir, name string, outer func(string) (string, bool
 	}
 	vars, err := dotenv.ParseWithLookup(bytes.NewReader(data), outer)
 	if err != nil {
-		p.errs = append(p.errs, &manifest.Error{At: manifest.Pos{File: name}, Err: err})
+		p.errs = append(p.errs, envError(name, data, err))
 		return outer
 	}
 	return func(key string) (string, bool) {

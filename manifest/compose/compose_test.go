@@ -124,11 +124,14 @@ func TestBroken(t *testing.T) {
 		{"a circle of files", circle, 1, "includes itself"},
 		{"a tree of files", wide, 0, "include each other"},
 		{"a long chain", files{"compose.yaml": chain.String()}, 0, "too many services"},
-		{"an included file is broken", files{"compose.yaml": "include: [x.yaml]\nservices:\n  a: {image: b}\n", "x.yaml": "a: [\n"}, 1, "x.yaml:1:1: did not find expected node content"},
+		{"an included file is broken", files{"compose.yaml": "include: [x.yaml]\nservices:\n  a: {image: b}\n", "x.yaml": "a: [\n"}, 1, "x.yaml:1:5: did not find expected node content"},
 		{"two documents", files{"compose.yaml": "services:\n  a: {image: b}\n---\nservices: {c: {image: d}}\n"}, 1, "compose.yaml:3:1: a second document"},
 		{"no mapping", files{"compose.yaml": "- services:\n"}, 0, "compose.yaml:1:1: a Compose file is a mapping"},
 		{"a bad variable", files{"compose.yaml": "services:\n  a: {image: \"${\"}\n"}, 1, ""},
-		{"a bad .env", files{"compose.yaml": "services:\n  a: {image: x}\n", ".env": "A='\n"}, 1, ".env"},
+		{"a bad .env", files{"compose.yaml": "services:\n  a: {image: x}\n", ".env": "A='\n"}, 1, ".env:1:1: a quote is not closed"},
+		{"a quote in .env", files{"compose.yaml": "services:\n  a: {image: x}\n", ".env": "# c\r\n\r\nA=1\r\nB='2\r\nC=3\r\n"}, 1, ".env:4:1: a quote is not closed"},
+		{"a character in .env", files{"compose.yaml": "services:\n  a: {image: x}\n", ".env": "# c\n\nA='1\n2'\nB!=secret\n"}, 1, `.env:5:1: unexpected character "!" in variable name`},
+		{"a blank in .env", files{"compose.yaml": "services:\n  a: {image: x}\n", ".env": "\nA=1\nB C=2\n"}, 1, ".env:3:1: key cannot contain a space"},
 	} {
 		list, err := Parse(tt.files.source())
 		if tt.services > 0 && len(list) != tt.services || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) || tt.err == "" && err != nil {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/leastcap/leastcap/manifest"
+	"github.com/leastcap/leastcap/usage"
 )
 
 const name = "inspect"
@@ -156,14 +157,14 @@ func Parse(src manifest.Source) ([]*manifest.Container, error) {
 	d := json.NewDecoder(bytes.NewReader(src.Data))
 	if err := d.Decode(&answer); err != nil {
 		e := &manifest.Error{At: at, Reason: "not what docker inspect prints", Err: err}
-		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) {
-			e.At = manifest.NewLines(src.Name, src.Data).Pos(int(syntax.Offset), int(syntax.Offset))
+		if offset, ok := usage.JSONOffset(src.Data, err); ok {
+			e.At = manifest.NewLines(src.Name, src.Data).Pos(offset, offset)
 		}
 		return nil, e
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, &manifest.Error{At: at, Reason: "something follows what docker inspect prints"}
+		end := int(d.InputOffset())
+		return nil, &manifest.Error{At: manifest.NewLines(src.Name, src.Data).Pos(end, end), Reason: "something follows what docker inspect prints"}
 	}
 	var list []*manifest.Container
 	for i := range answer {

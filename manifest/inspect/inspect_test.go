@@ -54,9 +54,12 @@ func TestParse(t *testing.T) {
 	if p := list[1]; p.Target.Engines[0] != "podman" || p.Image.V != "quay.io/x" || p.User.State != manifest.Unset {
 		t.Errorf("%+v", p)
 	}
-	for _, bad := range []string{"", "{}", "[{]", printed + "x", `[{"HostConfig": 1}]`} {
-		if _, err := inspect.Parse(manifest.Source{Name: "f", Data: []byte(bad)}); err == nil {
-			t.Errorf("%q: no error", bad)
+	for bad, at := range map[string]string{
+		"": "f", "{}": "f:1:1", "[{]": "f:1:3", printed + "\nx": "f:19:1", "[\n{\"HostConfig\": 1}]": "f:2:16", "[\n\n{": "f:3:1",
+	} {
+		_, err := inspect.Parse(manifest.Source{Name: "f", Data: []byte(bad)})
+		if errs := manifest.Errors(err); len(errs) != 1 || errs[0].At.String() != at {
+			t.Errorf("%q: %v, want it at %s", bad, err, at)
 		}
 	}
 }

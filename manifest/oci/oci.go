@@ -16,6 +16,7 @@ import (
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/manifest"
 	"github.com/leastcap/leastcap/manifest/yaml"
+	"github.com/leastcap/leastcap/usage"
 )
 
 // Format is that of config.json.
@@ -78,12 +79,8 @@ func read(src manifest.Source) (*bundle, error) {
 	bom := len(src.Data) - len(bytes.TrimPrefix(src.Data, []byte("\ufeff")))
 	var any any
 	if err := json.Unmarshal(src.Data[bom:], &any); err != nil {
-		at := len(src.Data)
-		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) {
-			at = min(bom+max(int(syntax.Offset)-1, 0), at)
-		}
-		return nil, &manifest.Error{At: lines.Pos(at, at), Reason: "not JSON", Err: err}
+		at, _ := usage.JSONOffset(src.Data[bom:], err)
+		return nil, &manifest.Error{At: lines.Pos(bom+at, bom+at), Reason: "not JSON", Err: err}
 	}
 	doc, root, err := yaml.ReadOne(src, "not one JSON object")
 	if err != nil {

@@ -9,11 +9,8 @@ package yaml
 import (
 	"bytes"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
-	"strings"
-	"sync"
 
 	v3 "go.yaml.in/yaml/v3"
 
@@ -45,7 +42,7 @@ type Document struct {
 	paths   map[*v3.Node][]string // of anchors
 	dups    []duplicate
 	braces  *v3.Node // {{something}} without quotes
-	depth   bool
+	deep    *v3.Node // nested deeper than is allowed
 }
 
 // duplicate is a key that its mapping has already.
@@ -192,9 +189,9 @@ func (d *Document) Parse() (Node, error) {
 		d.root = root
 		d.walk(root, nil, 0, false)
 	}
-	if d.depth {
+	if d.deep != nil {
 		d.root = &v3.Node{}
-		return Node{}, d.errorAt(d.Start, fmt.Sprintf("nested more than %d deep", manifest.MaxDepth))
+		return Node{}, d.errorAt(d.offset(d.deep), fmt.Sprintf("nested more than %d deep", manifest.MaxDepth))
 	}
 	if d.root.Kind != v3.DocumentNode || len(d.root.Content) == 0 {
 		return Node{}, nil
@@ -219,40 +216,12 @@ func (d *Document) parse() (root *v3.Node, err error) {
 	return root, nil
 }
 
-// TemplateHint is that of an error in what looks like a template.
-const TemplateHint = "this looks like a template: give what it renders to (helm template, for a chart)"
-
-var errorLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^yaml: (?:line (\d+): )?`) })
-
-// parserError puts the file's line into an error of the parser, which counts from the
-// document's first.
-func (d *Document) parserError(err error) error {
-	text := err.Error()
-	m := errorLine().FindStringSubmatch(text)
-	at := d.Start
-	if m != nil {
-		if n, _ := strconv.Atoi(m[1]); n > 0 {
-			at = min(d.lineStart(n), max(d.End-1, d.Start))
-		}
-		text = text[len(m[0]):]
-	}
-	e := d.errorAt(at, text)
-	if bytes.Contains(d.Bytes(), []byte("{{")) {
-		e.Hint = TemplateHint
-	} else if strings.Contains(text, "tab") || strings.Contains(text, "cannot start any token") {
-		e.Hint = "YAML allows no tabs in indentation"
-	}
-	return e
-}
-
-func (d *Document) errorAt(offset int, reason string) *manifest.Error {
-	return &manifest.Error{At: d.file.Lines().Pos(offset, offset), Reason: reason}
-}
-
 // walk visits every node once: anchors, aliases, keys that are there twice, depth.
 func (d *Document) walk(n *v3.Node, path []string, depth int, merge bool) {
 	if depth > manifest.MaxDepth {
-		d.depth = true
+		if d.deep == nil {
+			d.deep = n
+		}
 		return
 	}
 	if n.Anchor != "" {

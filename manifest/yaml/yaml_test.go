@@ -109,11 +109,30 @@ func TestReadRefuses(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
+	keys, items, objects := "", strings.Repeat("- a\n", 2000), strings.Repeat("{\"a\": 1},\n", 1000)
+	for i := range 2000 {
+		keys += fmt.Sprintf("  k%d: v\n", i)
+	}
 	for _, tt := range []struct{ name, text, want string }{
 		{"syntax", "a: b\n---\na: b\n  c: d\n", "f:4:1: mapping values are not allowed"},
-		{"deep", strings.Repeat("[", 300) + strings.Repeat("]", 300), "f:1:1: nested more than 200 deep"},
+		{"deep", strings.Repeat("[", 300) + strings.Repeat("]", 300), "f:1:201: nested more than 200 deep"},
 		{"very deep", strings.Repeat("[", 100000), "max depth"},
-		{"not UTF-8", "a: \xc3\x28\n", "UTF-8"},
+		{"not UTF-8", "a: \xc3\x28\n", "f:1:4: invalid trailing UTF-8"},
+		{"not UTF-8, far on", "# é\n" + items + "b: é\xff\n", "f:2002:5: invalid leading UTF-8"},
+		{"a control character", items + "b: \x01\n", "f:2001:4: control characters"},
+		// A collection's error is where it is, and not where the collection begins.
+		{"no key", "a:\n" + keys + "  b: {c: d}\n   e: f\n" + keys, "f:2003:1: did not find expected key"},
+		{"no key, in a second document", "x: y\n---\na:\n" + keys + "  b: {c: d}\n\n# c\n   e: f\n" + keys, "f:2007:1: did not find expected key"},
+		{"no dash", "a:\n" + items + "b: c\n- d\n", "f:2003:1: did not find expected key"},
+		{"no dash, in a list", "a:\n" + items + "  b\n  c: d\n  - e\n" + items, "f:2003:1: mapping values are not allowed"},
+		{"no comma", items + "- [a,\n  b: c d: e]\n", "f:2001:1: did not find expected ',' or ']'"},
+		{"never closed", items + "- [a,\n  b\n", "f:2001:1: did not find expected ',' or ']'"},
+		{"a tag", items + "- !x!y z\n", "f:2001:1: found undefined tag handle"},
+		{"an alias", items + "- '*y'\n- a: *y2\n# *y\n- {b: *y}\n" + items, "f:2002:6: unknown anchor"},
+		{"JSON", "[\n" + objects + "{\"a\": \"b\" \"c\": 1}\n]\n", "f:1002:11: did not find expected ',' or '}'"},
+		{"JSON that is cut off", "[\n" + objects, "f:1001:10: did not find expected node content"},
+		{"JSON in a second document", "a: b\n---\n[\n" + objects + "{\"a\": }}\n]\n", "f:1004:7: "},
+		{"no JSON", "{a: b,\n c: {d: e]\n}\n", "f:2:1: did not find expected ',' or '}'"},
 	} {
 		f, err := Read(manifest.Source{Name: "f", Data: []byte(tt.text)})
 		if err != nil {

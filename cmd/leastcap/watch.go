@@ -454,7 +454,7 @@ func (w *watching) totals(now time.Time, subjects []*watch.Tracked, lost map[str
 		}
 		words := s.Doubts()
 		if len(words) > 3 {
-			words = append(words[:3], fmt.Sprintf("and of %d others", len(words)-3))
+			words = append(words[:3], "and of "+count(len(words)-3, "other"))
 		}
 		if len(lost) > 0 {
 			for _, kind := range slices.Sorted(maps.Keys(lost)) {

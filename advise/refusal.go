@@ -118,7 +118,7 @@ func (e *Explanation) readOnly(r *usage.Refusal, c Context) {
 		e.Instead = []Alternative{{"let it be written to", "mount -o remount,rw; for a unit: ReadWritePaths=, or less of ProtectSystem="}}
 	case strings.HasPrefix(r.Path, "/proc/sys/"):
 		e.Instead = []Alternative{setSysctl(r.Path)}
-	case strings.HasPrefix(r.Path, "/sys/"), strings.HasPrefix(r.Path, "/proc/"):
+	case made(r.Path):
 		e.Instead = []Alternative{{"set it on the host", ""}}
 	default:
 		dir := path.Dir(r.Path)
@@ -282,7 +282,7 @@ func (e *Explanation) missing(r *usage.Refusal, c Context) {
 
 // made says that a path is of a file system whose files the kernel makes.
 func made(path string) bool {
-	return strings.HasPrefix(path, "/proc/") || strings.HasPrefix(path, "/sys/")
+	return strings.HasPrefix(path+"/", "/proc/") || strings.HasPrefix(path+"/", "/sys/")
 }
 
 // run is a command as one writes it where the image is made.

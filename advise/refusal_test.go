@@ -178,6 +178,12 @@ func TestExplain(t *testing.T) {
 			cause: advise.ReadOnly, certain: true, say: []string{": --hostname"}, not: []string{"sysctl"},
 		},
 		{
+			name:  "sysfs itself",
+			r:     usage.Refusal{Syscall: "chown", Path: "/sys", Errno: "EROFS", Begun: usage.BegunYes},
+			c:     container,
+			cause: advise.ReadOnly, certain: true, say: []string{"set it on the host"},
+		},
+		{
 			name:  "read-only at the top, where nothing can be mounted",
 			r:     usage.Refusal{Syscall: "openat", Path: "/x", Errno: "EROFS", Begun: usage.BegunYes},
 			c:     container,

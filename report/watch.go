@@ -109,7 +109,7 @@ func mostDangerous(set caps.Set) string {
 	}
 	const most = 14
 	if len(names) > most {
-		names = append(names[:most], fmt.Sprintf("and %d others", len(names)-most))
+		names = append(names[:most], "and "+plural(uint64(len(names)-most), "other"))
 	}
 	return ", the most dangerous first: " + strings.Join(names, ", ")
 }

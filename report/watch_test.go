@@ -60,6 +60,11 @@ no capability used or asked for:
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Error(diff)
 	}
+	b.Reset()
+	more := docker.With(caps.NetAdmin)
+	if err := report.WatchTotals(&b, []report.WatchTotal{{Label: "web", What: "docker", Granted: &more}}, report.Style{}); err != nil || !strings.Contains(b.String(), "and 1 other\n") {
+		t.Errorf("%v: %s", err, &b)
+	}
 }
 
 func TestRefusal(t *testing.T) {
@@ -97,6 +102,12 @@ LOST  1 of the refusals: more may have been refused
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Error(diff)
+	}
+	b.Reset()
+	for omitted, want := range map[int]string{0: "and 1 other kind\n", 1000: "and 1001 other kinds\n"} {
+		if err := report.WhyTotals(&b, report.WhyTotal{Harmless: make([]report.Harmless, 11), Omitted: omitted}, report.Style{}); err != nil || !strings.HasSuffix(b.String(), want) {
+			t.Errorf("%v: %s", err, &b)
+		}
 	}
 	b.Reset()
 	if err := report.WhyTotals(&b, report.WhyTotal{}, report.Style{}); err != nil || b.String() != "nothing was refused\n" {

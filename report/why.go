@@ -88,7 +88,7 @@ func WhyTotals(w io.Writer, t WhyTotal, s Style) error {
 			p.para(text(""), 0, text("Denied, and it did not matter:"))
 		}
 		if i == most {
-			p.para(text(""), 2, text(fmt.Sprintf("and %d other kinds", len(t.Harmless)-most+t.Omitted)))
+			p.para(text(""), 2, text("and "+plural(uint64(len(t.Harmless)-most+t.Omitted), "other kind")))
 			break
 		}
 		what := "went on"

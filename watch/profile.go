@@ -1,7 +1,6 @@
 package watch
 
 import (
-	"fmt"
 	"path"
 	"regexp"
 	"slices"
@@ -73,9 +72,7 @@ func Profile(s *Tracked, prior *usage.Profile, now time.Time) *usage.Profile {
 		p.Notes = append(p.Notes, noteStart)
 	}
 	p.Notes = append(p.Notes, s.Doubts()...)
-	for kind, n := range p.Lost {
-		p.Notes = append(p.Notes, fmt.Sprintf("lost %d of the %s", n, kind))
-	}
+	p.Notes = append(p.Notes, LostWords(p.Lost)...)
 	if s.Kind != Container && p.Baseline == used {
 		p.Notes = append(p.Notes, "what its processes may have could not be read")
 	}

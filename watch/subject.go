@@ -104,7 +104,8 @@ func (t *Target) Matches(cgroup string, s *Subject) bool {
 		return cgroup == t.Cgroup || strings.HasPrefix(cgroup, strings.TrimSuffix(t.Cgroup, "/")+"/")
 	case t.Unit != "":
 		// A slice is a unit too, and so is a service that has others below it.
-		return strings.Contains(cgroup+"/", "/"+t.Unit+"/")
+		// A container may be called like one.
+		return strings.Contains(cgroup+"/", "/"+t.Unit+"/") || s.Kind == Container && s.Name == t.Unit
 	}
 	return s.Kind == Container && (s.Name == t.Container || len(t.Container) >= minID && strings.HasPrefix(s.ID, t.Container))
 }

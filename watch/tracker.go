@@ -2,6 +2,8 @@ package watch
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -118,7 +120,10 @@ func (t *Tracker) Look(now time.Time, groups map[string]*probe.Group, describe f
 	for name := range groups {
 		names = append(names, name)
 	}
-	slices.Sort(names)
+	// What is gone first: it is a part of what is there.
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(-cmp.Compare(strings.Count(a, Gone), strings.Count(b, Gone)), strings.Compare(a, b))
+	})
 	live := map[string]bool{}
 	for _, name := range names {
 		g := groups[name]
@@ -161,9 +166,35 @@ func folded(a, b *usage.Record) *usage.Record {
 		return b
 	}
 	r := usage.Fold(a, b)
-	// What was lost is counted from the beginning in both.
+	// What was lost is counted from the beginning in both, but for what is a cgroup's own.
 	r.Lost = b.Lost
+	if n := a.Lost[moved]; n > 0 {
+		r.Lost = maps.Clone(b.Lost)
+		if r.Lost == nil {
+			r.Lost = map[string]uint64{}
+		}
+		r.Lost[moved] += n
+	}
 	return r
+}
+
+// moved are processes that left the cgroup, in [usage.Record.Lost].
+const moved = "moved"
+
+// LostWords says what was lost, in words and in order.
+func LostWords(lost map[string]uint64) []string {
+	var list []string
+	for _, kind := range slices.Sorted(maps.Keys(lost)) {
+		switch n := lost[kind]; {
+		case kind != moved:
+			list = append(list, fmt.Sprintf("lost %d of the %s", n, kind))
+		case n == 1:
+			list = append(list, "1 process left its cgroup and was not seen from then on")
+		default:
+			list = append(list, fmt.Sprintf("%d processes left its cgroup and were not seen from then on", n))
+		}
+	}
+	return list
 }
 
 // news is what a subject's record has beyond what was told.

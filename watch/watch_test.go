@@ -53,6 +53,8 @@ func TestTargets(t *testing.T) {
 	}
 	named := watch.Of("/docker/" + idA)
 	named.Name = "web"
+	service := named
+	service.Name = "web.service" // as a container may be called, too
 	for _, c := range []struct {
 		word, cgroup string
 		subject      watch.Subject
@@ -73,6 +75,7 @@ func TestTargets(t *testing.T) {
 		{"nginx.service", "/system.slice/nginx.service", watch.Of("/system.slice/nginx.service"), true},
 		{"nginx.service", "/system.slice/nginx.service/w", watch.Of("/system.slice/nginx.service/w"), true},
 		{"nginx.service", "/system.slice/xnginx.service", watch.Of("/system.slice/xnginx.service"), false},
+		{"web.service", "/docker/" + idA, service, true},
 		{"system.slice", "/system.slice/nginx.service", watch.Of("/system.slice/nginx.service"), true},
 	} {
 		target, err := watch.ParseTarget(c.word, "/sys/fs/cgroup", cgroupOf)
@@ -258,6 +261,28 @@ func TestTrackerPending(t *testing.T) {
 	got := tr.Look(time.Unix(2, 0), nil, func(s *watch.Subject) bool { s.Name = "web"; return true }, false)
 	if diff := cmp.Diff([]string{"web begin", "web use chown", "web end"}, words(got)); diff != "" || tr.Pending() {
 		t.Errorf("%s, pending %v", diff, tr.Pending())
+	}
+}
+
+// TestTrackerBoth: where the old cgroup and the new one are in one survey, both are what is
+// known, and of what is a cgroup's own neither is forgotten.
+func TestTrackerBoth(t *testing.T) {
+	tr := watch.NewTracker(watch.Of)
+	key := "container:" + idA
+	old, fresh := record(granted(caps.Chown, "chown")), record(granted(caps.Setgid, "setgid"))
+	old.Lost, fresh.Lost = map[string]uint64{"moved": 1, "tasks": 5}, map[string]uint64{"moved": 1, "tasks": 5}
+	path := "/docker/" + idA
+	events := tr.Look(time.Unix(1, 0), map[string]*probe.Group{
+		key:              {Places: []probe.Place{{ID: 8, Path: path, Launched: true}}, Record: fresh},
+		key + watch.Gone: {Places: []probe.Place{{ID: 7, Path: path, Launched: true}}, Record: old},
+	}, func(*watch.Subject) bool { return true }, false)
+	s := tr.Get(key)
+	if got := words(events); len(got) != 3 || watch.Used(s.Record) != caps.Of(caps.Chown, caps.Setgid) || !s.Ended.IsZero() {
+		t.Errorf("%q: %+v", got, s.Record)
+	}
+	want := []string{"2 processes left its cgroup and were not seen from then on", "lost 5 of the tasks"}
+	if diff := cmp.Diff(want, watch.LostWords(s.Record.Lost)); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -50,10 +50,13 @@ program is a set-id one. What may not be read is named. Securebits are not in /p
 Where there are many processes, they are read by a BPF iterator, if leastcap may (as root).
 
 --format pscap is what libcap-ng's pscap 0.8 prints, --format pscap-0.9 what it prints
-since 0.9.1; both take -a and -p as pscap does.
+since 0.9.1; both take -a and -p as pscap does. Control characters in names are escaped,
+as its newest versions do.
 
 --output json has all five sets of each, no_new_privs, the seccomp mode (0 none,
-1 strict, 2 filter, -1 not known), and all that --wide shows; null is not known.
+1 strict, 2 filter, -1 not known), and all that --wide shows; null is not known,
+and what is not there (set_uid, own_user_namespace, container) is not so, or is named in
+"unreadable".
 
 Exit status:
   0  done

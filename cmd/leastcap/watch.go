@@ -421,7 +421,7 @@ func (w *watching) conclude() error {
 	}
 	if w.output == "json" {
 		for _, s := range subjects {
-			w.emit(&watch.Event{Time: now, Event: watch.Summary, Subject: &s.Subject, Running: s.Running, Total: s.Total(now), Lost: lost})
+			w.emit(&watch.Event{Time: now, Event: watch.Summary, Subject: &s.Subject, Running: s.Running, Total: s.Total(now), Lost: lostOf(s, lost)})
 		}
 	} else if w.failed == nil {
 		if w.retired > 0 {
@@ -436,6 +436,18 @@ func (w *watching) conclude() error {
 		return status(exitBlind)
 	}
 	return nil
+}
+
+// lostOf is what was lost of one subject: what can be of any, and what is its own.
+func lostOf(s *watch.Tracked, lost map[string]uint64) map[string]uint64 {
+	if s.Record == nil || len(s.Record.Lost) == 0 {
+		return lost
+	}
+	of := maps.Clone(s.Record.Lost)
+	for kind, n := range lost {
+		of[kind] = max(of[kind], n)
+	}
+	return of
 }
 
 func (w *watching) totals(now time.Time, subjects []*watch.Tracked, lost map[string]uint64) []report.WatchTotal {
@@ -454,13 +466,9 @@ func (w *watching) totals(now time.Time, subjects []*watch.Tracked, lost map[str
 		}
 		words := s.Doubts()
 		if len(words) > 3 {
-			words = append(words[:3], fmt.Sprintf("and of %d others", len(words)-3))
+			words = append(words[:3], "and of "+count(len(words)-3, "other"))
 		}
-		if len(lost) > 0 {
-			for _, kind := range slices.Sorted(maps.Keys(lost)) {
-				words = append(words, fmt.Sprintf("lost %d of the %s", lost[kind], kind))
-			}
-		}
+		words = append(words, watch.LostWords(lostOf(s, lost))...)
 		if len(words) > 0 {
 			row.Incomplete = strings.Join(words, ", ") + ": something may be missing here"
 		}

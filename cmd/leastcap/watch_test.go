@@ -337,3 +337,20 @@ func TestWatchUnnamed(t *testing.T) {
 		}
 	}
 }
+
+// TestWatchLost: what was lost of one alone is said of that one.
+func TestWatchLost(t *testing.T) {
+	w := &watching{watchFlags: &watchFlags{}}
+	rows := w.totals(time.Now(), []*watch.Tracked{
+		{Subject: watch.Of("/docker"), Record: &usage.Record{Lost: map[string]uint64{"moved": 1, "sets": 2}}},
+		{Subject: watch.Of("/lxc"), Record: &usage.Record{}},
+	}, map[string]uint64{"sets": 3})
+	for i, want := range []string{
+		"1 process left its cgroup and was not seen from then on, lost 3 of the sets: something may be missing here",
+		"lost 3 of the sets: something may be missing here",
+	} {
+		if rows[i].Incomplete != want {
+			t.Errorf("%s: %q", rows[i].Label, rows[i].Incomplete)
+		}
+	}
+}

@@ -78,9 +78,14 @@ func learnLine(t testing.TB, p *probe.Probe, opts learn.Options, line ...string)
 // The learned set is exactly the one that exhaustive removal gives.
 func TestTruth(t *testing.T) {
 	testenv.Need(t, testenv.Root, testenv.BPF, testenv.Docker, testenv.Image(servicesImage))
-	p := openProbe(t)
+	// Two at a time, since much of it is waiting, each as a leastcap of its own.
+	turns := make(chan struct{}, 2)
 	for _, w := range workloads {
 		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			p := openProbe(t)
 			truth := w.oracle(t)
 			if truth != w.want {
 				t.Errorf("exhaustive removal gives %v, expected %v", truth, w.want)

@@ -26,23 +26,28 @@ const kills = 20
 // cgroup, interface, half an image or temporary file, and does what it is asked for.
 func TestKilledAnywhere(t *testing.T) {
 	testenv.Need(t, testenv.Root, testenv.BPF, testenv.Docker, testenv.Image("leastcap-test/tiny"), testenv.Image("leastcap-test/services"))
+	dir := t.TempDir()
 	// This program, as the scripts have it: with the embedded runtime.
-	k := &killed{t: t, dir: t.TempDir()}
-	k.bin = k.path("leastcap")
+	bin := filepath.Join(dir, "leastcap")
 	self, err := os.Executable()
 	if err == nil {
-		err = os.Symlink(self, k.bin)
+		err = os.Symlink(self, bin)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range []string{"tmp", "profiles", "images"} {
-		if err := os.Mkdir(k.path(d), 0o700); err != nil {
-			t.Fatal(err)
+	at := func(name string) *killed {
+		k := &killed{t: t, bin: bin, dir: filepath.Join(dir, name)}
+		for _, d := range []string{"tmp", "profiles", "images"} {
+			if err := os.MkdirAll(k.path(d), 0o700); err != nil {
+				t.Fatal(err)
+			}
 		}
+		return k
 	}
+	k := at("common")
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0)), registry.WithReferrersSupport(true)))
-	defer server.Close()
+	t.Cleanup(server.Close)
 	host := strings.TrimPrefix(server.URL, "http://")
 	k.do("docker", "save", "-o", k.path("tiny.tar"), "leastcap-test/tiny")
 	k.do("docker", "save", "-o", k.path("services.tar"), "leastcap-test/services")
@@ -50,67 +55,88 @@ func TestKilledAnywhere(t *testing.T) {
 	k.do(k.bin, "learn", "-q", "--profile", k.path("p.json"), "--image", k.path("tiny.tar"), "--", "chown", "33", "/tmp")
 	k.do(k.bin, "image", "label", "docker-archive:"+k.path("declared.tar"), "--profile", k.path("p.json"), "--write")
 	k.do("docker", "tag", "leastcap-test/tiny", host+"/tiny:1")
-	defer k.do("docker", "rmi", host+"/tiny:1")
+	t.Cleanup(func() { k.do("docker", "rmi", host+"/tiny:1") })
 	k.do("docker", "push", "-q", host+"/tiny:1")
 	k.do(k.bin, "profile", "push", host+"/tiny:1", "--profile", k.path("p.json"))
 
-	next := []string{"run", "--engine", "embedded", "-q", "--network", "none", k.path("tiny.tar"), "true"}
-	for _, tt := range []struct {
-		verb   string
-		within time.Duration // most of what it takes; 0: what it takes if it is not killed
-		fresh  bool          // with an empty cache
-		args   []string
-		next   []string
-	}{
-		{"run", 250 * time.Millisecond, false, []string{"run", "--engine", "embedded", "-q", "-v", "/data", "-v", "named:/etc", k.path("tiny.tar"), "sleep", "5"}, next},
-		{"unpack", 0, true, []string{"run", "--engine", "embedded", "-q", "--network", "none", k.path("services.tar"), "true"}, next},
-		{"unpack an engine's", 0, true, []string{"run", "--engine", "embedded", "-q", "--network", "none", "leastcap-test/tiny", "true"}, next},
-		{"learn", 0, false, []string{"learn", "-q", "--no-save", "--image", k.path("tiny.tar"), "--", "chown", "33", "/tmp"}, next},
-		{"verify", 0, false, []string{"image", "verify", "-q", k.path("declared.tar"), "chown", "33", "/tmp"}, next},
-		{"profile pull", 100 * time.Millisecond, false, []string{"profile", "pull", host + "/tiny:1"}, nil},
-		{"spec", 300 * time.Millisecond, false, []string{"spec", "--bundle", k.path("bundle"), k.path("tiny.tar"), "true"}, nil},
+	if left := k.left(nil); len(left) > 0 {
+		t.Fatalf("what was not killed left\n%s", strings.Join(left, "\n"))
+	}
+	tiny, services, declared := k.path("tiny.tar"), k.path("services.tar"), k.path("declared.tar")
+	next := []string{"run", "--engine", "embedded", "-q", "--network", "none", tiny, "true"}
+	// What has a network of its own is in one directory, one after the other. What unpacks or
+	// writes goes on beside it, in another.
+	for name, verbs := range map[string][]killedVerb{
+		"containers": {
+			{"run", 250 * time.Millisecond, false, []string{"run", "--engine", "embedded", "-q", "-v", "/data", "-v", "named:/etc", tiny, "sleep", "5"}, next},
+			{"learn", 0, false, []string{"learn", "-q", "--no-save", "--image", tiny, "--", "chown", "33", "/tmp"}, next},
+			{"verify", 0, false, []string{"image", "verify", "-q", declared, "chown", "33", "/tmp"}, next},
+		},
+		"files": {
+			{"unpack", 0, true, []string{"run", "--engine", "embedded", "-q", "--network", "none", services, "true"}, next},
+			{"unpack an engine's", 0, true, []string{"run", "--engine", "embedded", "-q", "--network", "none", "leastcap-test/tiny", "true"}, next},
+			{"profile pull", 100 * time.Millisecond, false, []string{"profile", "pull", host + "/tiny:1"}, nil},
+			{"spec", 300 * time.Millisecond, false, []string{"spec", "--bundle", filepath.Join(dir, "files/bundle"), tiny, "true"}, nil},
+		},
 	} {
-		t.Run(tt.verb, func(t *testing.T) {
-			k.t = t
-			seen := false
-			if tt.within == 0 {
-				if tt.fresh {
-					k.do(k.bin, "image", "prune", "--all")
-				}
-				start := time.Now()
-				k.do(k.bin, tt.args...)
-				tt.within = time.Since(start)
-			}
-			for range kills {
-				if tt.fresh {
-					k.do(k.bin, "image", "prune", "--all")
-				}
-				_ = os.RemoveAll(k.path("volumes"))
-				_ = os.RemoveAll(k.path("bundle"))
-				after := rand.N(tt.within)
-				cmd := k.command(k.bin, tt.args...)
-				if err := cmd.Start(); err != nil {
-					t.Fatal(err)
-				}
-				time.Sleep(after)
-				_ = cmd.Process.Kill() // it may have ended
-				_ = cmd.Wait()
-				ids := k.containers()
-				seen = seen || len(k.left(nil)) > 0
-				if tt.next == nil {
-					_ = os.RemoveAll(k.path("bundle"))
-					k.do(k.bin, tt.args...)
-				} else {
-					k.do(k.bin, tt.next...)
-				}
-				if left := k.left(ids); len(left) > 0 {
-					t.Fatalf("killed after %v: left is\n%s", after, strings.Join(left, "\n"))
-				}
-			}
-			if !seen && tt.next != nil { // the others are seldom in the middle of it
-				t.Error("nothing was ever left, so that the next start has shown nothing")
+		k := at(name)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, v := range verbs {
+				t.Run(v.verb, func(t *testing.T) { k.anywhere(t, v) })
 			}
 		})
+	}
+}
+
+// killedVerb is what is killed.
+type killedVerb struct {
+	verb   string
+	within time.Duration // most of what it takes; 0: what it takes if it is not killed
+	fresh  bool          // with an empty cache
+	args   []string
+	next   []string
+}
+
+func (k *killed) anywhere(t *testing.T, v killedVerb) {
+	k.t = t
+	seen := false
+	if v.within == 0 {
+		if v.fresh {
+			k.do(k.bin, "image", "prune", "--all")
+		}
+		start := time.Now()
+		k.do(k.bin, v.args...)
+		v.within = time.Since(start)
+	}
+	for range kills {
+		if v.fresh {
+			k.do(k.bin, "image", "prune", "--all")
+		}
+		_ = os.RemoveAll(k.path("volumes"))
+		_ = os.RemoveAll(k.path("bundle"))
+		after := rand.N(v.within)
+		cmd := k.command(k.bin, v.args...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(after)
+		_ = cmd.Process.Kill() // it may have ended
+		_ = cmd.Wait()
+		ids := k.containers()
+		seen = seen || len(k.left(nil)) > 0
+		if v.next == nil {
+			_ = os.RemoveAll(k.path("bundle"))
+			k.do(k.bin, v.args...)
+		} else {
+			k.do(k.bin, v.next...)
+		}
+		if left := k.left(ids); len(left) > 0 {
+			t.Fatalf("killed after %v: left is\n%s", after, strings.Join(left, "\n"))
+		}
+	}
+	if !seen && v.next != nil { // the others are seldom in the middle of it
+		t.Error("nothing was ever left, so that the next start has shown nothing")
 	}
 }
 

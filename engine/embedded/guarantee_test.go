@@ -36,7 +36,7 @@ func regainDir(t *testing.T) string {
 	made, ok := testenv.Prebuilt("regain")
 	if !ok {
 		made = filepath.Join(dir, "made")
-		build := exec.Command("go", "build", "-o", made, "./testdata/regain")
+		build := exec.Command("go", "build", "-tags", "netgo osusergo", "-o", made, "./testdata/regain")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)

@@ -16,7 +16,7 @@ import (
 // says where it is from.
 //
 //go:generate go run -C flagsgen . ../flags_docker.json
-//go:generate go test -run=^TestTablesAreCurrent$ -count=1 . -update
+//go:generate go test -vet=off -run=^TestTablesAreCurrent$ -count=1 . -update
 
 //go:embed flags_docker.json flags_podman.json flags_nerdctl.json
 var tableFiles embed.FS

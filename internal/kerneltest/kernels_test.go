@@ -316,10 +316,10 @@ func guestRoot(t *testing.T, short bool) *Root {
 			continue
 		}
 		out := filepath.Join(dir, filepath.Base(p.pkg)+".test")
-		args := []string{"test", "-c", "-o", out}
+		args := []string{"test", "-c", "-o", out, "-tags", "netgo osusergo seccomp"} // as all tests
 		env := "CGO_ENABLED=0"
 		if p.cgo {
-			args = append(args, "-tags", "netgo osusergo seccomp", "-ldflags", "-linkmode external -extldflags -static")
+			args = append(args, "-ldflags", "-linkmode external -extldflags -static")
 			env = "CGO_ENABLED=1"
 		}
 		cmd := exec.Command("go", append(args, "./"+p.pkg)...)
@@ -348,7 +348,7 @@ func fillRoot(t *testing.T, r *Root, top string) {
 	try(err)
 	defer img.Close()
 	try(image.Unpack(t.Context(), img, filepath.Join(r.Dir, "prebuilt/tiny"), image.Limits{}))
-	build := exec.Command("go", "build", "-o", filepath.Join(r.Dir, "prebuilt/regain"), "./engine/embedded/testdata/regain")
+	build := exec.Command("go", "build", "-tags", "netgo osusergo", "-o", filepath.Join(r.Dir, "prebuilt/regain"), "./engine/embedded/testdata/regain")
 	build.Dir, build.Env = top, append(os.Environ(), "CGO_ENABLED=0")
 	_, err = output(build)
 	try(err)

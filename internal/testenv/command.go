@@ -51,7 +51,7 @@ func command(name, file string) (string, error) {
 // take turns, so none runs a file that another is still writing; the second
 // finds the file up to date and leaves it alone.
 //
-// The flags are those that .ci/run builds everything with: others, such as -trimpath,
+// The flags and tags are those of the tests and of .ci/run: others, such as -trimpath,
 // would have all that is imported compiled once more.
 func build(root, pkg, out string) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
@@ -65,7 +65,7 @@ func build(root, pkg, out string) (string, error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return "", fmt.Errorf("lock %s: %w", lock.Name(), err)
 	}
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", out, pkg)
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-tags", "netgo osusergo", "-o", out, pkg)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if msg, err := cmd.CombinedOutput(); err != nil {

@@ -55,7 +55,7 @@ func build(t *testing.T, dir, root string) {
 		t.Fatal(err)
 	}
 	program := filepath.Join(dir, "operate")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, "./testdata/operate")
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", program, "./testdata/operate")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -118,33 +118,51 @@ func load(spec *ebpf.CollectionSpec, allowed []way, o Options) (_ *ebpf.Collecti
 		if errors.Is(err, unix.ENOMEM) { // there is none for another way in either
 			return nil, nil, v.way, false, noMemory(spec, err)
 		}
-		reasons = append(reasons, fmt.Sprintf("%s: %v", v.name, err))
+		reasons = append(reasons, fmt.Sprintf("%s: %s", v.name, reason(v.name, err)))
 	}
-	if errors.Is(last, unix.EPERM) && mayLoad() {
-		return nil, nil, way{}, false, &FeatureError{
-			Missing: "a way in to the kernel's capability checks that this machine permits",
-			Detail:  strings.Join(reasons, "; "),
-			Hint:    "it refuses these even to a process that may load BPF programs (lockdown, or its host's policy): leastcap doctor says which ways it has",
+	return nil, nil, way{}, false, noWay(o.Hook, strings.Join(reasons, "; "), last)
+}
+
+// noWay says why none of the ways that were allowed works; last is the last one's error, nil
+// where the kernel has none of them.
+func noWay(hook, reasons string, last error) error {
+	if errors.Is(last, unix.EPERM) && !MayLoad() {
+		return &FeatureError{
+			Missing: "the privilege to load BPF programs (CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN)",
+			Hint:    "run it as root (sudo leastcap …), outside any user namespace, and any container that lacks these capabilities",
+			Err:     last,
+		}
+	}
+	if hook != "" {
+		return &FeatureError{
+			Missing: "the way in to the kernel's capability checks that --hook names",
+			Detail:  reasons,
+			Hint:    "leave --hook out: the best one is taken that this machine has; leastcap doctor says which there are",
 			Err:     last,
 		}
 	}
 	if errors.Is(last, unix.EPERM) {
-		return nil, nil, way{}, false, &FeatureError{
-			Missing: "the privilege to load BPF programs (CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN)",
-			Hint:    "run it as root (sudo leastcap …), outside any container that lacks these capabilities",
+		return &FeatureError{
+			Missing: "a way in to the kernel's capability checks that this machine permits",
+			Detail:  reasons,
+			Hint:    "it refuses these even to a process that may load BPF programs (lockdown, or its host's policy): leastcap doctor says which ways it has",
 			Err:     last,
 		}
 	}
-	return nil, nil, way{}, false, &FeatureError{
+	return &FeatureError{
 		Missing: "a way in to the kernel's capability checks",
-		Detail:  strings.Join(reasons, "; "),
+		Detail:  reasons,
 		Hint:    "Linux 6.14 and later have the tracepoint; older kernels need BPF trampolines (CONFIG_BPF_JIT, CONFIG_FUNCTION_TRACER) or kprobes (CONFIG_KPROBES); leastcap doctor tells what there is",
 		Err:     last,
 	}
 }
 
-// mayLoad says that this process has what bpf(2) asks for: capabilities(7).
-func mayLoad() bool {
+// MayLoad says that this process has what bpf(2) asks for: capabilities(7), in the initial user
+// namespace (include/linux/capability.h bpf_capable(), perfmon_capable()).
+func MayLoad() bool {
+	if !proc.InitialUserNamespace() {
+		return false
+	}
 	own, err := proc.Sets(os.Getpid())
 	if err != nil {
 		return true

@@ -92,3 +92,6 @@ func Preempts() bool { return false }
 
 // NamesFunctions is false.
 func NamesFunctions() bool { return false }
+
+// MayLoad is false.
+func MayLoad() bool { return false }

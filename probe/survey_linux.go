@@ -41,13 +41,17 @@ func Survey() (ways []Way, chosen string, err error) {
 func reason(name string, err error) string {
 	text := strings.TrimPrefix(err.Error(), ErrUnavailable.Error()+": ")
 	var f *FeatureError
-	if errors.As(err, &f) && f.Detail != "" {
-		text = strings.TrimPrefix(f.Detail, name+": ")
+	if errors.As(err, &f) {
+		text = f.Missing + " is missing"
+		if f.Detail != "" {
+			text = strings.TrimPrefix(f.Detail, name+": ")
+		}
 	}
 	switch {
 	case errors.Is(err, unix.EPERM):
 		return "not permitted: by this kernel, or to this user"
-	case strings.HasPrefix(name, "kprobe/") && (errors.Is(err, os.ErrNotExist) || errors.Is(err, link.ErrNotSupported) || strings.Contains(text, "tracefs")):
+	case strings.HasPrefix(name, "kprobe/") && strings.Contains(text, "tracefs event"),
+		strings.HasPrefix(name, "kprobe/") && f == nil && (errors.Is(err, os.ErrNotExist) || errors.Is(err, link.ErrNotSupported)):
 		return "this kernel has no kprobes"
 	}
 	return text

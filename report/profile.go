@@ -227,13 +227,11 @@ func subject(p *usage.Profile) string {
 	return Clean(name, most)
 }
 
-// shortDigest is enough of a digest to compare by eye.
+// shortDigest is enough of a digest to compare by eye. Before it may stand what it is of,
+// which may have a port: "localhost:5000/nginx@sha256:…".
 func shortDigest(digest string) string {
-	algorithm, hex, ok := strings.Cut(digest, ":")
-	if !ok {
-		return shorten(digest, 12)
-	}
-	return algorithm + ":" + shorten(hex, 12)
+	at := strings.LastIndexByte(digest, ':') + 1
+	return digest[:at] + shorten(digest[at:], 12)
 }
 
 // bullets lists sentences; of very many the first.

@@ -179,6 +179,21 @@ func TestWriteErrors(t *testing.T) {
 	}
 }
 
+func TestShortDigest(t *testing.T) {
+	const hex = "9d6b58feebd2dbd3c56ab5853333d627cc6e281011cfd6050fa4bcf2072c9496"
+	for digest, want := range map[string]string{
+		"sha256:" + hex:                      "sha256:9d6b58feebd2",
+		"nginx@sha256:" + hex:                "nginx@sha256:9d6b58feebd2",
+		"localhost:5000/nginx@sha256:" + hex: "localhost:5000/nginx@sha256:9d6b58feebd2",
+		"0123456789abcdef":                   "0123456789ab",
+		"":                                   "",
+	} {
+		if got := shortDigest(digest); got != want {
+			t.Errorf("%q: got %q, want %q", digest, got, want)
+		}
+	}
+}
+
 func TestClean(t *testing.T) {
 	for _, tt := range []struct {
 		in    string

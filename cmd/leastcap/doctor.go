@@ -9,7 +9,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/docker/go-units"
@@ -101,13 +100,19 @@ func sysctl(name string) (value string, ok bool) {
 	return strings.TrimSpace(string(data)), err == nil
 }
 
+const typeInformation = "type information"
+
 func (e examination) kernel() {
 	const section = "kernel"
 	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err == nil {
-		e.fact(section, "type information", report.Good, "BTF is there")
+		e.fact(section, typeInformation, report.Good, "BTF is there")
 	} else {
-		e.fact(section, "type information", report.Absent, "no BTF (%v)", err)
-		e.improve("a kernel built with CONFIG_DEBUG_INFO_BTF=y, as all large distributions' are")
+		e.fact(section, typeInformation, report.Absent, "no BTF (%v)", err)
+		if _, err := os.Stat("/sys/kernel"); err != nil {
+			e.improve("a mounted sysfs: mount -t sysfs sysfs /sys")
+		} else {
+			e.improve("a kernel built with CONFIG_DEBUG_INFO_BTF=y, as all large distributions' are")
+		}
 	}
 
 	switch mode := lockdown(); mode {
@@ -123,18 +128,26 @@ func (e examination) kernel() {
 		e.improve("a boot without lockdown=confidentiality")
 	}
 
-	set := effective()
+	may := probe.MayLoad()
 	unprivileged, _ := sysctl("kernel.unprivileged_bpf_disabled")
 	switch {
-	case set == "":
+	case may:
 		e.fact(section, "privilege", report.Good, "may load BPF programs (unprivileged_bpf_disabled %s)", orUnknown(unprivileged))
+	case !proc.InitialUserNamespace():
+		e.fact(section, "privilege", report.Absent, "this is a user namespace: its capabilities are not the machine's, and load no BPF programs")
+		e.improve("root: sudo leastcap …, outside any user namespace")
 	default:
-		e.fact(section, "privilege", report.Absent, "%s is missing to load BPF programs (unprivileged_bpf_disabled %s)", set, orUnknown(unprivileged))
+		e.fact(section, "privilege", report.Absent, "CAP_BPF with CAP_PERFMON (or CAP_SYS_ADMIN) is missing to load BPF programs (unprivileged_bpf_disabled %s)", orUnknown(unprivileged))
 		e.improve("root: sudo leastcap …, outside any container")
+	}
+	if e.System == "linux" && !proc.KernelNumbers() {
+		e.fact(section, "pid namespace", report.Lacking, "one of its own, as in a container: ps and top show what is in it")
+		e.NotSeen = append(e.NotSeen, "processes of other pid namespaces, in ps and top; which files their refusals are about, in why")
+		e.improve("leastcap in the machine's own pid namespace: for one in a container docker run --pid host")
 	}
 	if v, ok := sysctl("kernel.perf_event_paranoid"); ok {
 		text := v
-		if set == "" {
+		if may {
 			text += ": it does not matter with these capabilities"
 		}
 		e.fact(section, "perf_event_paranoid", report.Good, "%s", text)
@@ -144,15 +157,23 @@ func (e examination) kernel() {
 		e.fact(section, "ftrace_enabled", report.Absent, "0: fexit programs and kprobes see nothing")
 		e.improve("sysctl kernel.ftrace_enabled=1")
 	}
-	if addressesHidden() {
-		restrict, _ := sysctl("kernel.kptr_restrict")
-		e.fact(section, "kernel addresses", report.Lacking, "hidden (kptr_restrict %s)", orUnknown(restrict))
-		if set == "" {
-			e.NotSeen = append(e.NotSeen, "which kernel function asked; memory accounting is told by the system call alone")
-			e.improve("sysctl kernel.kptr_restrict=1 or 0")
-		}
-	} else {
+	switch restrict, _ := sysctl("kernel.kptr_restrict"); {
+	case !addressesHidden():
 		e.fact(section, "kernel addresses", report.Good, "shown: evidence names the kernel function that asked")
+	case probe.NamesFunctions():
+		e.fact(section, "kernel addresses", report.Good, "hidden in /proc (kptr_restrict %s), and listed to BPF: evidence names the kernel function that asked", orUnknown(restrict))
+	default:
+		e.fact(section, "kernel addresses", report.Lacking, "hidden (kptr_restrict %s)", orUnknown(restrict))
+		if !may {
+			break // nothing is watched, and it does not matter
+		}
+		e.NotSeen = append(e.NotSeen, "which kernel function asked; memory accounting is told by the system call alone")
+		// kernel/ksyms_common.c kallsyms_show_value()
+		if restrict == "0" || restrict == "1" {
+			e.improve("CAP_SYSLOG for leastcap: sudo leastcap …, or docker run --cap-add SYSLOG for one in a container")
+		} else {
+			e.improve("sysctl kernel.kptr_restrict=1")
+		}
 	}
 	if probe.Preempts() {
 		e.fact(section, "preemption", report.Good, "the kernel preempts itself: programs that cannot be preempted are preferred")
@@ -175,25 +196,6 @@ func lockdown() string {
 	_, rest, _ := strings.Cut(string(data), "[")
 	mode, _, _ := strings.Cut(rest, "]")
 	return mode
-}
-
-// effective names what is missing to load BPF programs, empty if nothing is.
-func effective() string {
-	// include/linux/capability.h bpf_capable(), perfmon_capable(): CAP_SYS_ADMIN stands for both.
-	const sysAdmin, perfmon, bpf = 21, 38, 39
-	data, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return "/proc"
-	}
-	for line := range strings.Lines(string(data)) {
-		if hex, ok := strings.CutPrefix(line, "CapEff:"); ok {
-			set, err := strconv.ParseUint(strings.TrimSpace(hex), 16, 64)
-			if err == nil && (set&(1<<sysAdmin) != 0 || set&(1<<perfmon) != 0 && set&(1<<bpf) != 0) {
-				return ""
-			}
-		}
-	}
-	return "CAP_BPF with CAP_PERFMON (or CAP_SYS_ADMIN)"
 }
 
 // addressesHidden says whether /proc/kallsyms shows zeroes to this user.
@@ -228,7 +230,10 @@ func (e examination) ways() {
 	if hook == "" {
 		e.NotSeen = append(e.NotSeen, "any check: leastcap learn finds the set by trials alone, and gives no evidence")
 		var f *probe.FeatureError
-		if errors.As(err, &f) && effective() == "" { // else that is what was said already
+		_, cgroups := proc.FindHierarchy()
+		// These are said with the facts that they come from.
+		said := !probe.MayLoad() || cgroups != nil || slices.ContainsFunc(e.Facts, func(f report.Fact) bool { return f.Name == typeInformation && f.State == report.Absent })
+		if errors.As(err, &f) && !said {
 			e.improve("%s", f.Hint)
 		}
 		return

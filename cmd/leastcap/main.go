@@ -160,7 +160,7 @@ func machineHint(err error) string {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return "make room there, or write to another file system; LEASTCAP_IMAGES, LEASTCAP_ROOT, LEASTCAP_PROFILES and TMPDIR name leastcap's own directories"
 	case errors.Is(err, syscall.EROFS):
-		return "name directories that can be written to in LEASTCAP_IMAGES, LEASTCAP_ROOT and LEASTCAP_PROFILES"
+		return "write to another file system; LEASTCAP_IMAGES, LEASTCAP_ROOT and LEASTCAP_PROFILES name leastcap's own directories"
 	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
 		return "run leastcap as root, or name directories of your own in LEASTCAP_IMAGES, LEASTCAP_ROOT and LEASTCAP_PROFILES"
 	}

@@ -387,7 +387,11 @@ func (w *whyLook) context(s *watch.Subject) advise.Context {
 
 // lookUp adds what can still be found out about a refusal's file and program.
 func (w *whyLook) lookUp(r *usage.Refusal, s *watch.Subject) {
-	pids := []int{r.Process.PID}
+	var pids []int
+	known := proc.KernelNumbers() // else another process has its number here
+	if known {
+		pids = append(pids, r.Process.PID)
+	}
 	if s.Kind == watch.Container {
 		dir := filepath.Join(w.probe.Hierarchy().Mount, s.Cgroup)
 		if w.trial != nil {
@@ -424,7 +428,7 @@ func (w *whyLook) lookUp(r *usage.Refusal, s *watch.Subject) {
 			r.Program = w.trial.look(r.Process.Exe, 0, 0, false)
 		}
 	}
-	if len(w.modules) > 0 {
+	if len(w.modules) > 0 && known {
 		r.LSM = proc.Confined("/proc", &proc.Process{PID: r.Process.PID}).LSM
 	}
 }

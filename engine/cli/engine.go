@@ -346,12 +346,20 @@ func (w *Workload) Prepare(ctx context.Context, g engine.Grant) (engine.Instance
 }
 
 // remove ends and removes a container. Podman's own clean-up after a container that has
-// ended, another process of it, may still hold a mount, for which Podman does not wait.
+// ended, another process of it, may still hold a mount, for which Podman does not wait. Docker
+// does not wait for who removes it already (moby daemon/delete.go); its name is taken until then.
 func (w *Workload) remove(ctx context.Context, id string) error {
 	for wait := 50 * time.Millisecond; ; wait *= 2 {
 		_, err := w.run(ctx, "rm", "-f", "-v", id)
 		var e *engine.Error
-		if !errors.As(err, &e) || w.line.Engine != "podman" || !strings.Contains(e.Reason, "root filesystem") || wait > 2*time.Second {
+		if !errors.As(err, &e) {
+			return err
+		}
+		if strings.Contains(strings.ToLower(e.Reason), "no such container") {
+			return nil
+		}
+		busy := strings.Contains(e.Reason, "already in progress") || w.line.Engine == "podman" && strings.Contains(e.Reason, "root filesystem")
+		if !busy || wait > 2*time.Second {
 			return err
 		}
 		select {

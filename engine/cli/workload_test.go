@@ -1,9 +1,46 @@
 package cli
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
+
+// TestRemoveWhatGoes: a container that somebody else removes meanwhile is waited for, and one
+// that is gone is no error.
+func TestRemoveWhatGoes(t *testing.T) {
+	dir := t.TempDir()
+	script := `#!/bin/sh
+[ "$1 $2 $3 $4" = "rm -f -v x" ] || exit 9
+echo >>"$0.calls"
+case $(wc -l <"$0.calls") in
+1) echo 'Error response from daemon: removal of container x is already in progress' >&2 ;;
+2) echo 'Error response from daemon: No such container: x' >&2 ;;
+*) echo 'Error response from daemon: a device is busy' >&2 ;;
+esac
+exit 1
+`
+	bin := filepath.Join(dir, "docker")
+	if err := os.WriteFile(bin, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l, err := Parse([]string{bin, "run", "image"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &Workload{line: l}
+	if err := w.remove(t.Context(), "x"); err != nil {
+		t.Error(err)
+	}
+	if calls, err := os.ReadFile(bin + ".calls"); string(calls) != "\n\n" {
+		t.Errorf("asked %q, %v; want twice", calls, err)
+	}
+	if err := w.remove(t.Context(), "x"); err == nil || !strings.Contains(err.Error(), "a device is busy") {
+		t.Errorf("got %v", err)
+	}
+}
 
 func TestPersistentAndExclusive(t *testing.T) {
 	for _, c := range []struct {

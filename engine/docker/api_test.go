@@ -123,6 +123,7 @@ func TestNegotiate(t *testing.T) {
 
 // What an engine refuses, and that none answers, is told apart.
 func TestAPIErrors(t *testing.T) {
+	removals := 0
 	e := engineAt(t, "1.44", func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.HasSuffix(r.URL.Path, "/start"):
@@ -135,6 +136,14 @@ func TestAPIErrors(t *testing.T) {
 			fmt.Fprint(w, `{"status":"pulling"}{"errorDetail":{"message":"no such thing"}}`)
 		case strings.HasSuffix(r.URL.Path, "/json"):
 			fmt.Fprint(w, `{"Id":`)
+		case strings.HasSuffix(r.URL.Path, "/going"):
+			w.Header().Set("Content-Type", "application/json")
+			if removals++; removals < 3 {
+				w.WriteHeader(http.StatusConflict)
+				fmt.Fprint(w, `{"message":"removal of container going is already in progress"}`)
+				return
+			}
+			w.WriteHeader(http.StatusNotFound)
 		default:
 			w.WriteHeader(http.StatusNotFound)
 		}
@@ -150,6 +159,9 @@ func TestAPIErrors(t *testing.T) {
 	}
 	if err := a.remove(ctx, "x"); !refusedWith(err, http.StatusNotFound) || !strings.Contains(err.Error(), "404 Not Found") {
 		t.Error(err)
+	}
+	if err := a.remove(ctx, "going"); !refusedWith(err, http.StatusNotFound) || removals != 3 {
+		t.Errorf("what somebody else removes: %v after %d questions", err, removals)
 	}
 	if err := a.pull(ctx, "docker.io/library/x", "latest", ""); err == nil || !strings.Contains(err.Error(), "no such thing") {
 		t.Error(err)

@@ -69,7 +69,7 @@ race: setup ## run the tests with the race detector
 
 # Everything under each of Debian's kernels, in QEMU; "make test" has a short form.
 test-kernels: setup ## run the probe's and the runtimes' tests under other kernels, write docs/kernels.md
-	LEASTCAP_TEST=1 go test -tags '$(TAGS)' -count=1 -timeout 90m ./internal/kerneltest -kernels all \
+	LEASTCAP_TEST=1 go test -tags '$(TAGS)' -count=1 -timeout 180m ./internal/kerneltest -kernels all \
 	  -results $(CURDIR)/bin/kernels -table $(CURDIR)/docs/kernels.md $(TESTFLAGS)
 
 bench: setup ## run the benchmarks

@@ -74,6 +74,11 @@ func TestQuoted(t *testing.T) {
 	}
 	for _, host := range []struct{ name, before, after, want string }{
 		{"README.md", "# Read me\n\n```\n", "```\n", "markdown"},
+		{"<stdin>", "# Read me\n\n```yaml\n", "```\n", "markdown"},
+		{"<stdin>", "---\nservices:\n  web: {image: x}\n---\n# Read me\n\n```\n", "```\n", "markdown"},
+		{"<stdin>", "---\ntitle: x\n---\n\n# Read me\r\n\r\nThis shows it.\r\n\r\n", "", "markdown"},
+		{"README", "+++\ntitle = \"x\"\n+++\nAs follows\n\n", "", "markdown"},
+		{"<stdin>", "", "\n~~~ sh\ndocker run x\n~~~\n", "markdown"},
 		{"Makefile", "define FILE\n", "endef\n", "makefile"},
 		{"docker.Makefile", "define FILE\n", "endef\n", "makefile"},
 		{"rules.mk", "define FILE\n", "endef\n", "makefile"},
@@ -81,10 +86,43 @@ func TestQuoted(t *testing.T) {
 		{"deploy", "#!/bin/sh -e\ncat >file <<EOF\n", "EOF\n", "shell"},
 		{"<stdin>", "\ufeff#!/usr/bin/env bash\ncat >file <<EOF\n", "EOF\n", "shell"},
 	} {
+		if host.name == "<stdin>" || host.name == "README" {
+			// One that is taken for Markdown only by what it quotes would be taken for that.
+			if f := manifest.Recognise(formats, host.name, []byte(host.before+host.after)); f == nil || f.Name != host.want {
+				t.Errorf("%q: %v, want %s", host.before+host.after, f, host.want)
+			}
+		}
 		for what, text := range quoted {
 			if f := manifest.Recognise(formats, host.name, []byte(host.before+text+host.after)); f == nil || f.Name != host.want {
 				t.Errorf("%s with %s: %v, want %s", host.name, what, f, host.want)
 			}
+		}
+	}
+}
+
+// TestUnquoted: what only looks like a text for people is what it is, where the name says
+// nothing.
+func TestUnquoted(t *testing.T) {
+	const pod = "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - name: a\n    image: x\n"
+	for _, tt := range []struct{ text, want string }{
+		{"---\n" + pod + "---\n# The second\n\n# ```sh\n" + pod, "kubernetes"},
+		{"# Title\n---\n# ```\n" + pod, "kubernetes"},
+		{"---\n" + pod + "---\n# nothing\n", "kubernetes"},
+		{"---\n" + pod + "---\n# a list\n- a\n- b\n", "kubernetes"},
+		{"---\n" + pod + "---\n{\"apiVersion\": \"v1\"}\n", "kubernetes"},
+		{"---\n" + pod + "---\n\"quoted\": key\n", "kubernetes"},
+		{"---\n" + pod + "---\na key of words: x\n", "kubernetes"},
+		{pod + "    args:\n    - |\n      ```sh\n      docker run x\n      ```\n", "kubernetes"},
+		{pod + "    args:\n    - |\n     # Title\n\n     ~~~\n     docker run x\n", "kubernetes"},
+		{"services:\n  web:\n    image: x\n    labels:\n      about: \"\n        ```\n        x\"\n", "compose"},
+		{"services:\n  web:\n    image: x # ```\n", "compose"},
+		{"FROM x\nCOPY <<EOF /README.md\n# Read me\n```sh\nls\n```\nEOF\n", "dockerfile"},
+		{"#!/bin/sh\necho '\n```\n'\ndocker run x\n", "shell"},
+		{"docker run x\ncat <<'EOF'\n```\nEOF\n", "shell"},
+		{"job \"x\" {\n  group \"g\" {\n    task \"t\" {\n      template {\n        data = <<EOH\n```\nEOH\n      }\n    }\n  }\n}\n", "nomad"},
+	} {
+		if f := manifest.Recognise(formats, stdinName, []byte(tt.text)); f == nil || f.Name != tt.want {
+			t.Errorf("%q: %v, want %s", tt.text, f, tt.want)
 		}
 	}
 }

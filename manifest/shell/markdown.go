@@ -11,10 +11,56 @@ import (
 	"github.com/leastcap/leastcap/manifest/words"
 )
 
-func isMarkdown(name string, _ []byte) bool {
+func isMarkdown(name string, data []byte) bool {
 	switch strings.ToLower(path.Ext(name)) {
 	case ".md", ".markdown", ".mdx", ".mdown":
 		return true
+	}
+	return nameless(name) && readsAsMarkdown(data)
+}
+
+var (
+	// mdFence begins a line of nothing else: a backquote begins no token of YAML (1.2.2, 5.3),
+	// and what a scalar has is indented.
+	mdFence = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("^(?:```+[^`]*|~~~+[^~]*)$") })
+	// verbatim lets other text begin, in which a line may be anything: a here document of a
+	// shell, a Dockerfile or HCL, a Makefile's define, a scalar that is all of a YAML document.
+	verbatim = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`<<[-~]?\s*['"\\]?\w|^define\s|^---\s+[|>]`) })
+	// yamlLine begins as a line of YAML does that is no scalar.
+	yamlLine = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^(?:[-?:](?:\s|$)|---|\.\.\.|[%&!{}\[\]|>"'*@]|[^\s#][^#]*:(?:\s|$))`)
+	})
+)
+
+// readsAsMarkdown says by the content alone that a file is a text for people: it has a fence, or
+// prose behind front matter. YAML has neither, though such a text may begin as YAML does.
+func readsAsMarkdown(data []byte) bool {
+	data = bytes.TrimPrefix(data[:min(len(data), 64<<10)], []byte("\ufeff"))
+	if bytes.HasPrefix(data, []byte("#!")) {
+		return false
+	}
+	first := true
+	front, behind := "", false // what ends the front matter; that it has ended
+	for line := range bytes.Lines(data) {
+		line = bytes.TrimRight(line, " \t\r\n")
+		switch {
+		case len(line) == 0:
+			continue
+		case verbatim().Match(line):
+			return false
+		case mdFence().Match(line):
+			return true
+		case first && (string(line) == "---" || string(line) == "+++"): // YAML, TOML
+			front = string(line)
+		case front != "" && string(line) == front:
+			front, behind = "", true
+		case behind && line[0] != '#': // the first line that is no title, nor a comment
+			if !yamlLine().Match(line) && line[0] != ' ' && line[0] != '\t' {
+				return true
+			}
+			behind = false
+		}
+		first = false
 	}
 	return false
 }

@@ -96,7 +96,7 @@ func Processes(w io.Writer, rows []Process, o ProcessOptions) error {
 			}
 			cells = append(cells, text(image), text(asked), text(r.confined(o.Inside)))
 		}
-		cells = append(cells, r.capabilities(&words))
+		cells = append(cells, r.capabilities(&words, o.Wide))
 		for _, t := range r.Threads {
 			has := words.of(t.Effective)
 			if t.Permitted != t.Effective {
@@ -123,8 +123,9 @@ func Processes(w io.Writer, rows []Process, o ProcessOptions) error {
 	return p.writeTo(w)
 }
 
-// capabilities says what a process holds, and marks what is not as its engine says.
-func (p *Process) capabilities(words *setWords) span {
+// capabilities says what a process holds, and marks what is not as its engine says; wide says
+// also what it can pass on, and gain.
+func (p *Process) capabilities(words *setWords, wide bool) span {
 	has := words.of(p.Effective)
 	if more := p.Permitted.Minus(p.Effective); !more.Empty() {
 		has += "; permitted: " + words.of(p.Permitted)
@@ -134,6 +135,12 @@ func (p *Process) capabilities(words *setWords) span {
 	}
 	if p.OwnUser && !p.Effective.Union(p.Permitted).Empty() {
 		has += " (in its own user namespace)"
+	}
+	if wide && !p.Inheritable.Empty() {
+		has += "; inheritable: " + words.of(p.Inheritable)
+	}
+	if wide && p.Bounding != p.Permitted {
+		has += "; bounding: " + words.of(p.Bounding)
 	}
 	s := span{has, p.danger(p.Effective.Union(p.Permitted), words.full)}
 	engine := ""

@@ -63,16 +63,16 @@ func TestProcessesWide(t *testing.T) {
 			Namespaces: []string{"net", "mnt"}, Seccomp: 2, NoNewPrivs: true, LSM: "docker-default (enforce)", SetUID: true, Securebits: new(uint32(1)), NamespaceIDs: map[string]uint32{"net": 5, "mnt": 6, "user": 7, "uts": 8},
 			Threads: []report.ProcThread{{TID: 10, Command: "pool", Bounding: docker}, {TID: 12, Command: "pool", Effective: docker, Permitted: docker, Bounding: docker.With(caps.NetAdmin)}}},
 		{PID: 11, User: "root", Command: "sh", Container: c, Bounding: caps.All(), Namespaces: []string{}},
-		{PID: 13, User: "root", Command: "sh", Container: c, Bounding: caps.All().Without(caps.SysResource), Namespaces: []string{}},
+		{PID: 13, User: "root", Command: "sh", Container: c, Inheritable: caps.Of(caps.Chown), Bounding: caps.All().Without(caps.SysResource), Namespaces: []string{}},
 		{PID: 14, User: "root", Command: "sh", Container: c, Bounding: docker.With(caps.NetAdmin), Namespaces: []string{}},
 	}
 	want := `PID  PPID    USER  COMMAND               CONTAINER  IMAGE  ASKED    CONFINED BY                                                                                                          CAPABILITIES
 9    0       root  nginx -g daemon\noff  web        nginx  default  own net,mnt; host's user; seccomp; no_new_privs; lsm docker-default (enforce); securebits noroot; (set-uid program)  docker default
 10   thread        pool                                                                                                                                                                  none
 12   thread        pool                                                                                                                                                                  docker default; bounding: docker default + net_admin
-11   0       root  sh                    web        nginx  default  host's namespaces                                                                                                    none; NOT AS DOCKER SAYS, could also have all others
-13   0       root  sh                    web        nginx  default  host's namespaces                                                                                                    none; NOT AS DOCKER SAYS, could also have all others but sys_resource
-14   0       root  sh                    web        nginx  default  host's namespaces                                                                                                    none; NOT AS DOCKER SAYS, could also have net_admin
+11   0       root  sh                    web        nginx  default  host's namespaces                                                                                                    none; bounding: full; NOT AS DOCKER SAYS, could also have all others
+13   0       root  sh                    web        nginx  default  host's namespaces                                                                                                    none; inheritable: chown; bounding: all but sys_resource; NOT AS DOCKER SAYS, could also have all others but sys_resource
+14   0       root  sh                    web        nginx  default  host's namespaces                                                                                                    none; bounding: docker default + net_admin; NOT AS DOCKER SAYS, could also have net_admin
 `
 	var b strings.Builder
 	if err := report.Processes(&b, rows, report.ProcessOptions{Full: caps.All(), Wide: true}); err != nil {
@@ -105,8 +105,8 @@ func TestProcessesDiffer(t *testing.T) {
 	}
 	want := `PID  PPID    USER  COMMAND  CONTAINER  IMAGE  ASKED                                          CONFINED BY                           CAPABILITIES
 9    0       root  a        web        -      --cap-drop=ALL --cap-add=KILL --cap-add=CHOWN  -                                     chown; NOT AS DOCKER SAYS, without kill
-10   0       u     b        -          -      -                                              -                                     full (in its own user namespace)
-11   0       u     c        -          -      -                                              -                                     docker default
+10   0       u     b        -          -      -                                              -                                     full (in its own user namespace); bounding: none
+11   0       u     c        -          -      -                                              -                                     docker default; bounding: none
 12   thread        t                                                                                                               docker default; bounding: chown, kill
 13   0       u     d        -          -      -                                              may not be read: namespaces, program  none
 `

@@ -31,7 +31,7 @@ type lookout struct {
 	names   *namer
 	gone    []uint64        // cgroups that were removed, as of the last survey
 	ended   []string        // containers whose own cgroups are among them
-	unnamed bool            // one of those that were removed may be asked for: its engine has to say
+	unnamed int             // of those that were removed: kept, until their engines have named them
 	matched map[string]bool // containers that a target fits, by their ids: a new name changes nothing
 }
 
@@ -160,14 +160,11 @@ func (l *lookout) group(place probe.Place) string {
 // leaves takes note of a cgroup that was removed. It gives false for one that stays until it
 // is known whether anybody asked for it.
 func (l *lookout) leaves(place probe.Place, s *watch.Subject, wanted bool) bool {
-	if s.Kind == watch.Container {
-		if !wanted && !l.names.complete(s) {
-			l.unnamed = true
-			return false
-		}
-		if place.Path == s.Cgroup {
-			l.ended = append(l.ended, s.ID)
-		}
+	if !wanted && l.waits(s) {
+		return false
+	}
+	if s.Kind == watch.Container && place.Path == s.Cgroup {
+		l.ended = append(l.ended, s.ID)
 	}
 	l.gone = append(l.gone, place.ID)
 	return true
@@ -199,7 +196,21 @@ func (l *lookout) survey() (map[string]*probe.Group, error) {
 }
 
 // begin is before the probe asks for the groups anew.
-func (l *lookout) begin() { l.gone, l.ended, l.unnamed = l.gone[:0], l.ended[:0], false }
+func (l *lookout) begin() { l.gone, l.ended, l.unnamed = l.gone[:0], l.ended[:0], 0 }
+
+// mostUnnamed is how many cgroups that are gone may wait for a name: while engines do not
+// answer, what is kept of them must leave room in the kernel's maps.
+const mostUnnamed = 100
+
+// waits says whether a cgroup that is gone is kept until its container's engine has answered.
+func (l *lookout) waits(s *watch.Subject) bool {
+	if s.Kind != watch.Container || l.names.complete(s) || l.unnamed >= mostUnnamed {
+		return false
+	}
+	l.names.ask([]string{s.ID}, false)
+	l.unnamed++
+	return true
+}
 
 func (l *lookout) forget() {
 	if len(l.gone) > 0 {

@@ -42,10 +42,12 @@ one that does not answer within a second is left out, and the container's id sta
 instead. Where a process could have more than its engine says that the container was
 given (by docker exec --privileged, say), or less, it is said.
 
---wide also shows the image, what was asked of the engine, the command line and what else
-confines the process: its own namespaces and the host's (process 1's, in a container),
-seccomp, no_new_privs, the label of SELinux or AppArmor, securebits, and whether its
-program is a set-id one. What may not be read is named. Securebits are not in /proc: they are shown where leastcap may use BPF.
+--wide also shows the inheritable set, the bounding set where it is not the permitted
+one, the image, what was asked of the engine, the command line and what else confines the
+process: its own namespaces and the host's (process 1's, in a container), seccomp,
+no_new_privs, the label of SELinux or AppArmor, securebits, and whether its program is a
+set-id one. What may not be read is named. Securebits are not in /proc: they are shown
+where leastcap may use BPF.
 
 Where there are many processes, they are read by a BPF iterator, if leastcap may (as root).
 
@@ -54,9 +56,8 @@ since 0.9.1; both take -a and -p as pscap does. Control characters in names are 
 as its newest versions do.
 
 --output json has all five sets of each, no_new_privs, the seccomp mode (0 none,
-1 strict, 2 filter, -1 not known), and all that --wide shows; null is not known,
-and what is not there (set_uid, own_user_namespace, container) is not so, or is named in
-"unreadable".
+1 strict, 2 filter, -1 not known), and all that --wide shows; null is not known, and what
+is not there (set_uid, own_user_namespace, container) is not so, or is in "unreadable".
 
 Exit status:
   0  done

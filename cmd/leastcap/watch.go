@@ -242,7 +242,7 @@ func (w *watching) look(now time.Time, last bool) (used, pending bool, err error
 		used = used || e.Event == watch.Use
 		w.emit(e)
 	}
-	pending = w.unnamed || w.tracker.Pending()
+	pending = w.unnamed > 0 || w.tracker.Pending()
 	var settledIDs []uint64
 	for name, g := range groups {
 		s := w.tracker.Get(name)

@@ -325,16 +325,24 @@ func TestWatchUnnamed(t *testing.T) {
 	l := &lookout{names: names, targets: []watch.Target{{Container: "web"}}, matched: make(map[string]bool)}
 	id := strings.Repeat("a", 64)
 	place := probe.Place{ID: 7, Path: "/docker/" + id, Dead: true}
-	if name := l.group(place); name != "" || len(l.gone) != 0 || !l.unnamed {
+	if name := l.group(place); name != "" || len(l.gone) != 0 || l.unnamed != 1 {
 		t.Errorf("before its engine answers: %q, %v, %v", name, l.gone, l.unnamed)
 	}
 	for engineSays, want := range map[string]string{"web": "container:" + id + watch.Gone, "db": ""} {
 		names.known[id], names.asked[id] = engine.Running{Engine: "docker", Name: engineSays}, true
 		clear(l.matched)
 		l.begin()
-		if name := l.group(place); name != want || len(l.gone) != 1 || l.unnamed || len(l.ended) != 1 {
+		if name := l.group(place); name != want || len(l.gone) != 1 || l.unnamed != 0 || len(l.ended) != 1 {
 			t.Errorf("%s: %q, %v, %v, %v", engineSays, name, l.gone, l.unnamed, l.ended)
 		}
+	}
+	// While engines do not answer, not more wait than there is room for.
+	l.begin()
+	for i := range mostUnnamed + 5 {
+		l.group(probe.Place{ID: uint64(i), Path: fmt.Sprintf("/docker/%064x", i), Dead: true})
+	}
+	if l.unnamed != mostUnnamed || len(l.gone) != 5 {
+		t.Errorf("%d wait, %d are gone", l.unnamed, len(l.gone))
 	}
 }
 

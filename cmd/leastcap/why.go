@@ -163,7 +163,7 @@ func (w *whyLook) loop(ctx context.Context, ended <-chan struct{}) error {
 		if err != nil {
 			return err
 		}
-		if now := time.Now(); (n != news || len(w.held) > 0 || w.unnamed) && now.After(pause) || done {
+		if now := time.Now(); (n != news || len(w.held) > 0 || w.unnamed > 0) && now.After(pause) || done {
 			news = n
 			if err := w.look(now, done); err != nil {
 				return err
@@ -188,17 +188,11 @@ func (w *whyLook) chosen(place probe.Place) string {
 	}
 	s := w.of(place.Path)
 	name := place.Path
-	if place.Dead {
-		switch {
-		case !w.names.complete(&s):
-			w.names.ask([]string{s.ID}, false)
-			w.unnamed = true
-		default:
-			w.gone = append(w.gone, place.ID)
-			name += watch.Gone
-			if s.Kind == watch.Container && place.Path == s.Cgroup {
-				w.ended = append(w.ended, s.ID)
-			}
+	if place.Dead && !w.waits(&s) {
+		w.gone = append(w.gone, place.ID)
+		name += watch.Gone
+		if s.Kind == watch.Container && place.Path == s.Cgroup {
+			w.ended = append(w.ended, s.ID)
 		}
 	}
 	if !w.wanted(place.Path, &s) {
@@ -241,7 +235,7 @@ func (w *whyLook) look(now time.Time, last bool) error {
 	for _, r := range append(refusals, answers(groups)...) {
 		var gone bool
 		r.Group, gone = strings.CutSuffix(r.Group, watch.Gone)
-		i := w.take(now, r, last)
+		i := w.take(now, r, gone, last)
 		if w.failed != nil {
 			return nil
 		}
@@ -273,7 +267,8 @@ func (w *whyLook) look(now time.Time, last bool) error {
 const mostHarmless = 1000
 
 // take takes one refusal in and tells it if it is new; it gives its place in the list, or -1.
-func (w *whyLook) take(now time.Time, r usage.Refusal, last bool) int {
+// Gone is the last time that it comes, last the last look.
+func (w *whyLook) take(now time.Time, r usage.Refusal, gone, last bool) int {
 	key := fmt.Sprint(r.Group, r.Process.Exe, r.Process.EUID, r.Call, r.Errno, r.Denied, r.Beyond, r.Begun, r.Since)
 	if i, ok := w.told[key]; ok {
 		if t := &w.list[i]; t.key == key {
@@ -294,12 +289,14 @@ func (w *whyLook) take(now time.Time, r usage.Refusal, last bool) int {
 		w.lookUp(&r, &s) // while the process is there
 	}
 	if w.trial == nil && !w.describe(&s) {
-		if !last {
+		switch {
+		case last:
+			w.names.await(s.ID)
+			w.describe(&s)
+		case !gone:
 			w.held[key] = r
 			return -1
 		}
-		w.names.await(s.ID)
-		w.describe(&s)
 	}
 	delete(w.held, key)
 	// One directory in the way is told once, however many files are looked for in it.

@@ -55,7 +55,7 @@ func TestWhyForgets(t *testing.T) {
 		t.Errorf("%d refusals were told: %s", n, &out)
 	}
 	runDocker(t, "rm", "-f", name)
-	waitFor(t, "it is known whose the last cgroup was", func() bool { look(); return !l.unnamed })
+	waitFor(t, "it is known whose the last cgroup was", func() bool { look(); return l.unnamed == 0 })
 	if _, known := l.names.known[id]; known || l.names.asked[id] {
 		t.Error("its name is not forgotten")
 	}

@@ -94,8 +94,10 @@ if [ -n "$packages" ]; then
   export DEBIAN_FRONTEND=noninteractive
   {
     retry apt-get -qq update
+    # A machine of continuous integration need not outlive a crash: dpkg does not wait for
+    # its disk there.
     # shellcheck disable=SC2086 # one word a package
-    retry apt-get -qq -y --no-install-recommends install $packages
+    retry apt-get -qq -y ${CI:+-o Dpkg::Options::=--force-unsafe-io} --no-install-recommends install $packages
   } >&2 </dev/null
   packages=$(missing)
   [ -z "$packages" ] || die "still missing after the installation: $packages"

@@ -93,6 +93,7 @@ func TestGuarantee(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	turns := make(chan struct{}, 2)
 	for _, user := range []string{"", "1000"} {
 		for _, set := range []caps.Set{0, caps.Of(caps.Setuid, caps.Setgid), caps.Of(caps.NetRaw), docker.Default} {
 			for _, security := range []string{"", "seccomp=unconfined", "no-new-privileges"} {
@@ -101,6 +102,11 @@ func TestGuarantee(t *testing.T) {
 					name = fmt.Sprintf("user=%s/default/%s", user, security)
 				}
 				t.Run(name, func(t *testing.T) {
+					if !testenv.Guest() { // which is slow enough
+						t.Parallel()
+						turns <- struct{}{}
+						defer func() { <-turns }()
+					}
 					result, err := docker.Apply(rules.Request{Drop: []string{"ALL"}, Add: set.Docker(), User: user})
 					if err != nil {
 						t.Fatal(err)

@@ -46,10 +46,11 @@ func (i *instance) Start(ctx context.Context) error {
 		// other is the engine's failure (dockerd's daemon/start.go has 128 for it)
 		// and says nothing of the workload.
 		var code int
-		if i.w.line.Engine == "nerdctl" { // which keeps the text, and 0
-			code = unexecuted(reason(err))
-		} else if s, err := i.inspect(ctx); err == nil {
+		if s, err := i.inspect(ctx); err == nil {
 			code = s.State.ExitCode
+		}
+		if code == 0 { // Podman and nerdctl keep that
+			code = unexecuted(reason(err))
 		}
 		if code != 126 && code != 127 {
 			return err

@@ -111,12 +111,19 @@ func load(spec *ebpf.CollectionSpec, allowed []way, o Options) (_ *ebpf.Collecti
 			return coll, links, v.way, preempts && !(v.whole && v.program == bpfProgCheckKprobe), nil
 		}
 		last = err
+		// There is no more of these for another way in either, and the verifier may be what met it.
+		if errors.Is(err, unix.ENOMEM) {
+			return nil, nil, v.way, false, noMemory(spec, err)
+		}
+		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
+			return nil, nil, v.way, false, &FeatureError{
+				Missing: "open files: its programs and maps are some fifty", Detail: unix.EMFILE.Error(),
+				Hint: "raise the limit that leastcap runs under (ulimit -n 1024, systemd's LimitNOFILE=)", Err: err,
+			}
+		}
 		var ve *ebpf.VerifierError
 		if errors.As(err, &ve) {
 			return nil, nil, v.way, false, refused(v.name, ve)
-		}
-		if errors.Is(err, unix.ENOMEM) { // there is none for another way in either
-			return nil, nil, v.way, false, noMemory(spec, err)
 		}
 		reasons = append(reasons, fmt.Sprintf("%s: %s", v.name, reason(v.name, err)))
 	}

@@ -337,6 +337,25 @@ func TestUnprivileged(t *testing.T) {
 	}
 }
 
+// TestFewFiles: that there are too few open files is said, wherever loading meets it, and not
+// taken for a way in that is missing or for a program that the verifier refuses.
+func TestFewFiles(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.BPF)
+	for _, limit := range []string{"12", "24", "40"} {
+		cmd := exec.Command("sh", "-c", "ulimit -n "+limit+" && exec /proc/self/fd/3 "+openVerb)
+		self, err := os.Open("/proc/self/exe")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.ExtraFiles = []*os.File{self}
+		out, err := cmd.Output()
+		self.Close()
+		if err == nil || !strings.Contains(string(out), "missing: open files") {
+			t.Errorf("%s open files: %v: %s", limit, err, out)
+		}
+	}
+}
+
 // TestRefusedToRoot: whom a machine refuses a way although it may load programs is not told
 // to become root, but to take another way.
 func TestRefusedToRoot(t *testing.T) {

@@ -100,7 +100,7 @@ time="2026-11-27T18:42:40Z" level=fatal msg="failed to resolve reference \"docke
 			t.Errorf("%q:\n%#v", c.text, err)
 			continue
 		}
-		if got := unexecuted(e.Reason); got != c.status {
+		if got := engine.Unexecuted(e.Reason); got != c.status {
 			t.Errorf("%q: status %d, want %d", e.Reason, got, c.status)
 		}
 	}

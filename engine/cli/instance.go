@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/leastcap/leastcap/caps"
@@ -46,10 +45,11 @@ func (i *instance) Start(ctx context.Context) error {
 		// other is the engine's failure (dockerd's daemon/start.go has 128 for it)
 		// and says nothing of the workload.
 		var code int
-		if i.w.line.Engine == "nerdctl" { // which keeps the text, and 0
-			code = unexecuted(reason(err))
-		} else if s, err := i.inspect(ctx); err == nil {
+		if s, err := i.inspect(ctx); err == nil {
 			code = s.State.ExitCode
+		}
+		if code == 0 { // Podman and nerdctl keep that
+			code = engine.Unexecuted(reason(err))
 		}
 		if code != 126 && code != 127 {
 			return err
@@ -64,22 +64,6 @@ func (i *instance) Start(ctx context.Context) error {
 		i.exit = i.waitExit(wctx)
 	}()
 	return nil
-}
-
-// unexecuted gives docker's exit status for what a runtime says of an entry point that it
-// could not execute (moby daemon/errors.go, setExitCodeFromError), 0 for another failure.
-// runc begins it with exec:, crun calls it executable.
-func unexecuted(text string) int {
-	text = strings.ToLower(text)
-	switch {
-	case !strings.Contains(text, "exec: ") && !strings.Contains(text, "executable"):
-		return 0
-	case strings.Contains(text, "executable file not found"), strings.Contains(text, "no such file or directory"):
-		return 127
-	case strings.Contains(text, "permission denied"), strings.Contains(text, "operation not permitted"), strings.Contains(text, "not a directory"), strings.Contains(text, "exec format error"):
-		return 126
-	}
-	return 0
 }
 
 func reason(err error) string {

@@ -42,6 +42,33 @@ exit 1
 	}
 }
 
+// TestUnexecuted: that an entry point cannot be reached is the run's end, and nothing else that
+// fails at the start is, also where the engine keeps no status of it (Podman 4.3.1, with runc
+// and with crun).
+func TestUnexecuted(t *testing.T) {
+	bin := filepath.Join(t.TempDir(), "podman")
+	l, err := Parse([]string{bin, "run", "image"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]int{
+		`unable to start container "3b62": runc: runc create failed: unable to start container process: exec: "/opt/x/tool": stat /opt/x/tool: permission denied: OCI permission denied`:                                126,
+		`unable to start container "3b62": runc: runc create failed: unable to start container process: exec: "tool": executable file not found in $PATH: OCI runtime attempted to invoke a command that was not found`: 127,
+		"unable to start container \"3b62\": crun: executable file `tool` not found in $PATH: No such file or directory: OCI runtime attempted to invoke a command that was not found":                                  127,
+		"OCI runtime error: crun: cgroups in hybrid mode not supported, drop all controllers from cgroupv2":                                                                                                             0,
+	} {
+		script := "#!/bin/sh\n" + `[ "$1" = inspect ] && { echo '[{"State":{"Status":"created","ExitCode":0}}]'; exit; }` + "\ncat >&2 <<'EOF'\nError: " + text + "\nEOF\nexit 125\n"
+		if err := os.WriteFile(bin, []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		i := &instance{w: &Workload{line: l}, id: "x", exited: make(chan struct{})}
+		err := i.Start(t.Context())
+		if exit := i.Exit(); (err == nil) != (want != 0) || exit.Code != want || want != 0 && exit.Message != text {
+			t.Errorf("%s: %v, %+v; want status %d", text, err, exit, want)
+		}
+	}
+}
+
 func TestPersistentAndExclusive(t *testing.T) {
 	for _, c := range []struct {
 		flags         []string

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/moby/moby/api/pkg/stdcopy"
@@ -61,12 +60,8 @@ func (i *instance) Start(ctx context.Context) error {
 		if c, ierr := i.inspect(ctx); ierr == nil && c.State != nil {
 			code = c.State.ExitCode
 		}
-		// Podman says it in words only: the runtime's (os/exec, "exec: NAME: WHY").
-		if text := err.Error(); i.w.engine.podman && strings.Contains(text, `exec: "`) {
-			code = 126
-			if strings.Contains(text, "not found") || strings.Contains(text, "no such file") {
-				code = 127
-			}
+		if code == 0 { // Podman says it in words only
+			code = engine.Unexecuted(err.Error())
 		}
 		if code != 126 && code != 127 {
 			return i.w.explain(err)

@@ -70,10 +70,17 @@ func appendIndented(to, compact []byte, prefix string) []byte {
 		switch c := compact[i]; c {
 		case '"':
 			from := i
-			for i++; compact[i] != '"'; i++ {
-				if compact[i] == '\\' {
-					i++
+			i++
+			for {
+				i += bytes.IndexByte(compact[i:], '"')
+				escapes := 0
+				for compact[i-1-escapes] == '\\' {
+					escapes++
 				}
+				if escapes%2 == 0 {
+					break
+				}
+				i++
 			}
 			to = append(to, compact[from:i+1]...)
 		case '{', '[':

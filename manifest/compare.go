@@ -14,37 +14,41 @@ func Compare(before, after []*Container, changes []Change) error {
 	return compare(before, after, changes, nil)
 }
 
+// ByPath finds changes by the paths of their containers; of several of one path the first.
+func ByPath(changes []Change) map[string]*Change {
+	m := make(map[string]*Change, len(changes))
+	for i := range changes {
+		if c := &changes[i]; m[c.Container.Path] == nil {
+			m[c.Container.Path] = c
+		}
+	}
+	return m
+}
+
 // compare allows the containers of maybe to be as they were, or as they are wanted.
 func compare(before, after []*Container, changes, maybe []Change) error {
 	if len(before) != len(after) {
 		return fmt.Errorf("%d containers would be %d", len(before), len(after))
 	}
-	wanted := func(list []Change, path string) *Want {
-		for i := range list {
-			if list[i].Container.Path == path {
-				return &list[i].Want
-			}
-		}
-		return nil
-	}
+	wanted, perhaps := ByPath(changes), ByPath(maybe)
 	for i, b := range before {
 		a := after[i]
 		if a.Path != b.Path {
 			return fmt.Errorf("%s would be %s", b.Path, a.Path)
 		}
-		want := wanted(changes, b.Path)
-		if want == nil {
+		change := wanted[b.Path]
+		if change == nil {
 			if fact := differs(b, a, Want{}); fact != "" {
-				if w := wanted(maybe, b.Path); w == nil || fulfilled(b, a, *w) != nil || differs(b, a, *w) != "" {
+				if m := perhaps[b.Path]; m == nil || fulfilled(b, a, m.Want) != nil || differs(b, a, m.Want) != "" {
 					return &reachError{b, fact}
 				}
 			}
 			continue
 		}
-		if err := fulfilled(b, a, *want); err != nil {
+		if err := fulfilled(b, a, change.Want); err != nil {
 			return err
 		}
-		if fact := differs(b, a, *want); fact != "" {
+		if fact := differs(b, a, change.Want); fact != "" {
 			return fmt.Errorf("%s of %s would change", fact, b.Name)
 		}
 	}

@@ -220,3 +220,20 @@ func TestLongLines(t *testing.T) {
 		}
 	}
 }
+
+// Of several changes of one path the first counts; what was refused was not made.
+func TestChanges(t *testing.T) {
+	a, b, again := &Container{Path: "a"}, &Container{Path: "b"}, &Container{Path: "a"}
+	changes := []Change{{Container: a}, {Container: b}, {Container: again, Want: Want{NoNewPrivs: true}}}
+	by := ByPath(changes)
+	if len(by) != 2 || by["a"] != &changes[0] || by["b"] != &changes[1] || by["c"] != nil {
+		t.Errorf("%+v", by)
+	}
+	made := Made(changes, []*Refusal{{Container: a}, {Container: nil}})
+	if len(made) != 2 || made[0].Container != b || made[1].Container != again || len(changes) != 3 || changes[0].Container != a {
+		t.Errorf("%+v of %+v", made, changes)
+	}
+	if made := Made(changes, nil); len(made) != 3 {
+		t.Errorf("%+v", made)
+	}
+}

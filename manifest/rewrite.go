@@ -53,9 +53,7 @@ func Rewrite(f *Format, src Source, changes []Change) ([]FileChange, []*Refusal,
 // rewrite makes all of the changes that the format does not refuse, and checks them.
 func rewrite(f *Format, src Source, changes []Change) (files []FileChange, made []Change, refusals []*Refusal, err error) {
 	edits, refusals := f.Edit(src, changes)
-	made = slices.DeleteFunc(slices.Clone(changes), func(c Change) bool {
-		return slices.ContainsFunc(refusals, func(r *Refusal) bool { return r.Container == c.Container })
-	})
+	made = Made(changes, refusals)
 	if len(edits) == 0 {
 		return nil, made, refusals, nil
 	}
@@ -70,6 +68,15 @@ func rewrite(f *Format, src Source, changes []Change) (files []FileChange, made 
 		return nil, made, refusals, fmt.Errorf("the edit would not be all: %w", err)
 	}
 	return files, made, refusals, nil
+}
+
+// Made are the changes that were not refused.
+func Made(changes []Change, refusals []*Refusal) []Change {
+	refused := make(map[*Container]bool, len(refusals))
+	for _, r := range refusals {
+		refused[r.Container] = true
+	}
+	return slices.DeleteFunc(slices.Clone(changes), func(c Change) bool { return refused[c.Container] })
 }
 
 // Overlay is the source with the files changed.
@@ -97,15 +104,19 @@ func Overlay(src Source, files []FileChange) Source {
 // settled says that the same wants find nothing left to edit.
 func settled(f *Format, after Source, made []Change) error {
 	containers, _ := f.Parse(after)
+	byPath := make(map[string]*Container, len(containers))
+	for _, c := range slices.Backward(containers) { // the first of one path
+		byPath[c.Path] = c
+	}
 	var again []Change
 	for _, c := range made {
-		i := slices.IndexFunc(containers, func(n *Container) bool { return n.Path == c.Container.Path })
-		if i < 0 {
+		now := byPath[c.Container.Path]
+		if now == nil {
 			return fmt.Errorf("%s is not there any more", c.Container.Path)
 		}
 		w := c.Want
 		w.Correct, w.Remove = nil, nil // they name places of the file as it was
-		again = append(again, Change{containers[i], w})
+		again = append(again, Change{now, w})
 	}
 	edits, refusals := f.Edit(after, again)
 	switch {

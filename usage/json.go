@@ -19,12 +19,13 @@ func EscapeJSON(data []byte) []byte {
 	var out []byte
 	from := 0
 	for i := 0; i < len(data); {
-		r, size := rune(data[i]), 1
-		if r >= utf8.RuneSelf {
-			r, size = utf8.DecodeRune(data[i:])
+		if data[i] < 0x7f {
+			i++
+			continue
 		}
+		r, size := utf8.DecodeRune(data[i:])
 		// All that is beyond ASCII is within strings.
-		if r >= 0x7f && (r == utf8.RuneError || !unicode.IsPrint(r)) {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
 			out = append(out, data[from:i]...)
 			for _, unit := range utf16.AppendRune(nil, r) {
 				out = fmt.Appendf(out, `\u%04x`, unit)

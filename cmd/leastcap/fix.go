@@ -220,6 +220,11 @@ type fixPlan struct {
 func (f *fixFlags) plan(ctx context.Context, in *definitions, r *audit.Report, tools *ownTools) *fixPlan {
 	p := &fixPlan{}
 	rendered := map[*manifest.Container]bool{}
+	type refusedFor struct {
+		container *manifest.Container
+		reason    string
+	}
+	refused := map[refusedFor]bool{}
 	var open []*audit.Finding
 	for _, finding := range r.Findings {
 		if finding.Exception != nil {
@@ -233,9 +238,8 @@ func (f *fixFlags) plan(ctx context.Context, in *definitions, r *audit.Report, t
 			continue
 		}
 		if reason := f.mayNot(r, finding); reason != nil {
-			if !slices.ContainsFunc(p.refusals, func(have *manifest.Refusal) bool {
-				return have.Container == reason.Container && have.Reason == reason.Reason
-			}) {
+			if key := (refusedFor{reason.Container, reason.Reason}); !refused[key] {
+				refused[key] = true
 				p.refusals = append(p.refusals, reason)
 			}
 			continue
@@ -245,7 +249,19 @@ func (f *fixFlags) plan(ctx context.Context, in *definitions, r *audit.Report, t
 	changes := audit.Changes(open)
 	defer tools.prepare(changes)()
 	edited := make([]editedFile, len(in.files))
-	parallel(len(in.files), func(i int) { edited[i] = editFile(ctx, &in.files[i], changes, tools) })
+	of := map[*manifest.Container]int{}
+	for i := range in.files {
+		for _, c := range in.files[i].containers {
+			of[c] = i
+		}
+	}
+	own := make([][]manifest.Change, len(in.files))
+	for _, c := range changes {
+		if i, ok := of[c.Container]; ok {
+			own[i] = append(own[i], c)
+		}
+	}
+	parallel(len(in.files), func(i int) { edited[i] = editFile(ctx, &in.files[i], own[i], tools) })
 	changed := map[string][]byte{}
 	for i := range edited {
 		e := &edited[i]
@@ -282,14 +298,8 @@ type editedFile struct {
 	consulted
 }
 
-// editFile makes the changes that are of one file, and has its format's own tool read them.
-func editFile(ctx context.Context, file *definition, changes []manifest.Change, tools *ownTools) (e editedFile) {
-	var own []manifest.Change
-	for _, c := range changes {
-		if slices.Contains(file.containers, c.Container) {
-			own = append(own, c)
-		}
-	}
+// editFile makes the changes, which are of one file, and has its format's own tool read them.
+func editFile(ctx context.Context, file *definition, own []manifest.Change, tools *ownTools) (e editedFile) {
 	if len(own) == 0 || ctx.Err() != nil {
 		return e
 	}
@@ -297,9 +307,7 @@ func editFile(ctx context.Context, file *definition, changes []manifest.Change, 
 		e.files = nil
 		return e
 	}
-	made := slices.DeleteFunc(own, func(c manifest.Change) bool {
-		return slices.ContainsFunc(e.refusals, func(r *manifest.Refusal) bool { return r.Container == c.Container })
-	})
+	made := manifest.Made(own, e.refusals)
 	var err error
 	if e.consulted, err = tools.ask(ctx, file, e.files, made); err == nil {
 		return e

@@ -349,9 +349,10 @@ func verify(before, after manifest.Source, changes []manifest.Change) error {
 		return err
 	}
 	allowed := map[string]bool{}
+	wanted := manifest.ByPath(changes)
 	for i, p := range x.found {
-		j := slices.IndexFunc(changes, func(c manifest.Change) bool { return c.Container.Path == p.Container.Path })
-		if j < 0 {
+		change := wanted[p.Container.Path]
+		if change == nil {
 			continue
 		}
 		path := p.path
@@ -367,18 +368,18 @@ func verify(before, after manifest.Source, changes []manifest.Change) error {
 						text = string(after.Data[o.Start:o.End])
 					}
 				}
-				if err := flags.SameWords(string(before.Data[s.Start:s.End]), text, changes[j].Want); err != nil {
+				if err := flags.SameWords(string(before.Data[s.Start:s.End]), text, change.Want); err != nil {
 					return err
 				}
 				allowed[strings.Join(at, "\x00")] = true
 			}
 			a, b := p.Container.At, y.found[i].Container.At
-			if err := flags.SameWords(string(before.Data[a.Start:a.End]), string(after.Data[b.Start:b.End]), changes[j].Want); err != nil {
+			if err := flags.SameWords(string(before.Data[a.Start:a.End]), string(after.Data[b.Start:b.End]), change.Want); err != nil {
 				return err
 			}
 		} else if p.m.Exists() {
 			path = append(slices.Clip(path), "options")
-			if err := flags.SameWords(p.m.At("options").Value(), y.found[i].m.At("options").Value(), changes[j].Want); err != nil {
+			if err := flags.SameWords(p.m.At("options").Value(), y.found[i].m.At("options").Value(), change.Want); err != nil {
 				return err
 			}
 		}

@@ -325,8 +325,9 @@ func Verify(before, after manifest.Source, changes []manifest.Change) error {
 		}
 		allowed[f.name][strings.Join(append(slices.Clone(path), more...), "\x00")] = true
 	}
+	wanted := manifest.ByPath(changes)
 	for _, s := range was.services {
-		if !slices.ContainsFunc(changes, func(c manifest.Change) bool { return c.Container.Path == s.Path }) {
+		if wanted[s.Path] == nil {
 			continue
 		}
 		for _, l := range s.def.layers {

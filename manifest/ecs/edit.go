@@ -167,8 +167,9 @@ func verify(before, after manifest.Source, changes []manifest.Change) error {
 		return err
 	}
 	allowed := map[string]bool{}
+	wanted := manifest.ByPath(changes)
 	for _, p := range t.found {
-		if !slices.ContainsFunc(changes, func(c manifest.Change) bool { return c.Container.Path == p.c.Path }) {
+		if wanted[p.c.Path] == nil {
 			continue
 		}
 		for _, key := range [][]string{{"linuxParameters", "capabilities"}, {"dockerSecurityOptions"}, {"privileged"}} {

@@ -2,6 +2,8 @@ package kube
 
 import (
 	"bytes"
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -143,4 +145,28 @@ func BenchmarkRewrite(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(sources)), "ns/file")
+}
+
+// BenchmarkMany is the same for a file of many pods: each takes as long as in a file of few.
+func BenchmarkMany(b *testing.B) {
+	for _, n := range []int{100, 10000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			var text strings.Builder
+			for i := range n {
+				fmt.Fprintf(&text, "---\napiVersion: v1\nkind: Pod\nmetadata: {name: p%d}\nspec:\n  containers:\n  - name: a\n    image: x\n    securityContext: {privileged: true}\n", i)
+			}
+			src := manifest.Source{Name: "f", Data: []byte(text.String())}
+			for b.Loop() {
+				list, _ := Parse(src)
+				var changes []manifest.Change
+				for _, c := range list {
+					changes = append(changes, manifest.Change{Container: c, Want: manifest.Want{Exactly: set(caps.Chown), Unprivileged: true}})
+				}
+				if files, refusals, err := manifest.Rewrite(&Format, src, changes); err != nil || len(refusals) > 0 || len(files) != 1 {
+					b.Fatal(len(files), len(refusals), err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/pod")
+		})
+	}
 }

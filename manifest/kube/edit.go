@@ -308,8 +308,9 @@ func Verify(before, after manifest.Source, changes []manifest.Change) error {
 		path     string
 	}
 	allowed := map[place]bool{}
+	wanted := manifest.ByPath(changes)
 	for _, f := range was {
-		if !slices.ContainsFunc(changes, func(c manifest.Change) bool { return c.Container.Path == f.Path }) {
+		if wanted[f.Path] == nil {
 			continue
 		}
 		allowed[place{f.doc.Number, strings.Join(append(f.path, "securityContext"), "\x00")}] = true

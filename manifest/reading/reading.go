@@ -148,8 +148,16 @@ func Judge(tool string, a *Answer, after []*manifest.Container, changes []manife
 	disagree := func(c *manifest.Container, format string, args ...any) error {
 		return &Disagreement{tool, c, fmt.Sprintf(format, args...)}
 	}
+	before := map[Problem]bool{}
+	var unread *Problem
+	for i, p := range a.Before.Problems {
+		before[p.known()] = true
+		if p.Unread && unread == nil {
+			unread = &a.Before.Problems[i]
+		}
+	}
 	for _, p := range a.After.Problems {
-		if !a.Before.has(p) {
+		if !before[p.known()] {
 			return nil, disagree(nil, "would not take it any more: %s", p)
 		}
 	}
@@ -164,6 +172,7 @@ func Judge(tool string, a *Answer, after []*manifest.Container, changes []manife
 	}
 	v := &Verdict{Refused: map[string][]string{}, Read: map[*manifest.Container]*Container{}}
 	ours := match(after, a.After.Containers)
+	wanted, heard := manifest.ByPath(changes), map[string]bool{}
 	for i := range a.After.Containers {
 		was, is, c := &a.Before.Containers[i], &a.After.Containers[i], ours[i]
 		if was.Path != is.Path || was.Owner != is.Owner {
@@ -172,8 +181,8 @@ func Judge(tool string, a *Answer, after []*manifest.Container, changes []manife
 		var want *manifest.Want
 		if c != nil {
 			v.Read[c] = is
-			if j := slices.IndexFunc(changes, func(change manifest.Change) bool { return change.Container.Path == c.Path }); j >= 0 {
-				want = &changes[j].Want
+			if change := wanted[c.Path]; change != nil {
+				want = &change.Want
 			}
 		}
 		if want == nil {
@@ -186,26 +195,37 @@ func Judge(tool string, a *Answer, after []*manifest.Container, changes []manife
 			return nil, disagree(c, "%s", reason)
 		}
 		v.Heard = append(v.Heard, c.Path)
+		heard[c.Path] = true
 		if more := minus(is.Refused, was.Refused); len(more) > 0 {
 			v.Refused[c.Path] = more
 		}
 	}
 	for _, change := range changes {
-		if slices.Contains(v.Heard, change.Container.Path) {
+		if heard[change.Container.Path] {
 			continue
 		}
 		if a.Whole {
 			return nil, disagree(change.Container, "reads no %s", change.Container.Path)
 		}
-		if i := slices.IndexFunc(a.Before.Problems, func(p Problem) bool { return p.Unread }); i >= 0 {
-			v.Unread = a.Before.Problems[i].String()
+		if unread != nil {
+			v.Unread = unread.String()
+		}
+	}
+	capable := map[string]bool{} // owners with a container that is wanted to have some
+	for i, c := range ours {
+		if c == nil {
+			continue
+		}
+		if change := wanted[c.Path]; change != nil && change.Want.Exactly != nil && !change.Want.Exactly.Empty() {
+			capable[a.After.Containers[i].Owner] = true
 		}
 	}
 	for i := range a.After.Containers {
-		// A pod is refused for any of its containers.
+		// A pod is refused for any of its containers, and may be because of capabilities that
+		// one is wanted to have.
 		is := &a.After.Containers[i]
 		for _, check := range minus(is.Refused, a.Before.Containers[i].Refused) {
-			if !a.wanted(is.Owner, check, ours, changes) {
+			if !strings.Contains(check, "capabilities") || !capable[is.Owner] {
 				return nil, disagree(ours[i], "would refuse the pod of %s from now on (%s)", is.Name, check)
 			}
 		}
@@ -213,31 +233,13 @@ func Judge(tool string, a *Answer, after []*manifest.Container, changes []manife
 	return v, nil
 }
 
-// wanted says that a check of Pod Security refuses an owner's pod because of capabilities
-// that a container in it is wanted to have.
-func (a *Answer) wanted(owner, check string, ours []*manifest.Container, changes []manifest.Change) bool {
-	if !strings.Contains(check, "capabilities") {
-		return false
+// known is what a problem is known by when it is there again. Where a document could not be
+// read, the reason may name another line than before.
+func (p Problem) known() Problem {
+	if p.Unread {
+		p.Text = ""
 	}
-	for i, c := range ours {
-		if c == nil || a.After.Containers[i].Owner != owner {
-			continue
-		}
-		for _, change := range changes {
-			if change.Container.Path == c.Path && change.Want.Exactly != nil && !change.Want.Exactly.Empty() {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// has says that a problem was there before. Where a document could not be read, the reason
-// may name another line than before.
-func (r *Reading) has(p Problem) bool {
-	return slices.ContainsFunc(r.Problems, func(q Problem) bool {
-		return q.Document == p.Document && q.Unread == p.Unread && (q.Unread || q.Text == p.Text)
-	})
+	return p
 }
 
 func (p Problem) String() string {

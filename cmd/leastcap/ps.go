@@ -157,11 +157,11 @@ func (f *psFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	}
 	hidden := 0
 	for _, c := range containers {
-		if c.Name == "" && c.Engine != "leastcap" && os.Geteuid() != 0 {
+		if c.Name == "" && c.Engine != "leastcap" {
 			hidden++
 		}
 	}
-	if hidden > 0 {
+	if hidden > 0 && os.Geteuid() != 0 {
 		say(stderr, "warning: %d of %d containers are shown by their ids: what engines keep of them may not be read: run leastcap as root", hidden, len(containers))
 	}
 	if f.container != "" {
@@ -185,12 +185,15 @@ func (f *psFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if err == nil && len(rows) == 0 {
 		if f.container != "" {
 			switch {
-			case hidden > 0:
+			case hidden > 0 && os.Geteuid() != 0:
 				say(stderr, "no container is known to be called %q; a beginning of its id will do, too", f.container)
 			case f.all:
 				say(stderr, "no process is in a container %q", f.container)
 			default:
 				say(stderr, "no process of a container %q has capabilities; -a shows those without", f.container)
+			}
+			if hidden > 0 && os.Geteuid() == 0 { // in a container, say
+				say(stderr, "no engine says here what %d of %d containers are called: a beginning of the id will do, too", hidden, len(containers))
 			}
 		} else if f.having != "" {
 			say(stderr, "no process that can be seen has any of %v", having)

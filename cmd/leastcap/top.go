@@ -111,7 +111,7 @@ func (f *topFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 		s.trouble = "what is used is not seen: " + err.Error()
 		var feature *probe.FeatureError
 		if errors.As(err, &feature) {
-			s.trouble = "what is used is not seen: " + feature.Missing + " is missing"
+			s.trouble = "what is used is not seen, for want of " + feature.Missing
 			if os.Geteuid() != 0 && errors.Is(err, syscall.EPERM) {
 				s.trouble = "run leastcap as root to see what is used, and containers' names"
 			}

@@ -284,6 +284,22 @@ func TestUseOf(t *testing.T) {
 	}
 }
 
+// What has not been there for long is forgotten when there is too much of it.
+func TestUseOfLong(t *testing.T) {
+	seen := map[denialKey]*topDenial{}
+	check := usage.Check{Cap: caps.SysAdmin, Verdict: usage.Denied, Count: 1, Call: "mount()"}
+	for i := range topSeen + 10 {
+		other := usage.Check{Cap: caps.SysResource, Verdict: usage.Denied, Count: 1, Call: fmt.Sprintf("write(%d)", i)}
+		use := useOf(&usage.Record{Checks: []usage.Check{check, other}}, seen, time.Unix(int64(i), 0))
+		if len(use.Denials) < min(i+2, 2) || len(seen) > topSeen {
+			t.Fatalf("%d: %d are shown, %d remembered", i, len(use.Denials), len(seen))
+		}
+	}
+	if d := seen[keyOf(&check)]; d == nil || !d.At.Equal(time.Unix(0, 0)) {
+		t.Errorf("what is still there: %+v", d)
+	}
+}
+
 // TestTopTerminal runs top on a terminal of its own, and looks at how it leaves that: at
 // "q" and at SIGTERM; and in between, at a SIGTSTP and the SIGCONT after it.
 func TestTopTerminal(t *testing.T) {

@@ -44,8 +44,12 @@ func (u *probeUsage) Sees() string { return "seen from now on" }
 
 func (u *probeUsage) Close() { u.p.Close() }
 
-// topDenials is how many refusals of one container are kept.
-const topDenials = 50
+const (
+	// topDenials is how many refusals of one container are kept.
+	topDenials = 50
+	// topSeen is how many may be remembered, if not all of them are in a record.
+	topSeen = 1000
+)
 
 // topGroupOf names a container's group in a survey, which may not be empty.
 const topGroupOf = "container "
@@ -80,6 +84,8 @@ func (u *probeUsage) Snapshot(ids []string) (map[string]topUse, error) {
 		}
 		if g := groups[topGroupOf+id+watch.Gone]; g != nil {
 			used.past = foldRecords(used.past, g.Record)
+			// Of which no more is shown: over days there is much else.
+			used.past = &usage.Record{Sets: used.past.Sets, Checks: used.past.Checks}
 		}
 		g := groups[topGroupOf+id]
 		if g == nil {
@@ -112,6 +118,10 @@ type denialKey struct {
 	process, call string
 }
 
+func keyOf(c *usage.Check) denialKey {
+	return denialKey{c.Cap, c.Process.Comm, cmp.Or(c.Call, c.Syscall)}
+}
+
 // useOf makes of a record what top shows; seen remembers when each refusal was last
 // repeated, as of now.
 func useOf(r *usage.Record, seen map[denialKey]*topDenial, now time.Time) topUse {
@@ -125,7 +135,7 @@ func useOf(r *usage.Record, seen map[denialKey]*topDenial, now time.Time) topUse
 			use.Granted[c.Cap] += c.Count
 		default:
 			use.Denied[c.Cap] += c.Count
-			key := denialKey{c.Cap, c.Process.Comm, cmp.Or(c.Call, c.Syscall)}
+			key := keyOf(c)
 			d := seen[key]
 			if d == nil {
 				d = &topDenial{Cap: key.cap, Process: key.process, Call: key.call}
@@ -144,6 +154,13 @@ func useOf(r *usage.Record, seen map[denialKey]*topDenial, now time.Time) topUse
 		for c := range s.Denied.Values() {
 			use.Denied[c] = max(1, use.Denied[c])
 		}
+	}
+	if len(seen) > topSeen {
+		there := make(map[denialKey]bool)
+		for i := range r.Checks {
+			there[keyOf(&r.Checks[i])] = true
+		}
+		maps.DeleteFunc(seen, func(k denialKey, _ *topDenial) bool { return !there[k] })
 	}
 	for _, d := range seen {
 		use.Denials = append(use.Denials, *d)

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -74,10 +73,10 @@ func TestWhyForgets(t *testing.T) {
 func TestWhyLooksUp(t *testing.T) {
 	testenv.Need(t, testenv.Root, testenv.BPF, testenv.Docker, testenv.Image(tiny))
 	dir := t.TempDir()
-	if err := syscall.Mount("none", dir, "tmpfs", syscall.MS_NOEXEC, "mode=755"); err != nil {
-		t.Fatal(err)
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "noexec,mode=755", "none", dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
+	t.Cleanup(func() { _ = exec.Command("umount", dir).Run() })
 	if err := os.WriteFile(filepath.Join(dir, "x"), []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}

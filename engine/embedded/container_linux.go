@@ -527,26 +527,53 @@ func (c *Container) remove() error {
 	}
 	// The interfaces go with the container's network namespace, and so need no wait.
 	files := func() error {
-		err := removeDir(c.dir)
+		err := emptyDir(c.dir)
 		if c.volumes != nil {
 			err = errors.Join(err, c.volumes.remove())
 		}
 		return err
 	}
+	var ended, emptied error
 	if c.want.PID != "" { // what the first process leaves behind lives, and writes, until Destroy
-		return errors.Join(append(errs, destroy(), files())...)
+		ended = destroy()
+		emptied = files()
+	} else {
+		// Cgroups and files have nothing to do with each other, and each takes a while.
+		done := make(chan error)
+		go func() { done <- files() }()
+		ended = destroy()
+		emptied = <-done
 	}
-	// Cgroups and files have nothing to do with each other, and each takes a while.
-	done := make(chan error)
-	go func() { done <- files() }()
-	return errors.Join(append(errs, destroy(), <-done)...)
+	errs = append(errs, ended, emptied)
+	if ended == nil && emptied == nil {
+		errs = append(errs, removeDir(c.dir))
+	}
+	return errors.Join(errs...)
 }
 
-// removeDir unmounts what is in a container's directory and removes it.
-func removeDir(dir string) error {
+// emptyDir unmounts what is in a container's directory and removes it. The directory, whose
+// name says whose the container is, is the last that goes: killed before that, the rest is
+// found by the next start.
+func emptyDir(dir string) error {
 	root := filepath.Join(dir, "rootfs")
 	if err := unix.Unmount(root, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
 		return &os.PathError{Op: "unmount", Path: root, Err: err}
 	}
-	return os.RemoveAll(dir)
+	entries, err := listDir(dir)
+	errs := []error{err}
+	for _, e := range entries {
+		errs = append(errs, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
+	return errors.Join(errs...)
+}
+
+// removeDir removes a container's directory, when nothing else is left of it.
+func removeDir(dir string) error {
+	if err := emptyDir(dir); err != nil {
+		return err
+	}
+	if err := os.Remove(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }

@@ -52,7 +52,11 @@ func (d dirs) sweep(dead func(proc.Owner) bool) error {
 			errs = append(errs, os.RemoveAll(dir))
 			continue
 		}
-		errs = append(errs, d.destroy(m[2]), removeDir(dir))
+		if err := d.destroy(m[2]); err != nil { // the next start tries again
+			errs = append(errs, err, emptyDir(dir))
+			continue
+		}
+		errs = append(errs, removeDir(dir))
 	}
 	entries, err = listDir(d.vols)
 	errs = append(errs, err)

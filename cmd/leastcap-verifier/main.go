@@ -52,7 +52,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "leastcap-verifier:", err)
 		os.Exit(1)
 	}
-	if err := serve(os.Stdin, os.Stdout); err != nil {
+	if err := serve(readers, os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "leastcap-verifier:", err)
 		os.Exit(1)
 	}

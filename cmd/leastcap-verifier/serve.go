@@ -38,7 +38,7 @@ var readers = []reader{
 
 // serve answers the questions of in, until it ends: who closes it wants no answer any more,
 // and one that is being looked for is not waited for.
-func serve(in io.Reader, out io.Writer) error {
+func serve(readers []reader, in io.Reader, out io.Writer) error {
 	var mu sync.Mutex
 	enc := json.NewEncoder(out)
 	send := func(v any) error {
@@ -65,14 +65,14 @@ func serve(in io.Reader, out io.Writer) error {
 			slots <- struct{}{} // here, so that the end of in is seen whatever the answers take
 			defer func() { <-slots }()
 			// Whoever does not listen any more has closed the input, too.
-			_ = send(answer(req))
+			_ = send(answer(readers, req))
 		}()
 	}
 	return lines.Err()
 }
 
 // answer asks the reader of the request's format.
-func answer(req *reading.Request) (a *reading.Answer) {
+func answer(readers []reader, req *reading.Request) (a *reading.Answer) {
 	defer func() {
 		if p := recover(); p != nil { // a package's own mistake
 			a = &reading.Answer{Err: fmt.Sprintf("it panicked: %v", p)}

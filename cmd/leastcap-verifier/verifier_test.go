@@ -127,7 +127,7 @@ func TestCompose(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Chdir(t.TempDir())
-			a := answer(tt.req)
+			a := answer(readers, tt.req)
 			got := render(a)
 			dir, _ := filepath.Abs(".")
 			for d := dir; d != "/"; d = filepath.Dir(d) {
@@ -199,7 +199,7 @@ func TestKubernetes(t *testing.T) {
 			"before: items.0.spec.template.spec.containers.0 add [] drop []; after: items.0.spec.template.spec.containers.0 add [] drop [ALL]"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := render(answer(manifestOf(tt.before, tt.after))); got != tt.want {
+			if got := render(answer(readers, manifestOf(tt.before, tt.after))); got != tt.want {
 				t.Errorf("got:  %s\nwant: %s", got, tt.want)
 			}
 		})
@@ -207,7 +207,7 @@ func TestKubernetes(t *testing.T) {
 }
 
 func TestPodSecurity(t *testing.T) {
-	a := answer(manifestOf(strings.ReplaceAll(deployment, ", SC", ""), strings.ReplaceAll(deployment, ", SC", ", securityContext: {privileged: true, capabilities: {add: [NET_RAW]}}")))
+	a := answer(readers, manifestOf(strings.ReplaceAll(deployment, ", SC", ""), strings.ReplaceAll(deployment, ", SC", ", securityContext: {privileged: true, capabilities: {add: [NET_RAW]}}")))
 	was, is := a.Before.Containers[0].Refused, a.After.Containers[0].Refused
 	for _, check := range []string{"restricted/capabilities_restricted", "restricted/allowPrivilegeEscalation", "restricted/runAsNonRoot", "restricted/seccompProfile_restricted"} {
 		if !slices.Contains(was, check) {
@@ -238,16 +238,16 @@ func TestHostile(t *testing.T) {
 			if req.Format = format; format == "compose" {
 				req.Files[0].Before, req.Files[0].After = []byte(text), []byte(text+"\n")
 			}
-			a := answer(req)
+			a := answer(readers, req)
 			if unread := slices.ContainsFunc(a.Before.Problems, func(p reading.Problem) bool { return p.Unread }); !unread && name != "nothing" && (name != "no mapping" || format == "compose") {
 				t.Errorf("%s as %s: %s", name, format, render(a))
 			}
 		}
 	}
-	if a := answer(&reading.Request{ID: 3, Format: "toml"}); a.Err == "" || a.ID != 3 {
+	if a := answer(readers, &reading.Request{ID: 3, Format: "toml"}); a.Err == "" || a.ID != 3 {
 		t.Errorf("%+v", a)
 	}
-	if a := answer(&reading.Request{Format: "compose", Files: []reading.File{{Name: "relative", Role: reading.Main}}}); a.Err == "" {
+	if a := answer(readers, &reading.Request{Format: "compose", Files: []reading.File{{Name: "relative", Role: reading.Main}}}); a.Err == "" {
 		t.Errorf("%+v", a)
 	}
 }
@@ -256,7 +256,7 @@ func TestServe(t *testing.T) {
 	in, ask := io.Pipe()
 	out, reply := io.Pipe()
 	ended := make(chan error, 1)
-	go func() { ended <- serve(in, reply) }()
+	go func() { ended <- serve(readers, in, reply) }()
 	go func() {
 		enc := json.NewEncoder(ask)
 		for i := range 20 {
@@ -287,7 +287,7 @@ func TestServe(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	if err := serve(strings.NewReader("nonsense\n"), io.Discard); err == nil {
+	if err := serve(readers, strings.NewReader("nonsense\n"), io.Discard); err == nil {
 		t.Error("nonsense was understood")
 	}
 }
@@ -295,14 +295,13 @@ func TestServe(t *testing.T) {
 // Who asks may end, however, while questions are thought about, as many as there can be.
 func TestServeEnds(t *testing.T) {
 	stop := make(chan struct{})
-	defer func(r []reader) { readers = r }(readers)
-	readers = []reader{{&kube.Format, "slow", "", func(*reading.Request) (*reading.Answer, error) {
+	slow := []reader{{&kube.Format, "slow", "", func(*reading.Request) (*reading.Answer, error) {
 		<-stop
 		return &reading.Answer{}, nil
 	}}}
 	in := strings.Repeat("{\"Format\": \"kubernetes\"}\n", runtime.GOMAXPROCS(0)+2)
 	ended := make(chan error, 1)
-	go func() { ended <- serve(strings.NewReader(in), io.Discard) }()
+	go func() { ended <- serve(slow, strings.NewReader(in), io.Discard) }()
 	select {
 	case err := <-ended:
 		if err != nil {
@@ -318,13 +317,13 @@ func BenchmarkCompose(b *testing.B) {
 	b.Chdir(b.TempDir())
 	req := project("c.yaml", "services:\n  web: {image: x, cap_add: [KILL], ports: ['80:80'], environment: {A: b}}\n  db: {image: y}\n=>\nservices:\n  web: {image: x, ports: ['80:80'], environment: {A: b}}\n  db: {image: y}\n")
 	for b.Loop() {
-		answer(req)
+		answer(readers, req)
 	}
 }
 
 func BenchmarkKubernetes(b *testing.B) {
 	req := manifestOf(strings.ReplaceAll(deployment, ", SC", ""), strings.ReplaceAll(deployment, ", SC", ", securityContext: {capabilities: {drop: [ALL]}}"))
 	for b.Loop() {
-		answer(req)
+		answer(readers, req)
 	}
 }

@@ -1,6 +1,6 @@
 // Package kube reads Kubernetes manifests: every kind of workload, lists, and custom
-// resources that have a pod template in them; what Helm and Kustomize render; YAML and
-// JSON, many documents in a file. It edits the securityContext of their containers.
+// resources that have a pod template in them; what Helm and Kustomize render; YAML of many
+// documents, and JSON of many objects. It edits the securityContext of their containers.
 package kube
 
 import (
@@ -82,7 +82,7 @@ func Parse(src manifest.Source) ([]*manifest.Container, error) {
 }
 
 func parse(src manifest.Source) ([]*found, error) {
-	file, err := yaml.Read(src)
+	file, err := yaml.ReadStream(src)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func holds(data []byte) bool {
 }
 
 func (r *reader) document(d *yaml.Document, many bool) {
-	if !holds(d.Bytes()) {
+	if d.Err() == nil && !holds(d.Bytes()) {
 		return
 	}
 	root, err := d.Parse()

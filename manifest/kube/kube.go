@@ -32,7 +32,7 @@ func Recognise(name string, data []byte) manifest.Likelihood {
 	if topKey(data, "apiVersion") && topKey(data, "kind") {
 		return manifest.Sure
 	}
-	if trimmed := bytes.TrimLeft(data, "\ufeff \t\r\n"); len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[') &&
+	if first := content(data); len(first) > 0 && (first[0] == '{' || first[0] == '[') &&
 		bytes.Contains(data, []byte(`"apiVersion"`)) && bytes.Contains(data, []byte(`"kind"`)) {
 		return manifest.Likely
 	}
@@ -40,6 +40,16 @@ func Recognise(name string, data []byte) manifest.Likelihood {
 		return manifest.Likely
 	}
 	return manifest.No
+}
+
+// content is what begins with the first line that is no comment and no document's marker.
+func content(data []byte) []byte {
+	data = bytes.TrimLeft(data, "\ufeff \t\r\n")
+	for bytes.HasPrefix(data, []byte("#")) || bytes.HasPrefix(data, []byte("---")) {
+		_, data, _ = bytes.Cut(data, []byte("\n"))
+		data = bytes.TrimLeft(data, " \t\r\n")
+	}
+	return data
 }
 
 // topKey says that a line begins with a key, in quotes or not.

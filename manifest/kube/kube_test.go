@@ -21,6 +21,10 @@ func TestKinds(t *testing.T) {
 			"container a, container b"},
 		{"list of one kind, as the API answers", "apiVersion: v1\nkind: PodList\nitems:\n- {metadata: {name: p}, spec: {containers: [{name: a}]}}\n- {spec: {containers: [{name: b}]}}\n", "container a, container b"},
 		{"json", `{"apiVersion":"apps/v1","kind":"StatefulSet","spec":{"template":{"spec":{"containers":[{"name":"a"}]}}}}`, "container a"},
+		{"json behind json", jsonPod("a", "{}") + jsonPod("b", "{}") + "\n{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [" + jsonPod("c", "{}") + "]}\n", "container a, container b, container c"},
+		{"json, and documents", jsonPod("a", "{}") + "\n---\n" + jsonPod("b", "{}") + "\n---\napiVersion: v1\nkind: Pod\nspec: {containers: [{name: c}]}\n", "container a, container b, container c"},
+		{"yaml behind json", jsonPod("a", "{}") + "\napiVersion: v1\nkind: Pod\nspec: {containers: [{name: b}]}\n", "container a, container b"},
+		{"json behind a marker", "# c\n---\n" + strings.ReplaceAll(jsonPod("a", "{}"), "{", "{\n  "), "container a"},
 		{"documents", "# Source: c/templates/a.yaml\napiVersion: v1\nkind: Service\n---\n---\napiVersion: v1\nkind: Pod\nspec: {containers: [{name: a}]}\n--- # x\napiVersion: v1\nkind: Pod\nspec: {containers: [{name: b}]}\n", "container a, container b"},
 		{"rollout", "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nspec: {template: {spec: {containers: [{name: a, image: x}]}}}\n", "container a"},
 		{"workflow", "apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nspec:\n  templates:\n  - {name: t, container: {image: x}}\n  - {name: u, script: {image: y, source: z}, sidecars: [{name: s, image: q}]}\n", "container container, sidecar container s, container script"},
@@ -134,6 +138,11 @@ func TestBroken(t *testing.T) {
 		{"spec", "apiVersion: v1\nkind: Pod\nspec: [containers]\n", "0 f:3:7: spec of Pod: a mapping is needed"},
 		{"a list of capabilities", podOf("image: x\nsecurityContext:\n  capabilities:\n    add: NET_ADMIN\n"), "1 f:11:14: capabilities.add: a list is needed"},
 		{"capabilities", podOf("image: x\nsecurityContext:\n  capabilities: [NET_ADMIN]\n"), "1 f:10:21: capabilities: a mapping with add and drop is needed"},
+		{"a document that would not be read", "---\n" + jsonPod("a", "{}") + "\n" + jsonPod("b", "{}") + "\n---\n" + jsonPod("c", "{}"), "1 f:3:1: the document ends before this"},
+		{"flow behind flow", "{apiVersion: v1, kind: Pod, spec: {containers: [{name: a}]}} {kind: Pod}", "0 f:1:62: the document ends before this"},
+		{"json and garbage", jsonPod("a", "{}") + "\ngarbage\n", "1 f:2:1: no object, behind a JSON object"},
+		{"json that is cut off", jsonPod("a", "{}") + "\n" + jsonPod("b", "{}") + "\n{\"apiVersion\"", "2 f:3:13: not JSON, behind several JSON objects"},
+		{"a marker behind json objects", jsonPod("a", "{}") + "\n" + jsonPod("b", "{}") + "\n---\n" + jsonPod("c", "{}"), "2 f:3:1: a line of \"---\" behind several JSON objects"},
 		{"deep", "apiVersion: v1\nkind: Pod\nspec:\n  containers: " + strings.Repeat("[", 5000) + "\n", "0 f:"},
 	} {
 		list, err := Parse(manifest.Source{Name: "f", Data: []byte(tt.text)})

@@ -137,7 +137,9 @@ func (r *reader) document(d *yaml.Document, many bool) {
 	}
 	root, err := d.Parse()
 	if err != nil {
-		r.errs = append(r.errs, err)
+		if len(r.errs) < maxErrors {
+			r.errs = append(r.errs, err)
+		}
 		return
 	}
 	r.doc, r.prefix, r.sharing = d, "", nil

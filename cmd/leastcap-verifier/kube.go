@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode"
 
 	appsv1 "k8s.io/api/apps/v1"
 	appsv1beta1 "k8s.io/api/apps/v1beta1"
@@ -86,13 +87,32 @@ func readKube(req *reading.Request) (*reading.Answer, error) {
 	return a, nil
 }
 
-// documents splits as kubectl does (k8s.io/cli-runtime pkg/resource StreamVisitor).
+// documents splits as kubectl does (k8s.io/cli-runtime pkg/resource: FileVisitor takes a byte
+// order mark away, StreamVisitor has a yaml.YAMLOrJSONDecoder, which does not say what it has
+// read): a stream of JSON values, or YAML, also behind one JSON value.
 func documents(data []byte) ([][]byte, error) {
-	if trimmed := bytes.TrimLeft(data, "\ufeff \t\r\n"); len(trimmed) > 0 && trimmed[0] == '{' {
-		return [][]byte{data}, nil
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	var list [][]byte
+	if yaml.IsJSONBuffer(data[:min(len(data), 4096)]) {
+		d := json.NewDecoder(bytes.NewReader(data))
+		for {
+			end := d.InputOffset()
+			var value json.RawMessage
+			err := d.Decode(&value)
+			if errors.Is(err, io.EOF) {
+				return list, nil
+			}
+			if err != nil && len(list) > 1 {
+				return nil, fmt.Errorf("behind %d JSON values: %w", len(list), err)
+			}
+			if err != nil {
+				data = behindSpace(data[end:])
+				break
+			}
+			list = append(list, value)
+		}
 	}
 	r := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
-	var list [][]byte
 	for {
 		doc, err := r.Read()
 		if errors.Is(err, io.EOF) {
@@ -103,6 +123,20 @@ func documents(data []byte) ([][]byte, error) {
 		}
 		list = append(list, doc)
 	}
+}
+
+// behindSpace is what follows white space, which ends with a line
+// (YAMLOrJSONDecoder.consumeWhitespace).
+func behindSpace(data []byte) []byte {
+	for i, r := range string(data) {
+		if r == '\n' {
+			return data[i+1:]
+		}
+		if !unicode.IsSpace(r) {
+			return data[i:]
+		}
+	}
+	return nil
 }
 
 // A document is what the API reads of one.

@@ -166,6 +166,10 @@ spec:
       - {name: web, image: i, SC}
 `
 
+func jsonPod(name, add string) string {
+	return fmt.Sprintf(`{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": %q}, "spec": {"containers": [{"name": "c", "image": "i", "securityContext": {"capabilities": {"add": [%q]}}}]}}`, name, add)
+}
+
 func TestKubernetes(t *testing.T) {
 	with := func(sc string) string { return strings.ReplaceAll(deployment, ", SC", sc) }
 	const pod = "spec.template.spec."
@@ -191,6 +195,16 @@ func TestKubernetes(t *testing.T) {
 				"after: " + pod + "initContainers.0 add [] drop []; after: " + pod + "containers.0 add [] drop []; changed: [document 1: 0.spec.template.spec.containers.0.image]"},
 		{"documents that do not change, and strange ones", "a: [\n---\n" + with("") + "---\napiVersion: x/v1\nkind: Other\n", "a: [\n---\n" + with("") + "---\napiVersion: x/v1\nkind: Other\nz: 1\n", ""},
 		{"another number of documents", with(""), with("") + "---\na: b\n", "changed: [the number of documents (1, and 2)]"},
+		{"JSON behind JSON", jsonPod("a", "KILL") + jsonPod("b", "KILL") + "\n" + jsonPod("c", "KILL"), jsonPod("a", "KILL") + jsonPod("b", "CHOWN") + "\n" + jsonPod("c", "KILL"),
+			"before: spec.containers.0 add [KILL] drop []; after: spec.containers.0 add [CHOWN] drop []"},
+		{"more than an edit, in JSON behind JSON", jsonPod("a", "KILL") + jsonPod("b", "KILL"), jsonPod("a", "KILL") + strings.Replace(jsonPod("b", "CHOWN"), "image", "imagine", 1),
+			"before: spec.containers.0 add [KILL] drop []; after: document 2: unknown field \"spec.containers[0].imagine\" (unread: false); after: spec.containers.0 add [CHOWN] drop []; changed: [document 2: 0.spec.containers.0.image]"},
+		{"YAML behind JSON", jsonPod("a", "KILL") + "\n---\n" + with(""), jsonPod("a", "CHOWN") + "\n---\n" + with(""),
+			"before: spec.containers.0 add [KILL] drop []; after: spec.containers.0 add [CHOWN] drop []"},
+		{"what kubectl does not read", jsonPod("a", "KILL") + jsonPod("b", "KILL") + "\n---\n" + with(""), jsonPod("a", "CHOWN") + jsonPod("b", "KILL") + "\n---\n" + with(""),
+			"before: behind 2 JSON values: invalid character '-' in numeric literal (unread: true)"},
+		{"and not after the edit", jsonPod("a", "KILL") + jsonPod("b", "KILL"), jsonPod("a", "CHOWN") + jsonPod("b", "KILL") + ",",
+			"after: behind 2 JSON values: invalid character ',' looking for beginning of value (unread: true)"},
 		{"a list", "{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: [{name: c}]}}, {apiVersion: x/v1, kind: Other}]}",
 			"{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: [{name: c, securityContext: {capabilities: {drop: [ALL]}}}]}}, {apiVersion: x/v1, kind: Other}]}",
 			"before: items.0.spec.containers.0 add [] drop []; after: items.0.spec.containers.0 add [] drop [ALL]"},

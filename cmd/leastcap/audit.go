@@ -78,7 +78,9 @@ what they say, in files of these formats, recognised by their content:
 Directories are searched; what .gitignore names and vendored directories (node_modules,
 vendor, third_party …), source code, links, pipes and devices are left out unless they are
 named (-v says which). - is standard input, and <(helm template …) of a shell is read like
-it. Without an argument the current directory is searched.
+it. Without an argument the current directory is searched. Of Kubernetes' manifests every
+document is read, and every object where JSON objects stand one behind the other, as kubectl
+reads them. What follows the end of a definition and is none is an error, and is not passed over.
 
 ` + liveHelp + `
 

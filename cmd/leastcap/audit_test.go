@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -96,6 +98,33 @@ func TestQuoted(t *testing.T) {
 			if f := manifest.Recognise(formats, host.name, []byte(host.before+text+host.after)); f == nil || f.Name != host.want {
 				t.Errorf("%s with %s: %v, want %s", host.name, what, f, host.want)
 			}
+		}
+	}
+}
+
+// TestUnread: of no format is anything passed over that stands behind a definition's root.
+func TestUnread(t *testing.T) {
+	const pod = `{"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [{"name": "a", "image": "x"}]}}`
+	for _, tt := range []struct{ name, format, text, line string }{
+		{"compose.json", "compose", `{"services": {"web": {"image": "x"}}}` + "\n{\"services\": {}}\n", ":2:1: "},
+		{"compose.yaml", "compose", "services: {web: {image: x}}\r---\rservices: {db: {image: y, privileged: true}}\r", ":1:"},
+		{"compose.yaml", "compose", "{services: {web: {image: x}}} volumes\n", ":1:31: "},
+		{"pod.json", "kubernetes", pod + "\ngarbage\n", ":2:1: "},
+		{"pod.yaml", "kubernetes", "---\n" + pod + "\n" + pod, ":3:1: "},
+		{"pod.yaml", "kubernetes", "{apiVersion: v1, kind: Pod} image\n", ":1:29: "},
+		{"task.json", "ecs", `{"family": "x", "containerDefinitions": [{"name": "x", "image": "y"}]}` + "\n\n  {}", ":3:3: "},
+		{"devcontainer.json", "devcontainer", "{\"image\": \"x\", // one\n}\n// two\n{\"privileged\": true}\n", ":4:1: "},
+		{"config.json", "oci", `{"ociVersion": "1", "process": {}, "root": {}} {}`, ":1:48: "},
+		{"<stdin>", "actions", "{on: push, jobs: {a: {runs-on: x, container: y, steps: []}}}\n[]\n", ":2:1: "},
+		{".github/workflows/a.yaml", "actions", "on: push\njobs: {}\n---\non: push\n", ":3:1: "},
+		{"<stdin>", "inspect", `[{"Id": "x", "HostConfig": {}, "Config": {}}]` + "\n[]\n", ":2:1: "},
+	} {
+		f := formats[slices.IndexFunc(formats, func(f *manifest.Format) bool { return f.Name == tt.format })]
+		_, err := f.Parse(manifest.Source{Name: tt.name, Data: []byte(tt.text)})
+		if err == nil || !strings.HasPrefix(err.Error(), tt.name+tt.line) {
+			t.Errorf("%s: %v, want %s%s", tt.format, err, tt.name, tt.line)
+		} else if manifest.Errors(err)[0].Hint == "" {
+			t.Errorf("%s: no next step: %v", tt.format, err)
 		}
 	}
 }

@@ -16,6 +16,7 @@ var seeds = []string{
 	"{\n\t\"services\": {\"web\": {\"image\": \"${X:-y}$$\", \"ports\": [\"1-2:3-4/udp\", {\"target\": 1}]}}\n}\n",
 	"include: [a.yml]\nservices:\n  web:\n    volumes: [\"${A}:/b:ro\", 'c:\\d:/e']\n    devices: [/dev/x]\n    pre_start: [{image: x, privileged: true}]\n    labels: [a=b]",
 	"services:\n  web:\n    cap_add:\n    - A\n",
+	"{services: {web: {image: x, cap_add: [A, a]}}} {services: {}}\n",
 }
 
 // FuzzEdit: see [formattest.Fuzz].

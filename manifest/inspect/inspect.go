@@ -5,9 +5,7 @@ package inspect
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -162,9 +160,10 @@ func Parse(src manifest.Source) ([]*manifest.Container, error) {
 		}
 		return nil, e
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		end := int(d.InputOffset())
-		return nil, &manifest.Error{At: manifest.NewLines(src.Name, src.Data).Pos(end, end), Reason: "something follows what docker inspect prints"}
+	if rest := bytes.TrimLeft(src.Data[d.InputOffset():], " \t\r\n"); len(rest) > 0 {
+		end := len(src.Data) - len(rest)
+		return nil, &manifest.Error{At: manifest.NewLines(src.Name, src.Data).Pos(end, end), Reason: "something follows what docker inspect prints",
+			Hint: "name all containers in one docker inspect, which prints one list, or give each its own file"}
 	}
 	var list []*manifest.Container
 	for i := range answer {

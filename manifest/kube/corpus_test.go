@@ -2,7 +2,9 @@ package kube
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -77,6 +79,60 @@ func TestCorpus(t *testing.T) {
 		}
 	}
 	t.Logf("%d containers, %d edits", containers, edits)
+}
+
+// TestCorpusAsJSON has the documents of each file as JSON objects one behind the other, which
+// are to have the same containers, and edits them.
+func TestCorpusAsJSON(t *testing.T) {
+	containers, edits := 0, 0
+	for name, data := range corpus(t) {
+		if bytes.Contains(data, notRendered) {
+			continue
+		}
+		var lines, pretty bytes.Buffer
+		docs := 0
+		for _, part := range strings.Split("\n"+string(data), "\n---") {
+			doc, err := sigs.YAMLToJSON([]byte(part))
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if string(doc) == "null" {
+				continue
+			}
+			docs++
+			lines.Write(append(doc, '\n'))
+			if err := json.Indent(&pretty, doc, "", "    "); err != nil { // as kubectl get -o json
+				t.Fatalf("%s: %v", name, err)
+			}
+			if docs%2 == 0 {
+				pretty.WriteByte('\n')
+			}
+		}
+		names := func(data []byte) (list []string) {
+			parsed, err := Parse(manifest.Source{Name: name, Data: data})
+			if err != nil {
+				t.Logf("%v", err)
+			}
+			for _, c := range parsed {
+				list = append(list, fmt.Sprint(c.Owner.Kind, "/", c.Owner.Name, " ", c.Kind, " ", c.Name, " ", c.Image.V))
+			}
+			return list
+		}
+		want := names(data)
+		containers += len(want)
+		for _, text := range [][]byte{lines.Bytes(), pretty.Bytes()} {
+			if got := names(text); !slices.Equal(got, want) {
+				t.Errorf("%s as JSON: %q, want %q", name, got, want)
+			}
+			if len(want) > 0 && Recognise("f", text) < manifest.Likely {
+				t.Errorf("%s as JSON: not recognised", name)
+			}
+		}
+		edits += editAll(t, manifest.Source{Name: name, Data: lines.Bytes()})
+	}
+	if t.Logf("%d containers, %d edits", containers, edits); containers == 0 || edits == 0 {
+		t.Error("nothing was looked at")
+	}
 }
 
 // editAll gives every container of a file a set, and looks at what became of the file.

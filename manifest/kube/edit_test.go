@@ -1,6 +1,10 @@
 package kube
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -8,6 +12,7 @@ import (
 	k8syaml "sigs.k8s.io/yaml"
 
 	"github.com/leastcap/leastcap/caps"
+	"github.com/leastcap/leastcap/internal/formattest"
 	"github.com/leastcap/leastcap/manifest"
 )
 
@@ -24,6 +29,53 @@ func podOf(container string) string {
 		b.WriteString("    " + line)
 	}
 	return b.String()
+}
+
+// jsonPod is a pod as one line of JSON, without its end.
+func jsonPod(name, securityContext string) string {
+	return fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":%q},"spec":{"containers":[{"name":%[1]q,"image":"x","securityContext":%s}]}}`, name, securityContext)
+}
+
+// TestEditStream: of JSON objects one behind the other those that are not to change keep every byte.
+func TestEditStream(t *testing.T) {
+	const edited = `{"capabilities": {"drop": ["ALL"], "add": ["KILL"]}}`
+	pretty := func(text string) string {
+		var b bytes.Buffer
+		if err := json.Indent(&b, []byte(text), "", "    "); err != nil {
+			t.Fatal(err)
+		}
+		return b.String() + "\n"
+	}
+	for _, tt := range []struct {
+		name          string
+		before, after string
+	}{
+		{"on one line", jsonPod("a", "{}") + jsonPod("b", "{}") + jsonPod("c", "{}"), jsonPod("a", "{}") + jsonPod("b", edited) + jsonPod("c", "{}")},
+		{"lines", jsonPod("a", "{}") + "\r\n" + jsonPod("b", "{}") + "\r\n\r\n", jsonPod("a", "{}") + "\r\n" + jsonPod("b", edited) + "\r\n\r\n"},
+		{"as kubectl prints it", pretty(jsonPod("a", `{"x":"y"}`)) + pretty(jsonPod("b", `{}`)) + pretty(jsonPod("c", `{}`)),
+			pretty(jsonPod("a", `{"x":"y"}`)) + strings.Replace(pretty(jsonPod("b", `{}`)), "{}", edited, 1) + pretty(jsonPod("c", `{}`))},
+		{"yaml behind json", jsonPod("a", "{}") + " apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - name: b\n    image: x",
+			jsonPod("a", "{}") + " apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - name: b\n    image: x\n    securityContext:\n      capabilities:\n        drop:\n        - ALL\n        add:\n        - KILL"},
+	} {
+		src := manifest.Source{Name: "f", Data: []byte(tt.before)}
+		list, err := Parse(src)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		i := slices.IndexFunc(list, func(c *manifest.Container) bool { return c.Name == "b" })
+		if list[i].Path != "#2 spec.containers.0" {
+			t.Errorf("%s: b is at %s", tt.name, list[i].Path)
+		}
+		files, refused := formattest.EditAll(t, &Format, src, []manifest.Change{{Container: list[i], Want: manifest.Want{Exactly: set(caps.Kill)}}})
+		if len(files) != 1 || len(refused) > 0 {
+			t.Errorf("%s: %d files, %v", tt.name, len(files), refused)
+			continue
+		}
+		if diff := cmp.Diff(tt.after, string(files[0].After)); diff != "" {
+			t.Errorf("%s: %s", tt.name, diff)
+		}
+	}
 }
 
 func TestEdit(t *testing.T) {

@@ -1,6 +1,6 @@
 // Package kube reads Kubernetes manifests: every kind of workload, lists, and custom
-// resources that have a pod template in them; what Helm and Kustomize render; YAML and
-// JSON, many documents in a file. It edits the securityContext of their containers.
+// resources that have a pod template in them; what Helm and Kustomize render; YAML of many
+// documents, and JSON of many objects. It edits the securityContext of their containers.
 package kube
 
 import (
@@ -32,7 +32,7 @@ func Recognise(name string, data []byte) manifest.Likelihood {
 	if topKey(data, "apiVersion") && topKey(data, "kind") {
 		return manifest.Sure
 	}
-	if trimmed := bytes.TrimLeft(data, "\ufeff \t\r\n"); len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[') &&
+	if first := content(data); len(first) > 0 && (first[0] == '{' || first[0] == '[') &&
 		bytes.Contains(data, []byte(`"apiVersion"`)) && bytes.Contains(data, []byte(`"kind"`)) {
 		return manifest.Likely
 	}
@@ -40,6 +40,16 @@ func Recognise(name string, data []byte) manifest.Likelihood {
 		return manifest.Likely
 	}
 	return manifest.No
+}
+
+// content is what begins with the first line that is no comment and no document's marker.
+func content(data []byte) []byte {
+	data = bytes.TrimLeft(data, "\ufeff \t\r\n")
+	for bytes.HasPrefix(data, []byte("#")) || bytes.HasPrefix(data, []byte("---")) {
+		_, data, _ = bytes.Cut(data, []byte("\n"))
+		data = bytes.TrimLeft(data, " \t\r\n")
+	}
+	return data
 }
 
 // topKey says that a line begins with a key, in quotes or not.
@@ -82,7 +92,7 @@ func Parse(src manifest.Source) ([]*manifest.Container, error) {
 }
 
 func parse(src manifest.Source) ([]*found, error) {
-	file, err := yaml.Read(src)
+	file, err := yaml.ReadStream(src)
 	if err != nil {
 		return nil, err
 	}
@@ -122,12 +132,14 @@ func holds(data []byte) bool {
 }
 
 func (r *reader) document(d *yaml.Document, many bool) {
-	if !holds(d.Bytes()) {
+	if d.Err() == nil && !holds(d.Bytes()) {
 		return
 	}
 	root, err := d.Parse()
 	if err != nil {
-		r.errs = append(r.errs, err)
+		if len(r.errs) < maxErrors {
+			r.errs = append(r.errs, err)
+		}
 		return
 	}
 	r.doc, r.prefix, r.sharing = d, "", nil

@@ -80,7 +80,7 @@ func read(src manifest.Source) (*bundle, error) {
 	var any any
 	if err := json.Unmarshal(src.Data[bom:], &any); err != nil {
 		at, _ := usage.JSONOffset(src.Data[bom:], err)
-		return nil, &manifest.Error{At: lines.Pos(bom+at, bom+at), Reason: "not JSON", Err: err}
+		return nil, &manifest.Error{At: lines.Pos(bom+at, bom+at), Reason: "not JSON", Err: err, Hint: "a runtime's configuration is one JSON object, and nothing else"}
 	}
 	doc, root, err := yaml.ReadOne(src, "not one JSON object")
 	if err != nil {

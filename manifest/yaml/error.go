@@ -175,6 +175,20 @@ func printable(r rune) bool {
 	return r >= 0xa0 && r <= 0xd7ff || r >= 0xe000 && r <= 0xfffd || r >= 0x10000
 }
 
+// unread is the error of a document with something behind its end.
+func (d *Document) unread(root *v3.Node) error {
+	at := d.Start
+	if len(root.Content) > 0 {
+		_, at = Node{root.Content[0], d, -1}.span()
+	}
+	e := d.errorAt(skipBlank(d.file.Data[:d.End], at), "the document ends before this, which would not be read")
+	e.Hint = "take it out, or give it a file of its own"
+	if d.file.stream {
+		e.Hint = `take it out, or make it a document of its own with a line of "---" before it`
+	}
+	return e
+}
+
 func (d *Document) errorAt(offset int, reason string) *manifest.Error {
 	return &manifest.Error{At: d.file.Lines().Pos(offset, offset), Reason: reason}
 }

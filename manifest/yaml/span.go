@@ -27,7 +27,7 @@ func (d *Document) lineStart(line int) int {
 	if d.line < 0 {
 		f.countOdd()
 		if f.isOdd {
-			d.line = sort.SearchInts(f.odd, d.Start)
+			d.line = sort.SearchInts(f.odd, d.Start+1) - 1
 		} else {
 			d.line = f.Lines().Pos(d.Start, d.Start).Line - 1
 		}

@@ -8,7 +8,9 @@ package yaml
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 
@@ -26,6 +28,9 @@ type File struct {
 	lines *manifest.Lines
 	odd   []int // offsets of lines as YAML 1.1 has them, if it has others than "\n" and "\r\n"
 	isOdd bool
+
+	stream bool  // it may be one of JSON objects: see [ReadStream]
+	broken error // what is wrong where its JSON ends
 }
 
 // A Document is one of a file's. Until [Document.Parse] it is only bytes.
@@ -35,7 +40,9 @@ type Document struct {
 
 	file *File
 	root *v3.Node
-	line int // lines of the file before it, as YAML counts them; -1 if not counted yet
+	json bool  // it is one of a stream of JSON values
+	err  error // what is wrong with it, known before it is parsed
+	line int   // lines of the file before it, as YAML counts them; -1 if not counted yet
 
 	anchors []*v3.Node // in the order of the document
 	aliases []Alias
@@ -67,10 +74,14 @@ const (
 
 // Read splits a file. The error is about all of it: its size, its encoding.
 func Read(src manifest.Source) (*File, error) {
+	return newFile(src, false)
+}
+
+func newFile(src manifest.Source, stream bool) (*File, error) {
 	if err := manifest.CheckSize(src); err != nil {
 		return nil, err
 	}
-	f := &File{Name: src.Name, Data: src.Data}
+	f := &File{Name: src.Name, Data: src.Data, stream: stream}
 	if err := f.encoding(); err != nil {
 		return nil, err
 	}
@@ -114,7 +125,8 @@ func ReadOne(src manifest.Source, reason string) (*Document, Node, error) {
 		return nil, Node{}, err
 	}
 	if len(f.docs) != 1 {
-		return nil, Node{}, &manifest.Error{At: manifest.Pos{File: src.Name}, Reason: reason}
+		at := f.docs[1].Start
+		return nil, Node{}, &manifest.Error{At: f.Lines().Pos(at, at), Reason: reason, Hint: "take out what is from here on, or give it a file of its own"}
 	}
 	root, err := f.docs[0].Parse()
 	return &f.docs[0], root, err
@@ -124,16 +136,16 @@ func ReadOne(src manifest.Source, reason string) (*Document, Node, error) {
 // marker wherever it stands, also in a block scalar (YAML 1.2.2, 9.1.2), so that this
 // needs no parser, and a broken document breaks no other.
 func (f *File) split() {
-	bom := 0
-	if bytes.HasPrefix(f.Data, []byte("\ufeff")) {
-		bom = 3
-	}
 	start, content, closed := 0, false, false
+	if f.stream {
+		start = f.objects()
+	}
+	first := len(f.docs)
 	cut := func(at int) {
 		f.docs = append(f.docs, Document{Number: len(f.docs) + 1, Start: start, End: at, file: f, line: -1})
 		start, content, closed = at, false, false
 	}
-	for at := bom; at < len(f.Data) && len(f.docs) <= maxDocuments; {
+	for at := max(start, f.bom()); at < len(f.Data) && len(f.docs) <= maxDocuments; {
 		line := f.Data[at:]
 		next := len(f.Data)
 		if i := bytes.IndexByte(line, '\n'); i >= 0 {
@@ -156,9 +168,23 @@ func (f *File) split() {
 		}
 		at = next
 	}
-	if start < len(f.Data) || len(f.docs) == 0 {
+	switch n := len(f.docs); {
+	case first > 0 && n == first && !content && !closed && f.broken == nil:
+		f.docs[n-1].End = len(f.Data) // only white space and comments behind JSON
+	case start < len(f.Data) || n == 0:
 		cut(len(f.Data))
 	}
+	if first > 0 && first < len(f.docs) {
+		f.behind(&f.docs[first])
+	}
+}
+
+// bom is the length of a byte order mark.
+func (f *File) bom() int {
+	if bytes.HasPrefix(f.Data, []byte("\ufeff")) {
+		return 3
+	}
+	return 0
 }
 
 func isMarker(line []byte, marker string) bool {
@@ -175,12 +201,26 @@ func blank(line []byte) bool {
 // Bytes are the document's.
 func (d *Document) Bytes() []byte { return d.file.Data[d.Start:d.End] }
 
+// text is what of the document is parsed.
+func (d *Document) text() []byte {
+	if d.json {
+		return bytes.TrimRight(d.Bytes(), " \t\r\n") // YAML takes no tab there
+	}
+	return d.Bytes()
+}
+
 // File is the one that the document is in.
 func (d *Document) File() *File { return d.file }
+
+// Err is what is wrong with the document, if that is known without parsing it, which says the same.
+func (d *Document) Err() error { return d.err }
 
 // Parse reads the document. Its root is no node if there is none. The error is a
 // [*manifest.Error]; then there is no tree.
 func (d *Document) Parse() (Node, error) {
+	if d.err != nil {
+		return Node{}, d.err
+	}
 	if d.root == nil {
 		root, err := d.parse()
 		if err != nil {
@@ -210,8 +250,16 @@ func (d *Document) parse() (root *v3.Node, err error) {
 		return nil, d.errorAt(d.Start, fmt.Sprintf("a document of %d MiB: a definition has at most %d MiB", len(d.Bytes())>>20, maxDocument>>20))
 	}
 	root = &v3.Node{}
-	if err := v3.Unmarshal(d.Bytes(), root); err != nil {
+	dec := v3.NewDecoder(bytes.NewReader(d.text()))
+	switch err := dec.Decode(root); {
+	case errors.Is(err, io.EOF):
+		return root, nil
+	case err != nil:
 		return nil, d.parserError(err)
+	}
+	// The parser stops where the document ends, and so do most tools.
+	if err := dec.Decode(&v3.Node{}); !errors.Is(err, io.EOF) {
+		return nil, d.unread(root)
 	}
 	return root, nil
 }

@@ -22,13 +22,14 @@ const maxNodes = 1 << 20
 
 // Verify reads both files with a parser that has nothing in common with the one behind
 // [Document.Parse], and says where their meaning differs, if allowed does not agree.
-// Documents are counted from 1. Ones whose bytes are the same mean the same.
+// Documents are counted from 1, those of a stream of JSON, too. Ones whose bytes are the same
+// mean the same.
 func Verify(before, after manifest.Source, allowed func(document int, path []string) bool) error {
-	was, err := Read(before)
+	was, err := ReadStream(before)
 	if err != nil {
 		return err
 	}
-	is, err := Read(after)
+	is, err := ReadStream(after)
 	if err != nil {
 		return err
 	}
@@ -67,7 +68,7 @@ func second(d *Document) (value any, err error) {
 			value, err = nil, d.errorAt(d.Start, fmt.Sprintf("the second YAML parser failed: %v", p))
 		}
 	}()
-	data := bytes.TrimPrefix(d.Bytes(), []byte("\ufeff"))
+	data := bytes.TrimPrefix(d.text(), []byte("\ufeff"))
 	if err := goccy.UnmarshalWithOptions(data, &value, goccy.AllowDuplicateMapKey()); err != nil {
 		first, _, _ := strings.Cut(err.Error(), "\n")
 		return nil, d.errorAt(d.Start, "a second YAML parser does not understand it: "+first)

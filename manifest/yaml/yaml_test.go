@@ -55,6 +55,82 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
+func TestStream(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want []string
+		errs []string // in the order of the documents that have one
+	}{
+		{"{\"a\":1}", []string{"{\"a\":1}"}, nil},
+		{"{\"a\":1}{\"b\":2}", []string{"{\"a\":1}", "{\"b\":2}"}, nil},
+		{"\ufeff{\"a\":1}\r\n{\"b\":2}\r\n\t", []string{"\ufeff{\"a\":1}\r\n", "{\"b\":2}\r\n\t"}, nil},
+		{"{\"a\": \"}\\\"{\"}\t{\"b\":[{}]} \n{}", []string{"{\"a\": \"}\\\"{\"}\t", "{\"b\":[{}]} \n", "{}"}, nil},
+		{"{\"a\":1}\n# c\n", []string{"{\"a\":1}\n# c\n"}, nil},
+		{"{\"a\":1}\n---\n{\"b\":2}\n", []string{"{\"a\":1}\n", "---\n{\"b\":2}\n"}, nil},
+		{"{\"a\":1}\n# c\n---\nb: 2\n---\n", []string{"{\"a\":1}\n", "# c\n---\nb: 2\n", "---\n"}, nil},
+		{"{\"a\":1} b: 2\nc: 3\n", []string{"{\"a\":1} ", "b: 2\nc: 3\n"}, nil},
+		{"{\"a\":1}{\"b\":2}\n--- # c\n{\"c\":3}\n---\nd: 4\n", []string{"{\"a\":1}", "{\"b\":2}\n", "--- # c\n{\"c\":3}\n", "---\nd: 4\n"},
+			[]string{`f:2:1: a line of "---" behind several JSON objects`}},
+		{"{\"a\":1}\n{\"b\":2}\n{\"c\":}\n", []string{"{\"a\":1}\n", "{\"b\":2}\n", "{\"c\":}\n"}, []string{"f:3:6: not JSON, behind several JSON objects, where kubectl reads no further: invalid character '}'"}},
+		{"{\"a\":1}\n{\"b\":2}\n{\"c\":", []string{"{\"a\":1}\n", "{\"b\":2}\n", "{\"c\":"}, []string{"f:3:5: not JSON, behind several JSON objects"}},
+		{"{\"a\":1}\n{\"b\":", []string{"{\"a\":1}\n", "{\"b\":"}, []string{"f:2:5: neither JSON nor YAML, behind a JSON object: did not find expected node content"}},
+		{"{\"a\":1} garbage\n", []string{"{\"a\":1} ", "garbage\n"}, []string{"f:1:9: no object, behind a JSON object"}},
+		{"{\"a\":1},\n{\"b\":2}\n", []string{"{\"a\":1}", ",\n{\"b\":2}\n"}, []string{"f:1:8: neither JSON nor YAML"}},
+		{"{\"a\":1}\n[{}]\nnull\n", []string{"{\"a\":1}\n", "[{}]\n", "null\n"}, []string{"f:2:1: no object, behind a JSON object"}},
+		{"---\n{\"a\":1}\n{\"b\":2}\n", []string{"---\n{\"a\":1}\n{\"b\":2}\n"}, []string{"f:3:1: the document ends before this"}},
+		{"{a: 1}\n{\"b\":2}\n", []string{"{a: 1}\n{\"b\":2}\n"}, []string{"f:2:1: the document ends before this"}},
+		{"{'a': '}'}\n", []string{"{'a': '}'}\n"}, nil},
+	} {
+		f, err := ReadStream(manifest.Source{Name: "f", Data: []byte(tt.text)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		var errs []error
+		for i := range f.Documents() {
+			d := &f.Documents()[i]
+			got = append(got, string(d.Bytes()))
+			if _, err := d.Parse(); err != nil {
+				errs = append(errs, err)
+			}
+			if d.Number != i+1 {
+				t.Errorf("%q: document %d is called %d", tt.text, i+1, d.Number)
+			}
+		}
+		if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", tt.want) {
+			t.Errorf("%q: %q, want %q", tt.text, got, tt.want)
+		}
+		if !slices.EqualFunc(errs, tt.errs, func(err error, want string) bool { return strings.HasPrefix(err.Error(), want) }) {
+			t.Errorf("%q: %v, want %q", tt.text, errs, tt.errs)
+		}
+	}
+}
+
+// TestStreamPos: documents that begin in the middle of a line, also where YAML and others
+// count lines differently.
+func TestStreamPos(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{"{\"a\": 1}{\"b\": \"x\"}", "1:15"},
+		{"{\"a\": 1}{\n\"b\": \"x\"}", "2:6"},
+		{"{\"a\":\n1} {\"c\": 1,\n \"b\": \"x\"}", "3:7"},
+		{"{\"a\": \"\u2028\"} {\"c\": [\n], \"b\": \"x\"}", "2:9"},
+		{"{\"a\": \"\u2028\"}\r{\"c\": 1,\n\"b\": \"x\"}", "2:6"},
+		{"{\"a\": 1}\r\n{\"b\":\t\"x\"}", "2:7"},
+		{"{\"a\": 1} c: é\nb: \"x\"", "2:4"},
+	} {
+		f, err := ReadStream(manifest.Source{Name: "f", Data: []byte(tt.text)})
+		if err != nil || len(f.Documents()) != 2 {
+			t.Errorf("%q: %d documents, %v", tt.text, len(f.Documents()), err)
+			continue
+		}
+		root, err := f.Documents()[1].Parse()
+		p := root.At("b").Pos()
+		if got := fmt.Sprintf("%d:%d", p.Line, p.Column); err != nil || got != tt.want || tt.text[p.Start:p.End] != `"x"` {
+			t.Errorf("%q: %q at %s, want %s: %v", tt.text, tt.text[p.Start:p.End], got, tt.want, err)
+		}
+	}
+}
+
 func TestPos(t *testing.T) {
 	for _, tt := range []struct {
 		text string
@@ -132,6 +208,12 @@ func TestReadRefuses(t *testing.T) {
 		{"JSON", "[\n" + objects + "{\"a\": \"b\" \"c\": 1}\n]\n", "f:1002:11: did not find expected ',' or '}'"},
 		{"JSON that is cut off", "[\n" + objects, "f:1001:10: did not find expected node content"},
 		{"JSON in a second document", "a: b\n---\n[\n" + objects + "{\"a\": }}\n]\n", "f:1004:7: "},
+		// The parser says nothing of what follows a root.
+		{"JSON behind JSON", "{\"a\": 1}\n{\"b\": 2}\n", "f:2:1: the document ends before this, which would not be read"},
+		{"a word behind a mapping", "x: y\n---\n{a: b} # c\n\n  c\n", "f:5:3: the document ends before this"},
+		{"a mapping behind a word", "'a'\nb: c\n", "f:2:1: the document ends before this"},
+		{"lines that end as on no system of today", "a: b\r---\rc: d\r", "f:1:6: the document ends before this"},
+		{"a marker that is none elsewhere", "a: b\n---\u2028c: d", "f:2:1: the document ends before this"},
 		{"no JSON", "{a: b,\n c: {d: e]\n}\n", "f:2:1: did not find expected ',' or '}'"},
 	} {
 		f, err := Read(manifest.Source{Name: "f", Data: []byte(tt.text)})
@@ -182,6 +264,7 @@ var seeds = []string{
 	"\ufeffa:\r\n  b: 'ä'\r\n", "a: one\n two\n  three\n", "? a\n: b\n", "a: !!str &x\nb: &y\n", "# c\na: # d\n  # e\n  b: c # f\n", bomb,
 	"a: >+\n x\n\n\nb: |-\n  y\n", "- |2\n    a\n- >1-\n  b\n", "a: {b: , c}\n", "[a, [b, ], {c: d, }, ]", "a: 'b\n\n  c'\nd: \"e\\\n  f\"\n", "- !t [a]\n- &b\n- - -\n",
 	"a: [\n  b, # c\n  d # e\n]\n", "{\n\t\"a\": {\"b\": [\"c\"]}\n}\n",
+	"{\"a\": 1}{\"b\": [\"}\"]}\n", "{\"a\": 1}\n{\"b\": 2}\n---\nc: d\n", "{\"a\": 1} b: c\nd: |\n  e\n", "{\"a\": 1}\n# c\n---\n{b: c} d\n", "{\"a\": \"\u2028\"} {\"b\": 2}\r[]",
 }
 
 // FuzzPos: what stands where a node is said to be means the same by itself.
@@ -191,26 +274,28 @@ func FuzzPos(f *testing.F) {
 		f.Add(bytes.ReplaceAll([]byte(s), []byte("\n"), []byte("\r\n")))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		file, err := Read(manifest.Source{Name: "f", Data: data})
-		if err != nil {
-			return
-		}
-		at := 0
-		for i := range file.docs {
-			d := &file.docs[i]
-			if d.Start != at {
-				t.Fatalf("document %d starts at %d, the last ended at %d", i, d.Start, at)
+		for _, read := range []func(manifest.Source) (*File, error){Read, ReadStream} {
+			file, err := read(manifest.Source{Name: "f", Data: data})
+			if err != nil {
+				return
 			}
-			at = d.End
-			root, err := d.Parse()
-			if err != nil || !root.Exists() {
-				continue
+			at := 0
+			for i := range file.docs {
+				d := &file.docs[i]
+				if d.Start != at {
+					t.Fatalf("document %d starts at %d, the last ended at %d", i, d.Start, at)
+				}
+				at = d.End
+				root, err := d.Parse()
+				if err != nil || !root.Exists() {
+					continue
+				}
+				checkPos(t, root, map[*v3.Node]bool{})
+				Verify(manifest.Source{Data: data}, manifest.Source{Data: data}, func(int, []string) bool { return false })
 			}
-			checkPos(t, root, map[*v3.Node]bool{})
-			Verify(manifest.Source{Data: data}, manifest.Source{Data: data}, func(int, []string) bool { return false })
-		}
-		if at != len(data) {
-			t.Fatalf("documents end at %d of %d", at, len(data))
+			if at != len(data) {
+				t.Fatalf("documents end at %d of %d", at, len(data))
+			}
 		}
 	})
 }

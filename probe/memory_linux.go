@@ -1,14 +1,14 @@
 package probe
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/leastcap/leastcap/proc"
 )
 
 // Memory says how many bytes of the kernel's memory the maps of a probe take. They are
@@ -59,26 +59,33 @@ const reserveOne, reserveAll = 32 << 20, 64 << 20
 const ample = 1 << 30
 
 // room is an error if leastcap's cgroup has not enough memory left for the maps and for
-// itself. A map that does not fit is refused, since what maps take is asked for with
-// __GFP_RETRY_MAYFAIL (kernel/bpf/syscall.c __bpf_map_area_alloc()); a page of the program's
-// own that does not ends it, without a word.
+// itself. Maps are refused then, but a page of the program's own that does not fit ends it,
+// without a word: so there is no trying. Before 5.11 maps are charged to no cgroup.
 func room(spec *ebpf.CollectionSpec, all bool) error {
+	if !chargesMaps() {
+		return nil
+	}
 	bytes := estimate(spec) + reserveOne
 	if all {
 		bytes = estimate(spec) + reserveAll
 	}
 	var err error
 	for range 5 {
-		var m *ebpf.Map
-		if m, err = ebpf.NewMap(&ebpf.MapSpec{Name: "room", Type: ebpf.Array, KeySize: 4, ValueSize: 4096, MaxEntries: uint32(bytes / 4096)}); err == nil {
-			return m.Close()
-		}
-		if !errors.Is(err, unix.ENOMEM) {
-			return nil // it is not memory that is missing: load says what
+		if err = short(proc.MemoryBounds(ample), bytes); err == nil {
+			return nil
 		}
 		time.Sleep(100 * time.Millisecond) // what another had, which has just ended, is freed a little later
 	}
-	return fmt.Errorf("ask for %d MiB: %w", bytes>>20, err)
+	return err
+}
+
+func short(bounds []proc.MemoryBound, bytes uint64) error {
+	for _, b := range bounds {
+		if b.Left() < bytes {
+			return fmt.Errorf("%d MiB are needed, and of a limit of %d MiB %d are left: %w", bytes>>20, b.Limit>>20, b.Left()>>20, unix.ENOMEM)
+		}
+	}
+	return nil
 }
 
 // estimate is about what the maps of a probe take, before they are made.
@@ -87,10 +94,6 @@ func estimate(spec *ebpf.CollectionSpec) (bytes uint64) {
 		bytes += uint64(m.MaxEntries) * max(1, uint64(m.KeySize+m.ValueSize)) // a ring has neither
 	}
 	return bytes
-}
-
-func tight(limits []uint64) bool {
-	return slices.ContainsFunc(limits, func(l uint64) bool { return l < ample })
 }
 
 // memoryOf asks the kernel (kernel/bpf/syscall.c bpf_map_show_fdinfo()).

@@ -96,10 +96,8 @@ func open(o Options) (_ *Probe, err error) {
 	if err := p.configure(spec, o); err != nil {
 		return nil, err
 	}
-	if tight(proc.MemoryLimits()) {
-		if err := room(spec, o.Running); err != nil {
-			return nil, noMemory(spec, err)
-		}
+	if err := room(spec, o.Running); err != nil {
+		return nil, noMemory(spec, err)
 	}
 	if p.coll, p.links, p.way, p.lossy, err = load(spec, allowed, o); err != nil {
 		return nil, err
@@ -334,12 +332,18 @@ func (p *Probe) ChecksSeen() (uint64, error) {
 	return sum, unavailable(err)
 }
 
-// raiseMemlock: kernels before 5.11 account maps against RLIMIT_MEMLOCK (Linux commit
-// 97306be45fbe). Where it cannot be raised the load itself tells whether that matters.
+// chargesMaps says whether the kernel charges maps to memory cgroups: before 5.11 it accounts
+// them against RLIMIT_MEMLOCK (Linux commit 97306be45fbe).
+func chargesMaps() bool {
+	v, err := features.LinuxVersionCode()
+	return err != nil || v >= 5<<16|11<<8
+}
+
+// raiseMemlock is for kernels that account maps against that limit. Where it cannot be raised the load itself tells whether that matters.
 // The library's own way (cilium/ebpf/rlimit) makes a map to find out whenever a program
 // starts that has it in it, and so in every container's first process here.
 func raiseMemlock() {
-	if v, err := features.LinuxVersionCode(); err != nil || v >= 5<<16|11<<8 {
+	if chargesMaps() {
 		return
 	}
 	_ = unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -78,12 +79,19 @@ func cgroupMounts(mountinfo io.Reader) (map[string]string, error) {
 	return mounts, sc.Err()
 }
 
-// MemoryLimits are those of this process's memory cgroup and of those above it, in bytes, as
-// far as they can be seen: a container sees its own as the uppermost. The hierarchy is
-// memory's, which on a hybrid host may be another than FindHierarchy's.
-func MemoryLimits() []uint64 { return memoryLimits("/") }
+// MemoryBound is a limit of a memory cgroup, and what of it is in use, without the pages of
+// files and what else the kernel takes back before it refuses: in bytes.
+type MemoryBound struct{ Limit, Used uint64 }
 
-func memoryLimits(root string) (limits []uint64) {
+// Left is what is not in use.
+func (b MemoryBound) Left() uint64 { return b.Limit - min(b.Used, b.Limit) }
+
+// MemoryBounds are those below some limit of this process's memory cgroup and of those above
+// it, as far as they can be seen: a container sees its own as the uppermost. The hierarchy is
+// memory's, which on a hybrid host may be another than FindHierarchy's.
+func MemoryBounds(below uint64) []MemoryBound { return memoryBounds("/", below) }
+
+func memoryBounds(root string, below uint64) (bounds []MemoryBound) {
 	h, err := findHierarchy(root, []string{"memory"})
 	if err != nil {
 		return nil
@@ -96,19 +104,48 @@ func memoryLimits(root string) (limits []uint64) {
 	if err != nil {
 		return nil
 	}
-	file := "memory.limit_in_bytes"
+	// Documentation/admin-guide/cgroup-v1/memory.rst, cgroup-v2.rst. Only v1's sums say
+	// whether those below are in them.
+	limit, used, kept := "memory.limit_in_bytes", "memory.usage_in_bytes", []string{"total_inactive_file", "total_active_file"}
 	if h.V2() {
-		file = "memory.max"
+		limit, used, kept = "memory.max", "memory.current", []string{"inactive_file", "active_file", "slab_reclaimable"}
 	}
 	for dir := filepath.Clean("/" + own); ; dir = filepath.Dir(dir) {
-		text, err := os.ReadFile(filepath.Join(root, h.Mount, dir, file))
-		if n, nerr := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64); err == nil && nerr == nil { // "max" is none
-			limits = append(limits, n)
+		at := filepath.Join(root, h.Mount, dir)
+		b := MemoryBound{}
+		if b.Limit, err = readNumber(filepath.Join(at, limit)); err == nil && b.Limit < below { // "max" is none
+			if b.Used, err = readNumber(filepath.Join(at, used)); err == nil {
+				b.Used -= min(b.Used, reclaimable(filepath.Join(at, "memory.stat"), kept))
+			}
+			bounds = append(bounds, b)
 		}
 		if dir == "/" {
-			return limits
+			return bounds
 		}
 	}
+}
+
+func readNumber(file string) (uint64, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+}
+
+// reclaimable adds up some of the numbers in a memory.stat, 0 if it cannot be read.
+func reclaimable(stat string, names []string) (bytes uint64) {
+	data, err := os.ReadFile(stat)
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(data)) {
+		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		if n, err := strconv.ParseUint(value, 10, 64); err == nil && slices.Contains(names, name) {
+			bytes += n
+		}
+	}
+	return bytes
 }
 
 // unescape undoes mountinfo's octal escapes (\040 for a space).

@@ -39,7 +39,7 @@ func TestFindHierarchy(t *testing.T) {
 	}
 }
 
-func TestMemoryLimits(t *testing.T) {
+func TestMemoryBounds(t *testing.T) {
 	const (
 		v2      = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n"
 		unified = "31 23 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
@@ -47,28 +47,42 @@ func TestMemoryLimits(t *testing.T) {
 		pids    = "34 23 0:30 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n"
 		none    = "9223372036854771712\n"
 	)
+	of := func(limits ...uint64) (bounds []MemoryBound) {
+		for _, l := range limits {
+			bounds = append(bounds, MemoryBound{Limit: l})
+		}
+		return bounds
+	}
 	for _, c := range []struct {
 		name, mounts string
 		files        map[string]string
-		want         []uint64
+		want         []MemoryBound
 	}{
-		{"v2", v2, map[string]string{"proc/self/cgroup": "0::/a.slice/b.service\n", "sys/fs/cgroup/a.slice/memory.max": "67108864\n", "sys/fs/cgroup/a.slice/b.service/memory.max": "max\n"}, []uint64{64 << 20}},
+		{"v2", v2, map[string]string{"proc/self/cgroup": "0::/a.slice/b.service\n", "sys/fs/cgroup/a.slice/memory.max": "67108864\n", "sys/fs/cgroup/a.slice/b.service/memory.max": "max\n"}, of(64 << 20)},
+		{"v2's use", v2, map[string]string{"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/memory.max": "67108864\n", "sys/fs/cgroup/a/memory.current": "10000\n",
+			"sys/fs/cgroup/a/memory.stat": "anon 5000\nfile 4000\ninactive_file 1000\nactive_file 2000\nslab_reclaimable 500\nnonsense\n"}, []MemoryBound{{64 << 20, 6500}}},
 		{"v1", pids + memory + unified, map[string]string{"proc/self/cgroup": "5:pids:/x\n4:memory:/docker/1\n0::/y\n", "sys/fs/cgroup/memory/docker/1/memory.limit_in_bytes": "1048576\n",
-			"sys/fs/cgroup/memory/docker/memory.limit_in_bytes": none, "sys/fs/cgroup/memory/memory.limit_in_bytes": none},
-			[]uint64{1 << 20, 9223372036854771712, 9223372036854771712}},
-		{"v2's beside v1's pids", pids + unified, map[string]string{"proc/self/cgroup": "5:pids:/x\n0::/y\n", "sys/fs/cgroup/unified/y/memory.max": "4096\n", "sys/fs/cgroup/pids/x/memory.max": "1\n"}, []uint64{4096}},
-		{"elsewhere", "32 23 0:28 / /c rw - cgroup cgroup rw,memory\n", map[string]string{"proc/self/cgroup": "4:memory:/x\n", "c/x/memory.limit_in_bytes": "4096\n"}, []uint64{4096}},
+			"sys/fs/cgroup/memory/docker/memory.limit_in_bytes": "2097152\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": none},
+			of(1<<20, 2<<20)},
+		{"v1's use", memory, map[string]string{"proc/self/cgroup": "4:memory:/1\n", "sys/fs/cgroup/memory/1/memory.limit_in_bytes": "1048576\n", "sys/fs/cgroup/memory/1/memory.usage_in_bytes": "10000\n",
+			"sys/fs/cgroup/memory/1/memory.stat": "inactive_file 7000\ntotal_inactive_file 1000\ntotal_active_file 2000\n"}, []MemoryBound{{1 << 20, 7000}}},
+		{"v2's beside v1's pids", pids + unified, map[string]string{"proc/self/cgroup": "5:pids:/x\n0::/y\n", "sys/fs/cgroup/unified/y/memory.max": "4096\n", "sys/fs/cgroup/pids/x/memory.max": "1\n"}, of(4096)},
+		{"elsewhere", "32 23 0:28 / /c rw - cgroup cgroup rw,memory\n", map[string]string{"proc/self/cgroup": "4:memory:/x\n", "c/x/memory.limit_in_bytes": "4096\n"}, of(4096)},
 		// The path is the host's, the mount the container's own.
-		{"in a container", memory, map[string]string{"proc/self/cgroup": "4:memory:/docker/1\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "1048576\n"}, []uint64{1 << 20}},
-		{"outside what is mounted", v2, map[string]string{"proc/self/cgroup": "0::/../../x\n", "sys/fs/cgroup/memory.max": "4096\n"}, []uint64{4096}},
+		{"in a container", memory, map[string]string{"proc/self/cgroup": "4:memory:/docker/1\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "1048576\n"}, of(1 << 20)},
+		{"outside what is mounted", v2, map[string]string{"proc/self/cgroup": "0::/../../x\n", "sys/fs/cgroup/memory.max": "4096\n"}, of(4096)},
+		{"more than enough", v2, map[string]string{"proc/self/cgroup": "0::/x\n", "sys/fs/cgroup/x/memory.max": "1073741824\n"}, nil},
 		{"no memory controller", pids, map[string]string{"proc/self/cgroup": "4:pids:/docker/1\nnonsense\n", "sys/fs/cgroup/pids/docker/1/memory.max": "4096\n"}, nil},
 		{"nothing mounted", "", map[string]string{"proc/self/cgroup": "0::/x\n"}, nil},
 		{"no cgroup", v2, map[string]string{"sys/fs/cgroup/memory.max": "4096\n"}, nil},
 	} {
 		root := tree(t, c.files, map[string]string{"proc/self/mountinfo": c.mounts})
-		if got := memoryLimits(root); !slices.Equal(got, c.want) {
+		if got := memoryBounds(root, 1<<30); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
+	}
+	if b := (MemoryBound{Limit: 10, Used: 20}); b.Left() != 0 {
+		t.Errorf("%v has %d left", b, b.Left())
 	}
 }
 

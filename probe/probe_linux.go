@@ -257,6 +257,7 @@ func subsystem(controller string) (int32, error) {
 }
 
 func (p *Probe) describeCalls() error {
+	defer unpreempted()() // another leastcap may be looking
 	m := p.coll.Maps[bpfMapSysinfos]
 	for nr, name := range p.syscalls[:min(len(p.syscalls), int(m.MaxEntries()))] {
 		a, ok := calls()[name]

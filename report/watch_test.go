@@ -110,6 +110,10 @@ LOST  1 of the refusals: more may have been refused
 		}
 	}
 	b.Reset()
+	if err := report.WhyTotals(&b, report.WhyTotal{Lost: "1 of the events"}, report.Style{}); err != nil || !strings.HasPrefix(b.String(), "nothing was seen to be refused\n") {
+		t.Errorf("%v, %s", err, &b)
+	}
+	b.Reset()
 	if err := report.WhyTotals(&b, report.WhyTotal{}, report.Style{}); err != nil || b.String() != "nothing was refused\n" {
 		t.Errorf("%q, %v", b.String(), err)
 	}

@@ -77,6 +77,8 @@ func WhyTotals(w io.Writer, t WhyTotal, s Style) error {
 		p.blank()
 	}
 	switch {
+	case t.Kinds == 0 && t.Lost != "":
+		p.para(text(""), 0, text("nothing was seen to be refused"))
 	case t.Kinds == 0:
 		p.para(text(""), 0, span{"nothing was refused", good})
 	default:

@@ -77,9 +77,8 @@ func (a *api) wait(ctx context.Context, id string) (code int, err error) {
 	return int(r.StatusCode), err
 }
 
-// remove removes it with its volumes, also if it runs.
-// remove waits for who removes it already, as the engine does not (moby daemon/delete.go): its
-// name is taken until then.
+// remove removes it with its volumes, also if it runs. It waits for who removes it already, as
+// the engine does not (moby daemon/delete.go): its name is taken until then.
 func (a *api) remove(ctx context.Context, id string) error {
 	for wait := 50 * time.Millisecond; ; wait *= 2 {
 		err := a.call(ctx, http.MethodDelete, of(id), url.Values{"v": {"1"}, "force": {"1"}}, nil, nil)

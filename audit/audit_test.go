@@ -329,6 +329,15 @@ func TestExceptions(t *testing.T) {
 			t.Errorf("%q: %v, want it at %s", bad, err, at)
 		}
 	}
+	_, err := audit.ParseConfig("c", []byte("foo: 1\n\nbar: 2\n"))
+	if errs := manifest.Errors(err); len(errs) != 2 || errs[0].Reason != "field foo not found" || errs[1].At.String() != "c:3:1" {
+		t.Errorf("two unknown fields: %v", err)
+	}
+	for good, want := range map[string]string{"": "", "fail-on: ~\n": "", "fail-on:\n": "", "fail-on: low\n": "low", "ignore: [&x high]\nfail-on: *x\n": "high"} {
+		if c, err := audit.ParseConfig("c", []byte(good)); err != nil || c.FailOn != want {
+			t.Errorf("%q: %v, %v", good, c, err)
+		}
+	}
 	for _, bad := range []string{
 		"rule: adds-capabilty\nreason: why\nexpires: 2027-01-01", "rule: adds-capability\nexpires: 2027-01-01",
 		"rule: adds-capability\nreason: why", "rule: adds-capability\nreason: why\nexpires: soon",

@@ -35,6 +35,9 @@ type Config struct {
 // configLine is how the YAML reader says where.
 var configLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^line (\d+): `) })
 
+// inGo is what the YAML reader says of a field beside its name.
+const inGo = " in type struct "
+
 // ParseConfig reads a configuration. What it does not know is an error: a misspelt field
 // would be an exception that silently is none.
 func ParseConfig(name string, data []byte) (*Config, error) {
@@ -50,16 +53,27 @@ func ParseConfig(name string, data []byte) (*Config, error) {
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	d.KnownFields(true)
 	if err := d.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
-		text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "yaml: "), "unmarshal errors:\n  ")
-		line := 0
-		if m := configLine().FindStringSubmatch(text); m != nil {
-			line, _ = strconv.Atoi(m[1]) // digits
-			text = text[len(m[0]):]
+		texts := []string{strings.TrimPrefix(err.Error(), "yaml: ")}
+		if wrong := (*yaml.TypeError)(nil); errors.As(err, &wrong) {
+			texts = wrong.Errors
 		}
-		return nil, fail(line, 1, "%s", text)
+		var errs []error
+		for _, text := range texts {
+			line := 0
+			if m := configLine().FindStringSubmatch(text); m != nil {
+				line, _ = strconv.Atoi(m[1]) // digits
+				text = text[len(m[0]):]
+			}
+			text, _, _ = strings.Cut(text, inGo)
+			errs = append(errs, fail(line, 1, "%s", text))
+		}
+		return nil, errors.Join(errs...)
 	}
-	c := &Config{Ignore: file.Ignore, Rules: file.Rules, FailOn: file.FailOn.Value}
-	if !file.FailOn.IsZero() && file.FailOn.Tag != "!!null" {
+	c := &Config{Ignore: file.Ignore, Rules: file.Rules}
+	if err := file.FailOn.Decode(&c.FailOn); err != nil {
+		return nil, fail(file.FailOn.Line, file.FailOn.Column, "fail-on is no word")
+	}
+	if n := file.FailOn; !n.IsZero() && n.Tag != "!!null" {
 		var s Severity
 		if err := s.UnmarshalText([]byte(c.FailOn)); err != nil {
 			return nil, fail(file.FailOn.Line, file.FailOn.Column, "fail-on: %v", err)
@@ -99,6 +113,7 @@ func parseException(n *yaml.Node) (*Exception, error) {
 		var wrong *yaml.TypeError
 		if errors.As(err, &wrong) { // its lines are those of the copy
 			_, text, _ := strings.Cut(wrong.Errors[0], ": ")
+			text, _, _ = strings.Cut(text, inGo)
 			return nil, errors.New(text)
 		}
 		return nil, err

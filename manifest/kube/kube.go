@@ -42,14 +42,17 @@ func Recognise(name string, data []byte) manifest.Likelihood {
 	return manifest.No
 }
 
-// content is what begins with the first line that is no comment and no document's marker.
+// content is what follows comments and documents' markers.
 func content(data []byte) []byte {
-	data = bytes.TrimLeft(data, "\ufeff \t\r\n")
-	for bytes.HasPrefix(data, []byte("#")) || bytes.HasPrefix(data, []byte("---")) {
-		_, data, _ = bytes.Cut(data, []byte("\n"))
-		data = bytes.TrimLeft(data, " \t\r\n")
+	for data = bytes.TrimLeft(data, "\ufeff \t\r\n"); ; data = bytes.TrimLeft(data, " \t\r\n") {
+		if rest, ok := bytes.CutPrefix(data, []byte("---")); ok {
+			data = rest
+		} else if bytes.HasPrefix(data, []byte("#")) {
+			_, data, _ = bytes.Cut(data, []byte("\n"))
+		} else {
+			return data
+		}
 	}
-	return data
 }
 
 // topKey says that a line begins with a key, in quotes or not.

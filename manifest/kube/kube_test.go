@@ -24,6 +24,7 @@ func TestKinds(t *testing.T) {
 		{"json behind json", jsonPod("a", "{}") + jsonPod("b", "{}") + "\n{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [" + jsonPod("c", "{}") + "]}\n", "container a, container b, container c"},
 		{"json, and documents", jsonPod("a", "{}") + "\n---\n" + jsonPod("b", "{}") + "\n---\napiVersion: v1\nkind: Pod\nspec: {containers: [{name: c}]}\n", "container a, container b, container c"},
 		{"yaml behind json", jsonPod("a", "{}") + "\napiVersion: v1\nkind: Pod\nspec: {containers: [{name: b}]}\n", "container a, container b"},
+		{"json on a marker's line", "--- # c\n--- " + strings.ReplaceAll(jsonPod("a", "{}"), "{", "{\n  "), "container a"},
 		{"json behind a marker", "# c\n---\n" + strings.ReplaceAll(jsonPod("a", "{}"), "{", "{\n  "), "container a"},
 		{"documents", "# Source: c/templates/a.yaml\napiVersion: v1\nkind: Service\n---\n---\napiVersion: v1\nkind: Pod\nspec: {containers: [{name: a}]}\n--- # x\napiVersion: v1\nkind: Pod\nspec: {containers: [{name: b}]}\n", "container a, container b"},
 		{"rollout", "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nspec: {template: {spec: {containers: [{name: a, image: x}]}}}\n", "container a"},

@@ -33,26 +33,30 @@ type trial struct {
 	id   string   // the container's
 	root string   // the container's root directory, if this program runs it
 
-	cgroup string       // the directory of the container's cgroup, once it was found
-	mounts *[]hostMount // nil: nobody asked yet
+	cgroups map[string]string // directories, by the cgroups as the probe names them, once they were found
+	mounts  *[]hostMount      // nil: nobody asked yet
 }
 
-// hostMount is a directory or file of this host that a container has.
+// hostMount is a directory or file of this host that a container has; without a source it is
+// something else, a tmpfs, say.
 type hostMount struct{ Source, Destination string }
 
 // dir is the directory of a cgroup of the command's. The probe does not know the names of
 // those above that are older than it.
 func (t *trial) dir(mount, within string) string {
-	if t.cgroup == "" {
+	if t.cgroups[within] == "" {
 		_ = filepath.WalkDir(mount, func(dir string, d fs.DirEntry, err error) error {
 			if err == nil && d.IsDir() && strings.HasSuffix(dir, within) {
-				t.cgroup = dir
+				if t.cgroups == nil {
+					t.cgroups = make(map[string]string)
+				}
+				t.cgroups[within] = dir
 				return fs.SkipAll
 			}
 			return nil // or it was removed meanwhile
 		})
 	}
-	return t.cgroup
+	return t.cgroups[within]
 }
 
 func (t *trial) has(p probe.Place) bool {
@@ -267,7 +271,7 @@ func (t *trial) mounted(ctx context.Context, file string, uid, gid uint32, inDir
 	within := ""
 	for _, m := range *t.mounts {
 		rest, ok := strings.CutPrefix(path.Clean(file), m.Destination)
-		if ok && (rest == "" || rest[0] == '/') && len(m.Destination) > len(of.Destination) && m.Source != "" {
+		if ok && (rest == "" || rest[0] == '/') && len(m.Destination) > len(of.Destination) {
 			of, within = m, rest
 		}
 	}

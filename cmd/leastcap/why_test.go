@@ -98,6 +98,34 @@ func TestWhyLooksUp(t *testing.T) {
 	}
 }
 
+// TestWhyMounted: the innermost mount has the file, and a container in a container has its own
+// cgroup.
+func TestWhyMounted(t *testing.T) {
+	dir := t.TempDir()
+	for _, d := range []string{"data/tmp", "pids/docker/a/docker/b"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, f := range []string{"data/f", "data/tmp/f"} {
+		if err := os.WriteFile(filepath.Join(dir, f), nil, 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := trial{mounts: &[]hostMount{{filepath.Join(dir, "data"), "/data"}, {"", "/data/tmp"}}}
+	for file, there := range map[string]bool{"/data/f": true, "/data/tmp/f": false, "/data/tmp": false, "/database": false} {
+		if f := l.mounted(t.Context(), file, 0, 0, false); (f != nil && f.Exists) != there {
+			t.Errorf("%s: %+v", file, f)
+		}
+	}
+	mount := filepath.Join(dir, "pids")
+	for _, within := range []string{"/a", "/a/docker/b"} {
+		if got := strings.TrimPrefix(l.dir(mount, within), mount); got != "/docker"+within {
+			t.Errorf("%s is %q", within, got)
+		}
+	}
+}
+
 // TestInDirectory: a link that is refused with EPERM is refused for the file.
 func TestInDirectory(t *testing.T) {
 	for _, c := range []struct {

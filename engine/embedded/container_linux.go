@@ -193,7 +193,8 @@ func (c *Container) mountRoot(lower string) error {
 	}
 	// The root directory's own mode and owner are the upper one's.
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		if err := os.Lchown(upper, int(st.Uid), int(st.Gid)); err != nil {
+		// Somebody else's has no number in a user namespace (chown(2), EINVAL), and may be used.
+		if err := os.Lchown(upper, int(st.Uid), int(st.Gid)); err != nil && !(rootless() && errors.Is(err, unix.EINVAL)) {
 			return err
 		}
 	}

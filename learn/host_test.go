@@ -14,6 +14,7 @@ import (
 	"github.com/leastcap/leastcap/engine/host"
 	"github.com/leastcap/leastcap/internal/testenv"
 	"github.com/leastcap/leastcap/learn"
+	"github.com/leastcap/leastcap/proc"
 	"github.com/leastcap/leastcap/usage"
 )
 
@@ -128,6 +129,7 @@ func TestHostEscape(t *testing.T) {
 	if err := os.Mkdir(out, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = proc.RemoveCgroup(out) }) // should the test end early
 	pids := func() string {
 		data, err := os.ReadFile(filepath.Join(out, "cgroup.procs"))
 		if err != nil {

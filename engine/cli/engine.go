@@ -349,25 +349,17 @@ func (w *Workload) Prepare(ctx context.Context, g engine.Grant) (engine.Instance
 // ended, another process of it, may still hold a mount, for which Podman does not wait. Docker
 // does not wait for who removes it already (moby daemon/delete.go); its name is taken until then.
 func (w *Workload) remove(ctx context.Context, id string) error {
-	for wait := 50 * time.Millisecond; ; wait *= 2 {
-		_, err := w.run(ctx, "rm", "-f", "-v", id)
+	return engine.WhileBusy(ctx, func() (busy bool, err error) {
+		_, err = w.run(ctx, "rm", "-f", "-v", id)
 		var e *engine.Error
 		if !errors.As(err, &e) {
-			return err
+			return false, err
 		}
 		if strings.Contains(strings.ToLower(e.Reason), "no such container") {
-			return nil
+			return false, nil
 		}
-		busy := strings.Contains(e.Reason, "already in progress") || w.line.Engine == "podman" && strings.Contains(e.Reason, "root filesystem")
-		if !busy || wait > 2*time.Second {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(wait):
-		}
-	}
+		return strings.Contains(e.Reason, "already in progress") || w.line.Engine == "podman" && strings.Contains(e.Reason, "root filesystem"), err
+	})
 }
 
 // Clean removes this process's containers, and those of dead ones on this host.

@@ -17,6 +17,8 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/jsonstream"
 	"github.com/moby/moby/api/types/registry"
+
+	"github.com/leastcap/leastcap/engine"
 )
 
 // of is the path of a container's call.
@@ -80,17 +82,10 @@ func (a *api) wait(ctx context.Context, id string) (code int, err error) {
 // remove removes it with its volumes, also if it runs. It waits for who removes it already, as
 // the engine does not (moby daemon/delete.go): its name is taken until then.
 func (a *api) remove(ctx context.Context, id string) error {
-	for wait := 50 * time.Millisecond; ; wait *= 2 {
-		err := a.call(ctx, http.MethodDelete, of(id), url.Values{"v": {"1"}, "force": {"1"}}, nil, nil)
-		if !refusedWith(err, http.StatusConflict) || !strings.Contains(err.Error(), "already in progress") || wait > 2*time.Second {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(wait):
-		}
-	}
+	return engine.WhileBusy(ctx, func() (busy bool, err error) {
+		err = a.call(ctx, http.MethodDelete, of(id), url.Values{"v": {"1"}, "force": {"1"}}, nil, nil)
+		return refusedWith(err, http.StatusConflict) && strings.Contains(err.Error(), "already in progress"), err
+	})
 }
 
 func (a *api) inspect(ctx context.Context, id string) (*container.InspectResponse, error) {

@@ -148,7 +148,13 @@ func cgroupsBelow(mount string) ([]string, error) {
 func (l *lookout) group(place probe.Place) string {
 	s := l.of(place.Path)
 	wanted := l.wanted(place.Path, &s)
-	if place.Dead && !l.leaves(place, &s, wanted) || !wanted {
+	if place.Dead {
+		if !wanted && l.waits(&s) { // until it is known whether anybody asked for it
+			return ""
+		}
+		l.left(place, &s)
+	}
+	if !wanted {
 		return ""
 	}
 	if place.Dead {
@@ -157,17 +163,12 @@ func (l *lookout) group(place probe.Place) string {
 	return s.Key()
 }
 
-// leaves takes note of a cgroup that was removed. It gives false for one that stays until it
-// is known whether anybody asked for it.
-func (l *lookout) leaves(place probe.Place, s *watch.Subject, wanted bool) bool {
-	if !wanted && l.waits(s) {
-		return false
-	}
+// left takes note of a cgroup that was removed.
+func (l *lookout) left(place probe.Place, s *watch.Subject) {
 	if s.Kind == watch.Container && place.Path == s.Cgroup {
 		l.ended = append(l.ended, s.ID)
 	}
 	l.gone = append(l.gone, place.ID)
-	return true
 }
 
 func (l *lookout) wanted(cgroup string, s *watch.Subject) bool {

@@ -189,11 +189,8 @@ func (w *whyLook) chosen(place probe.Place) string {
 	s := w.of(place.Path)
 	name := place.Path
 	if place.Dead && !w.waits(&s) {
-		w.gone = append(w.gone, place.ID)
+		w.left(place, &s)
 		name += watch.Gone
-		if s.Kind == watch.Container && place.Path == s.Cgroup {
-			w.ended = append(w.ended, s.ID)
-		}
 	}
 	if !w.wanted(place.Path, &s) {
 		return ""

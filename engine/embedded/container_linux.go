@@ -547,7 +547,7 @@ func (c *Container) remove() error {
 	}
 	errs = append(errs, ended, emptied)
 	if ended == nil && emptied == nil {
-		errs = append(errs, removeDir(c.dir))
+		errs = append(errs, dropDir(c.dir))
 	}
 	return errors.Join(errs...)
 }
@@ -573,6 +573,11 @@ func removeDir(dir string) error {
 	if err := emptyDir(dir); err != nil {
 		return err
 	}
+	return dropDir(dir)
+}
+
+// dropDir removes a container's directory once it is empty.
+func dropDir(dir string) error {
 	if err := os.Remove(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -399,8 +399,8 @@ func setSecurity(c *bundle.Container, v string) error {
 			if err != nil {
 				return err
 			}
-			var any json.RawMessage
-			if err := usage.UnmarshalJSON(data, &any); err != nil {
+			var raw json.RawMessage
+			if err := usage.UnmarshalJSON(data, &raw); err != nil {
 				return fmt.Errorf("%s is no JSON: %w", usage.At(value, err), err)
 			}
 			c.Seccomp = string(data)

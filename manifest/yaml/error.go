@@ -124,8 +124,8 @@ func (d *Document) wrongJSON() (offset int, ok bool) {
 	if text := bytes.TrimLeft(data, " \t\r\n"); len(text) == 0 || text[0] != '{' && text[0] != '[' {
 		return 0, false
 	}
-	var any json.RawMessage
-	at, ok := usage.JSONOffset(data, json.Unmarshal(data, &any))
+	var raw json.RawMessage
+	at, ok := usage.JSONOffset(data, json.Unmarshal(data, &raw))
 	return d.End - len(data) + at, ok
 }
 

@@ -51,14 +51,7 @@ func (p *Probe) resolveExe(key bpfExeKey, pid int) fileCapsResult {
 	// Under another number there may be any process, whose file of that name is another.
 	res := fileCapsResult{err: errors.New("processes have other numbers here")}
 	if p.kernelNumbers {
-		res = readThroughProcess(pid, want)
-	}
-	if p.kernelNumbers && res.err != nil {
-		for _, other := range p.processes(key.Scope) {
-			if res = readThroughRoot(other, want); res.err == nil {
-				break
-			}
-		}
+		res = p.readThroughAny(pid, key.Scope, want)
 	}
 	if res.err != nil {
 		if own := readSame(want, key); own.err == nil {
@@ -69,6 +62,20 @@ func (p *Probe) resolveExe(key bpfExeKey, pid int) fileCapsResult {
 	defer p.mu.Unlock()
 	res.tries = got.tries + 1
 	p.fileCaps[key] = res
+	return res
+}
+
+// readThroughAny reads through the process, or else through another of its scope.
+func (p *Probe) readThroughAny(pid int, scope uint64, want string) fileCapsResult {
+	res := readThroughProcess(pid, want)
+	if res.err == nil {
+		return res
+	}
+	for _, other := range p.processes(scope) {
+		if res = readThroughRoot(other, want); res.err == nil {
+			break
+		}
+	}
 	return res
 }
 

@@ -10,9 +10,6 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 )
 
 // symbols is what /proc/kallsyms has: text symbols by address, and the few variables
@@ -60,12 +57,7 @@ func iterateSymbols() (*symbols, error) {
 	if err != nil {
 		return nil, err
 	}
-	coll, err := ebpf.NewCollection(spec)
-	if err != nil {
-		return nil, err
-	}
-	defer coll.Close()
-	it, err := link.AttachIter(link.IterOptions{Program: coll.Programs[ksymsProgListSymbols]})
+	it, err := attachIterator(spec, ksymsProgListSymbols)
 	if err != nil {
 		return nil, err
 	}

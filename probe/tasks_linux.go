@@ -58,6 +58,17 @@ func openTasks(all bool) (*taskIterator, error) {
 	if all {
 		name = tasksProgListTasksAll
 	}
+	it, err := attachIterator(spec, name)
+	if err != nil {
+		return nil, err
+	}
+	return &taskIterator{it}, nil
+}
+
+func (t *taskIterator) Close() { t.it.Close() }
+
+// attachIterator makes an iterator of a program without maps.
+func attachIterator(spec *ebpf.CollectionSpec, name string) (*link.Iter, error) {
 	prog, err := loadIterator(spec, name)
 	if err != nil {
 		return nil, err
@@ -65,12 +76,10 @@ func openTasks(all bool) (*taskIterator, error) {
 	defer prog.Close() // the link holds it
 	it, err := link.AttachIter(link.IterOptions{Program: prog})
 	if err != nil {
-		return nil, fmt.Errorf("attach the task iterator: %w", err)
+		return nil, fmt.Errorf("attach the iterator %s: %w", name, err)
 	}
-	return &taskIterator{it}, nil
+	return it, nil
 }
-
-func (t *taskIterator) Close() { t.it.Close() }
 
 // loadIterator loads a program without maps, as ebpf.NewProgram does, but against
 // [kernelTypes]: that takes 3 ms in place of 20.

@@ -337,7 +337,9 @@ func endless() *Image {
 		r, w := io.Pipe()
 		go func() {
 			_, _ = w.Write(endlessTar())
-			select {}
+			// Not a select without cases: where all goroutines wait for each other, Go ends the program.
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			_ = w.CloseWithError(errors.New("nobody wants it any more"))
 		}()
 		return r, nil
 	}
@@ -365,6 +367,9 @@ func TestCacheKilled(t *testing.T) {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), "LEASTCAP_TEST_FILL="+c.dir)
 		cmd.Stderr = os.Stderr
+		if _, err := cmd.StdinPipe(); err != nil { // which ends with this test at the latest
+			t.Fatal(err)
+		}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}

@@ -550,12 +550,17 @@ func TestKilled(t *testing.T) {
 			os.Exit(1)
 		}
 		fmt.Println("ready")
-		select {}
+		// Not a select without cases: where all goroutines wait for each other, Go ends the program.
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(1)
 	}
 	dir := testRoot(t)
 	for _, after := range []string{"ready", "soon", "later"} {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestKilled$")
 		cmd.Env = append(os.Environ(), "LEASTCAP_TEST_VICTIM="+dir)
+		if _, err := cmd.StdinPipe(); err != nil { // which ends with this test at the latest
+			t.Fatal(err)
+		}
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)

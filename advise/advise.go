@@ -5,6 +5,7 @@ package advise
 
 import (
 	"fmt"
+	"iter"
 	"path"
 	"slices"
 
@@ -36,24 +37,35 @@ func Repair(r *usage.Record, had, baseline caps.Set) caps.Set {
 	return (all.Denied | all.CapsetFailed | all.AmbientFail | r.FileCaps()) & baseline &^ had
 }
 
-// FirstRefusal says in words which of the capabilities was refused in a way
-// that the workload noticed: a system call failed with EPERM or EACCES. It is ""
-// if none was.
+// Refusals says in words which of the capabilities were refused in a way that
+// the workload noticed: a system call failed with EPERM or EACCES.
+func Refusals(r *usage.Record, lacks caps.Set) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, c := range r.Checks {
+			if c.Verdict == usage.Denied && lacks.Has(c.Cap) && c.Failed > 0 && (c.Errno == "EPERM" || c.Errno == "EACCES") &&
+				!yield(fmt.Sprintf("%s: %s gave %s", c.Process.Comm, c.Call, c.Errno)) {
+				return
+			}
+		}
+		for _, e := range r.Execs {
+			if e.Failed && e.Caps != nil && e.Caps.Effective && e.Caps.Permitted&lacks != 0 &&
+				!yield(fmt.Sprintf("execve(%q) gave EPERM: its file capabilities are %v", e.Path, e.Caps)) {
+				return
+			}
+		}
+		for _, c := range r.Capsets {
+			if missing := (c.Permitted | c.Effective | c.Inheritable) & lacks; c.Failed && missing != 0 &&
+				!yield(fmt.Sprintf("%s: %s of %v gave EPERM", c.Process.Comm, c.Call, missing)) {
+				return
+			}
+		}
+	}
+}
+
+// FirstRefusal is the first of them, "" if there is none.
 func FirstRefusal(r *usage.Record, lacks caps.Set) string {
-	for _, c := range r.Checks {
-		if c.Verdict == usage.Denied && lacks.Has(c.Cap) && c.Failed > 0 && (c.Errno == "EPERM" || c.Errno == "EACCES") {
-			return fmt.Sprintf("%s: %s gave %s", c.Process.Comm, c.Call, c.Errno)
-		}
-	}
-	for _, e := range r.Execs {
-		if e.Failed && e.Caps != nil && e.Caps.Effective && e.Caps.Permitted&lacks != 0 {
-			return fmt.Sprintf("execve(%q) gave EPERM: its file capabilities are %v", e.Path, e.Caps)
-		}
-	}
-	for _, c := range r.Capsets {
-		if missing := (c.Permitted | c.Effective | c.Inheritable) & lacks; c.Failed && missing != 0 {
-			return fmt.Sprintf("%s: %s of %v gave EPERM", c.Process.Comm, c.Call, missing)
-		}
+	for refusal := range Refusals(r, lacks) {
+		return refusal
 	}
 	return ""
 }

@@ -172,6 +172,7 @@ type learner struct {
 	words    []string        // by trial: the telling line of a failed one
 	passes   map[caps.Set]int
 	failures map[caps.Set]int
+	harmless map[string]bool // what a run was refused and passed
 	good     []*usage.Record // of the baseline's runs that passed
 	once     caps.Set        // used in the first run only, where runs share state
 	enough   caps.Set        // the last reduced set that passed
@@ -190,7 +191,8 @@ func Run(ctx context.Context, w engine.Workload, o Observer, opts Options, progr
 	l := &learner{
 		opts: opts.withDefaults(), workload: w, observer: o, progress: progress,
 		fileCaps: map[string]*caps.FileCaps{}, decided: map[caps.Cap]int{}, passes: map[caps.Set]int{}, failures: map[caps.Set]int{},
-		profile: &usage.Profile{Version: usage.Version, Created: began.UTC().Truncate(time.Second), Complete: true},
+		harmless: map[string]bool{},
+		profile:  &usage.Profile{Version: usage.Version, Created: began.UTC().Truncate(time.Second), Complete: true},
 	}
 	defer func() {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)

@@ -52,6 +52,7 @@ type outcome struct {
 	slow            time.Duration // how long preparing takes
 	last            time.Duration // how long it runs
 	health          engine.Health
+	late            time.Duration // until then health is Starting
 	exec            func(command string, set caps.Set) (output string, code int)
 }
 
@@ -126,12 +127,14 @@ type played struct {
 	name   string
 	helped []string // helpers that ran
 	set    caps.Set
+	began  time.Time
 	exited chan struct{}
 	once   sync.Once
 }
 
 func (p *played) Scope() proc.ScopeRef { return proc.ScopeRef{Name: p.name} }
 func (p *played) Start(context.Context) error {
+	p.began = time.Now()
 	switch {
 	case p.hang:
 	case p.last > 0:
@@ -147,10 +150,15 @@ func (p *played) Exit() engine.Exit       { return engine.Exit{Code: p.exit, Sta
 func (p *played) Env(context.Context) ([]string, error) {
 	return []string{"MODEL_EXIT=" + string(rune('0'+p.exit))}, nil
 }
-func (p *played) Health(context.Context) (engine.Health, error) { return p.health, nil }
-func (p *played) Stop(context.Context, time.Duration) error     { p.end(); return nil }
-func (p *played) Logs(context.Context, int) string              { return "model: Operation not permitted" }
-func (p *played) Describe(_ context.Context, s *usage.Subject)  { s.ImageID = "sha256:model" }
+func (p *played) Health(context.Context) (engine.Health, error) {
+	if time.Since(p.began) < p.late {
+		return engine.Starting, nil
+	}
+	return p.health, nil
+}
+func (p *played) Stop(context.Context, time.Duration) error    { p.end(); return nil }
+func (p *played) Logs(context.Context, int) string             { return "model: Operation not permitted" }
+func (p *played) Describe(_ context.Context, s *usage.Subject) { s.ImageID = "sha256:model" }
 func (p *played) Remove(context.Context) error {
 	p.m.mu.Lock()
 	defer p.m.mu.Unlock()
@@ -183,7 +191,7 @@ func (p *played) Record() (*usage.Record, error) {
 		Identities: slices.Clone(p.identities), ChecksSeen: 1, Lost: p.lost,
 	}
 	for _, c := range p.granted.Caps() {
-		k := usage.Check{Cap: c, Verdict: usage.Granted, Phase: usage.Start, Syscall: "model", Call: "model()", Count: 1}
+		k := usage.Check{Cap: c, Verdict: usage.Granted, Phase: usage.Start, Syscall: "model", Call: fmt.Sprintf("model(%v)", c), Count: 1}
 		if !p.set.Has(c) {
 			k.Verdict, k.Failed, k.Errno = usage.Denied, 1, "EPERM"
 		}

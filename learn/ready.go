@@ -70,10 +70,14 @@ func (s *start) ready(ctx context.Context) error {
 }
 
 // deadline is how long a run may take until it is ready: the baseline what the
-// user allows, a trial a multiple of what the baseline took.
+// user allows, a trial a multiple of what the baseline took. What has passed before is to
+// pass again, and is not hurried.
 func (s *start) deadline() time.Duration {
-	if s.baseline {
+	switch {
+	case s.baseline:
 		return s.opts.CheckTimeout
+	case s.kind == usage.Confirm:
+		return max(s.opts.CheckTimeout, s.expect.timing.ready*2)
 	}
 	if s.unaided() { // no refusal will tell earlier
 		return min(3*s.expect.timing.ready+2*time.Second, s.opts.CheckTimeout)
@@ -81,14 +85,23 @@ func (s *start) deadline() time.Duration {
 	return min(5*s.expect.timing.ready+5*time.Second, max(s.opts.CheckTimeout, s.expect.timing.ready*2))
 }
 
-// hopeless says that a trial will not become ready any more: what it lacks was
-// refused, and it had three times as long as the baseline took.
+// hopeless says that a trial will not become ready any more: it was refused what no run
+// that passed was, and had three times as long as the baseline took, with a machine that was
+// free to work on it for most of that.
 func (s *start) hopeless() bool {
-	if s.baseline || time.Since(s.began) < 3*s.expect.timing.ready+time.Second {
+	ready := s.expect.timing.ready
+	if s.baseline || time.Since(s.began) < 3*ready+time.Second {
+		return false
+	}
+	if idle, ok := idleTime(); ok && s.idleKnown && idle-s.idle < ready+time.Second/2 {
 		return false
 	}
 	rec, err := s.watch.Record()
-	return err == nil && advise.FirstRefusal(rec, s.profile.Baseline&^s.set) != ""
+	if err != nil {
+		return false
+	}
+	refusal := s.telling(rec)
+	return refusal != "" && !s.harmless[refusal]
 }
 
 // odd fails a trial as soon as one of its processes is what none was in the

@@ -1,6 +1,7 @@
 package learn
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -26,7 +27,11 @@ type start struct {
 	kind     usage.TrialKind
 	set      caps.Set
 
-	began  time.Time
+	began time.Time
+	// idle is the machine's idle time at the beginning, where it is known.
+	idle      time.Duration
+	idleKnown bool
+
 	asked  Command // the check that did not pass last
 	cut    bool    // the check was still running at the deadline
 	during []period
@@ -89,6 +94,7 @@ func (s *start) do(ctx context.Context, describe bool) error {
 // play starts, checks, watches and stops the instance.
 func (s *start) play(ctx context.Context) error {
 	s.began = time.Now()
+	s.idle, s.idleKnown = idleTime()
 	if err := s.inst.Start(ctx); err != nil {
 		return err
 	}
@@ -204,10 +210,23 @@ func (s *start) judge() {
 		}
 	}
 	if s.failure != "" && s.failure != "start" && !s.baseline {
-		if missing := advise.FirstRefusal(s.record, s.profile.Baseline&^s.set); missing != "" {
-			s.reason += " (" + missing + ")"
+		if refusal := s.telling(s.record); refusal != "" {
+			s.reason += " (" + refusal + ")"
 		}
 	}
+}
+
+// telling is the refusal that a trial is likeliest to fail from, "" if there is none: the
+// first that no run had which passed.
+func (s *start) telling(r *usage.Record) string {
+	var harmless string
+	for refusal := range advise.Refusals(r, s.profile.Baseline&^s.set) {
+		if !s.harmless[refusal] {
+			return refusal
+		}
+		harmless = cmp.Or(harmless, refusal)
+	}
+	return harmless
 }
 
 func exitWords(codes []int) string {

@@ -302,6 +302,9 @@ func (l *learner) admit(r *result) {
 	case r.trial.Kind == usage.Baseline:
 	case r.trial.Passed:
 		l.passes[r.trial.Set]++
+		for refusal := range advise.Refusals(r.record, l.profile.Baseline&^r.trial.Set) {
+			l.harmless[refusal] = true
+		}
 	default:
 		l.failures[r.trial.Set]++
 	}

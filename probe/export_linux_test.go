@@ -31,6 +31,28 @@ func (p *Probe) Entries(name string) (int, error) {
 	return n, it.Err()
 }
 
+// Keys are a map's.
+func (p *Probe) Keys(name string) ([]string, error) {
+	var keys []string
+	var key, value []byte
+	it := p.coll.Maps[name].Iterate()
+	for it.Next(&key, &value) {
+		keys = append(keys, string(key))
+	}
+	return keys, it.Err()
+}
+
+// Has says whether a map has a key, and at once: nothing is allocated for it.
+func (p *Probe) Has(name string, key, value []byte) bool {
+	return p.coll.Maps[name].Lookup(key, value) == nil
+}
+
+// ValueSize is that of a map's values, in bytes.
+func (p *Probe) ValueSize(name string) int { return int(p.coll.Maps[name].ValueSize()) }
+
+// Delete takes a key out of a map.
+func (p *Probe) Delete(name string, key []byte) error { return p.coll.Maps[name].Delete(key) }
+
 // Missed counts how often a program did not run because it was running on that
 // CPU already (kernel/trace/bpf_trace.c __bpf_trace_run()).
 func (p *Probe) Missed() (n uint64, err error) {

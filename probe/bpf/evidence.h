@@ -174,13 +174,15 @@ static __noinline int note(void *ctx, struct evidence_key *key, struct call *c, 
 			ev->args[i] = arg(c->regs, i);
 		fill_path(ev, &s->sa, task, si, c->slot);
 	}
-	tell();
 	ev->nstack = bpf_get_stack(ctx, ev->stack, sizeof(ev->stack), 0);
-	if (!bpf_map_update_elem(&evidences, key, ev, BPF_NOEXIST))
+	if (!bpf_map_update_elem(&evidences, key, ev, BPF_NOEXIST)) {
+		tell();
 		return 1;
+	}
 	ev = bpf_map_lookup_elem(&evidences, key); /* another CPU was first, or the map is full */
 	if (!ev) {
 		lose(LOST_EVIDENCE);
+		tell();
 		return 0;
 	}
 	add_one(ev->count);

@@ -65,6 +65,7 @@ static __noinline int identify(struct task_struct *task, struct task *t, bool ex
 		walk_path(slot, WALK_ROOT, (__u64)READ(task, fs, root.mnt), (__u64)root);
 	if (bpf_map_update_elem(&identities, &key, id, BPF_NOEXIST) && !bpf_map_lookup_elem(&identities, &key))
 		lose(LOST_IDENTITIES);
+	tell();
 	return 0;
 }
 

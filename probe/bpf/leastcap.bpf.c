@@ -114,9 +114,9 @@ int BPF_PROG(on_cgroup_mkdir, struct cgroup *cgrp, const char *path)
 			bpf_map_update_elem(&phases, &id, &phase, BPF_ANY);
 		}
 	}
-	tell();
 	if (bpf_map_update_elem(&scopes, &id, &s->scope, BPF_ANY))
 		lose(LOST_SCOPES);
+	tell();
 	return 0;
 }
 
@@ -258,6 +258,7 @@ static __always_inline void commit_launch(struct task *t)
 		count_set(sum, KIND_GRANTED, t->granted);
 		count_set(sum, KIND_DENIED, t->denied);
 		count_set(sum, KIND_BEYOND, t->beyond);
+		tell();
 	}
 	t->granted = t->denied = t->beyond = 0;
 }

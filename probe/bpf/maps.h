@@ -223,6 +223,7 @@ static __always_inline void add_one(__u64 *stripes)
 	add(stripes, 1);
 }
 
+/* What is told is there already: who reads the news first, and then the maps, misses nothing. */
 static __always_inline void tell(void)
 {
 	__sync_fetch_and_add(&news, 1);

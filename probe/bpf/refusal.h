@@ -159,7 +159,6 @@ static __noinline int refuse(struct call *c, struct sysinfo *si, struct refusal_
 		__sync_fetch_and_add(&old->count, 1);
 		return 0;
 	}
-	tell();
 	r->count = 1;
 	r->time = bpf_ktime_get_boot_ns();
 	r->tid = (__u32)id;
@@ -194,6 +193,7 @@ static __noinline int refuse(struct call *c, struct sysinfo *si, struct refusal_
 		else
 			lose(LOST_REFUSALS);
 	}
+	tell();
 	return 0;
 }
 

@@ -529,6 +529,11 @@ static int step(int n, char **a)
 	}
 	if (!strcmp(s, "deep") && args > 1) return deep(num(a[1]), n - 2, a + 2);
 	if (!strcmp(s, "again") && args > 1) return again(a, n);
+	if (!strcmp(s, "repeat") && args > 1) {
+		for (long i = num(a[1]); i > 0; i--)
+			run(n - 2, a + 2);
+		return 0;
+	}
 	if (IS("containers", 3)) return containers(a[1], num(a[2]), num(a[3]));
 	if (IS("need", 1)) return need(num(a[1]));
 	if (IS("script", 1)) return script(a[1]);
@@ -569,7 +574,7 @@ static void run(int n, char **a)
 		int from = i, depth = 0, ret;
 
 		if (!strcmp(a[i], "exec") || !strcmp(a[i], "contain") || !strcmp(a[i], "starts") || !strcmp(a[i], "deep") ||
-		    !strcmp(a[i], "again")) /* take all that follows */
+		    !strcmp(a[i], "again") || !strcmp(a[i], "repeat")) /* take all that follows */
 			i = n;
 		while (i < n && (depth || strcmp(a[i], ","))) {
 			depth += !strcmp(a[i], "{") - !strcmp(a[i], "}");

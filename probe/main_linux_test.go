@@ -223,9 +223,9 @@ func newScope(t testing.TB, p *probe.Probe) *scope {
 // until repeats what has no event to wait for.
 func until(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !done(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !done(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Errorf("after ten seconds still not so: %s", what)
+			t.Errorf("after a minute still not so: %s", what)
 			return
 		}
 	}

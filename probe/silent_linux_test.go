@@ -158,12 +158,7 @@ func TestFileCapsElsewhere(t *testing.T) {
 	}
 	dir := tempDir(t)
 	exe := capable(t, program(t, "exit"), filepath.Join(dir, "exe"), netRaw)
-	s := newScope(t, theProbe(t))
-	w := s.steps(bounding(t), "setgid", "33", ",", "say", "x", ",", "wait", ",", "fork", "{", "exec", exe, "}", ",", "say", "x", ",", "wait")
-	w.hear()
-	r := s.record()
-	// Another has its number here, and sees another file under the same name.
-	other := filepath.Join(dir, "root")
+	other := filepath.Join(dir, "root") // where another file has the same name
 	for name, from := range map[string]string{exe: program(t, "exit"), "/workload": program(t, "workload")} {
 		data, err := os.ReadFile(from)
 		if err == nil {
@@ -176,35 +171,45 @@ func TestFileCapsElsewhere(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	number := evidence(t, r, caps.Setgid, usage.Granted, "setgid").Process.PID
-	var decoy *exec.Cmd
-	for range 20 { // a thread of this test's may have taken it
+	// decoy starts a process there under a number, unless that is taken.
+	decoy := func(number int) bool {
 		if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(number-1)), 0); err != nil {
 			t.Fatal(err)
 		}
-		decoy = exec.Command("/workload", "wait")
-		decoy.Dir, decoy.SysProcAttr = "/", &syscall.SysProcAttr{Chroot: other}
-		in, err := decoy.StdinPipe()
+		cmd := exec.Command("/workload", "wait")
+		cmd.Dir, cmd.SysProcAttr = "/", &syscall.SysProcAttr{Chroot: other}
+		in, err := cmd.StdinPipe()
 		if err == nil {
-			err = decoy.Start()
+			err = cmd.Start()
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer decoy.Wait() // when its input has ended
-		defer in.Close()
-		if decoy.Process.Pid == number {
-			break
+		t.Cleanup(func() {
+			_ = in.Close()
+			_ = cmd.Wait() // when its input has ended
+		})
+		return cmd.Process.Pid == number
+	}
+	for try := 1; ; try++ {
+		s := newScope(t, theProbe(t))
+		w := s.steps(bounding(t), "setgid", "33", ",", "say", "x", ",", "wait", ",", "fork", "{", "exec", exe, "}", ",", "say", "x", ",", "wait")
+		w.hear()
+		number := evidence(t, s.record(), caps.Setgid, usage.Granted, "setgid").Process.PID
+		there := decoy(number)
+		w.tell()
+		w.hear()
+		wantCaps(t, execOf(t, s.record(), exe), netRaw)
+		w.tell()
+		w.ends()
+		if there {
+			return
+		}
+		// A new thread of this test's has the number, and keeps it.
+		if try == 20 {
+			t.Fatalf("no process could get the number %d, nor one of those before", number)
 		}
 	}
-	if decoy.Process.Pid != number {
-		t.Fatalf("no process could get the number %d", number)
-	}
-	w.tell()
-	w.hear()
-	wantCaps(t, execOf(t, s.record(), exe), netRaw)
-	w.tell()
-	w.ends()
 }
 
 // TestCapset: capset(2) and the ambient set need what they set, and make no

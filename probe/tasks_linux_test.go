@@ -11,10 +11,11 @@ import (
 	"math/rand"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf/btf"
 	gocmp "github.com/google/go-cmp/cmp"
@@ -23,8 +24,8 @@ import (
 	"github.com/leastcap/leastcap/proc"
 )
 
-// kinds starts processes of all kinds that there are, and returns their numbers: with
-// fewer capabilities, ambient ones, other users, namespaces of their own, threads with
+// kinds starts processes of all kinds that there are, and returns their numbers once they
+// are what they are meant to be: with fewer capabilities, ambient ones, other users, namespaces of their own, threads with
 // other sets, a zombie, strange names.
 func kinds(t testing.TB) []int {
 	t.Helper()
@@ -80,7 +81,27 @@ time.sleep(1000)
 			pids = append(pids, zombie)
 		}
 	}
+	waiting := func(pid int) bool {
+		switch comm := read(pid, "comm"); {
+		case comm == "unshare": // on behalf of a child that has executed, or else not yet done
+			child, _ := strconv.Atoi(read(pid, fmt.Sprintf("task/%d/children", pid)))
+			return child == 0 || read(child, "comm") == "unshare"
+		default:
+			return comm == "setpriv"
+		}
+	}
+	for end := time.Now().Add(time.Minute); slices.ContainsFunc(pids, waiting); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not all of these are settled after a minute: %v", pids)
+		}
+	}
 	return pids
+}
+
+// read gives a file of a process, "" if it has none or has ended.
+func read(pid int, name string) string {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, name))
+	return strings.TrimSpace(string(data))
 }
 
 // workerOf is a kernel worker's own name, without the work that it does or did last
@@ -98,11 +119,11 @@ func TestTasks(t *testing.T) {
 	testenv.Need(t, testenv.Root, testenv.BPF, testenv.Command("setpriv"), testenv.Command("unshare"), testenv.Command("python3"))
 	started := kinds(t)
 	for _, kernel := range []bool{true, false} {
-		// Names of kernel workers change with their work, others' sets with their start:
-		// what stays the same twice is compared.
+		// Names of kernel workers change with their work, and others come and go: what stays
+		// the same twice is compared.
 		stable := map[int]proc.Process{}
 		var tasks, fewer map[int]proc.Process
-		for try := 0; ; try++ {
+		for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 			before := byPID(t, listed(kernel))
 			tasks = byPID(t, func() ([]proc.Process, error) { return Tasks(TaskOptions{Kernel: kernel, All: true}) })
 			fewer = byPID(t, func() ([]proc.Process, error) { return Tasks(TaskOptions{Kernel: kernel}) })
@@ -113,17 +134,12 @@ func TestTasks(t *testing.T) {
 					stable[pid] = p
 				}
 			}
-			missing := slices.ContainsFunc(started, func(pid int) bool { return stable[pid].PID == 0 })
-			settled := !slices.ContainsFunc(started, func(pid int) bool {
-				return slices.Contains([]string{"setpriv", "probe.test"}, stable[pid].Comm)
-			})
-			if !missing && settled {
+			if !slices.ContainsFunc(started, func(pid int) bool { return stable[pid].PID == 0 }) {
 				break
 			}
-			if try == 50 {
-				t.Fatalf("the test's processes do not settle: %v", started)
+			if time.Now().After(end) {
+				t.Fatalf("the test's processes are never the same twice: %v", started)
 			}
-			runtime.Gosched()
 		}
 		namespaces, kthreads, threads, zombies := 0, 0, 0, 0
 		for pid, want := range stable {

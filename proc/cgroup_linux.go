@@ -14,8 +14,9 @@ import (
 // poll is how often a cgroup is looked at for being empty.
 const poll = 10 * time.Millisecond
 
-// KillTimeout is how long a process may take to end after SIGKILL.
-const KillTimeout = 5 * time.Second
+// KillTimeout is how long a process may take to end after SIGKILL. It is one that writes to a
+// slow disk that takes seconds, or a machine that stands still.
+const KillTimeout = 30 * time.Second
 
 // KillCgroup sends SIGKILL to all processes in a cgroup until none is left, for
 // KillTimeout at most: they may fork meanwhile.

@@ -90,7 +90,7 @@ func TestHTMLInBrowser(t *testing.T) {
 		}
 	})
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath("chromium"), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(profile),
+		chromedp.ExecPath("chromium"), chromedp.WSURLReadTimeout(2*time.Minute), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(profile),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WindowSize(1180, 1000))...)
 	defer cancel()
 	ctx, cancel = chromedp.NewContext(ctx)
@@ -129,8 +129,7 @@ func TestHTMLInBrowser(t *testing.T) {
 		chromedp.Click("#open"),
 		chromedp.Evaluate(visible, &severe),
 		chromedp.Evaluate(`location.hash = "c2", 0`, new(int)),
-		chromedp.Sleep(100*time.Millisecond),
-		chromedp.Evaluate(`document.getElementById("c2").open ? 1 : 0`, &open),
+		chromedp.Poll(`document.getElementById("c2").open ? 1 : 0`, &open, chromedp.WithPollingInterval(20*time.Millisecond)),
 	)
 	if err != nil {
 		t.Fatal(err)

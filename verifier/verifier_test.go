@@ -170,7 +170,7 @@ func TestOpen(t *testing.T) {
 			if !errors.Is(err, context.Canceled) {
 				t.Error(err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Error("it waits for a child's output")
 		}
 	})
@@ -186,30 +186,49 @@ func TestBadQuestions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v.AskTime = time.Second
 	bad := map[string]string{
-		"crash": "it ended: panic: it cannot bear crash", "hang": "it did not answer within 1s", "garbage": "its answer cannot be understood",
+		"crash": "it ended: panic: it cannot bear crash", "hang": late, "garbage": "its answer cannot be understood",
 		"another": "it answers what was not asked", "error": "it does not like it", "flood": "its answer cannot be read",
 	}
-	names := []string{"crash", "hang", "garbage", "another", "error", "flood"}
-	for i := range 60 {
-		names = append(names, fmt.Sprint("good", i))
+	// The one that has to be waited for comes last: for all others there is time enough.
+	for _, turn := range []struct {
+		names []string
+		time  time.Duration
+	}{
+		{[]string{"crash", "garbage", "another", "error", "flood"}, time.Minute},
+		{[]string{"hang"}, time.Second},
+	} {
+		v.AskTime = turn.time
+		names := turn.names
+		for i := range 30 {
+			names = append(names, fmt.Sprint("good", i))
+		}
+		slices.Sort(names)
+		var wg sync.WaitGroup
+		slots := make(chan bool, 8)
+		for _, name := range names {
+			wg.Go(func() {
+				slots <- true
+				defer func() { <-slots }()
+				want, isBad := bad[name]
+				err := ask(t, v, name)
+				for range 5 { // a machine that stands still is nobody's answer
+					if isBad || err == nil || !strings.Contains(err.Error(), late) {
+						break
+					}
+					err = ask(t, v, name)
+				}
+				if isBad != (err != nil) || isBad && !strings.Contains(err.Error(), want) {
+					t.Errorf("%s: %v", name, err)
+				}
+			})
+		}
+		wg.Wait()
 	}
-	slices.Sort(names)
-	var wg sync.WaitGroup
-	slots := make(chan bool, 8)
-	for _, name := range names {
-		wg.Go(func() {
-			slots <- true
-			defer func() { <-slots }()
-			err := ask(t, v, name)
-			if want, isBad := bad[name]; isBad != (err != nil) || isBad && !strings.Contains(err.Error(), want) {
-				t.Errorf("%s: %v", name, err)
-			}
-		})
-	}
-	wg.Wait()
 }
+
+// late is what is said of a question that took too long.
+const late = "it did not answer within 1s"
 
 // A definition's variables are those of who asks, also the one that says where that is.
 func TestEnvironment(t *testing.T) {

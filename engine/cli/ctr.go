@@ -6,7 +6,6 @@ import (
 	"path"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/leastcap/leastcap/engine"
 )
@@ -32,7 +31,7 @@ func NameImages(ctx context.Context, found map[string]engine.Running) {
 	for at, ids := range lack {
 		wg.Go(func() {
 			cmd := exec.CommandContext(ctx, "ctr", "--address", at.address, "--namespace", at.namespace, "containers", "list")
-			cmd.WaitDelay = 100 * time.Millisecond
+			cmd.WaitDelay = waitDelay
 			out, err := cmd.Output()
 			if err != nil {
 				return

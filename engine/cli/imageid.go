@@ -5,7 +5,6 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"time"
 )
 
 // ImageIDs asks one of the engines for the ids of its containers' images
@@ -16,7 +15,7 @@ func ImageIDs(ctx context.Context, engine string, ids []string) map[string]strin
 		return found
 	}
 	cmd := exec.CommandContext(ctx, engine, slices.Concat([]string{"container", "inspect", "--format", "{{.Id}} {{.Image}}"}, ids)...)
-	cmd.WaitDelay = 100 * time.Millisecond
+	cmd.WaitDelay = waitDelay
 	out, _ := cmd.Output() // prints those that it knows, and then fails
 	byName := map[string]string{}
 	for line := range strings.Lines(string(out)) {
@@ -46,7 +45,7 @@ func ImageID(ctx context.Context, engine, image string) string {
 		return image
 	}
 	cmd := exec.CommandContext(ctx, engine, "image", "inspect", "--format", "{{.ID}}", image)
-	cmd.WaitDelay = 100 * time.Millisecond
+	cmd.WaitDelay = waitDelay
 	out, err := cmd.Output()
 	if id := strings.TrimSpace(string(out)); err == nil && isImageID(id) {
 		return id

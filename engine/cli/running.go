@@ -51,11 +51,16 @@ func Describe(ctx context.Context, ids []string) (map[string]engine.Running, err
 	return found, errors.Join(errs...)
 }
 
+// waitDelay is how long what an engine printed is waited for after its end. Nothing but a child
+// of its that lives on takes as long, and a machine that stands still just then: what would be
+// lost is the answer.
+const waitDelay = time.Second
+
 // describe: docker inspect, and the others', which follow it, exit with an error if
 // one of several is not theirs, and print those that are.
 func describe(ctx context.Context, name string, ids []string) ([]engine.Running, error) {
 	cmd := exec.CommandContext(ctx, name, slices.Concat([]string{"container", "inspect"}, ids)...)
-	cmd.WaitDelay = 100 * time.Millisecond
+	cmd.WaitDelay = waitDelay
 	out, _ := cmd.Output()
 	if ctx.Err() != nil {
 		return nil, errors.New("no answer in time")

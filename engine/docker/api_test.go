@@ -217,8 +217,10 @@ func TestReuse(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := connections.Load(); n != 1 {
-		t.Errorf("%d connections", n)
+	// net/http leaves one whose request was not quite written within 50 ms
+	// (maxWriteWaitBeforeConnReuse), as where the machine stands still.
+	if n := connections.Load(); n > 2 {
+		t.Errorf("%d connections for six calls", n)
 	}
 }
 

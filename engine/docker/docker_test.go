@@ -2,12 +2,14 @@ package docker_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -182,7 +184,7 @@ func inspect(t *testing.T, id string) map[string]any {
 func cycle(t *testing.T, e *docker.Engine, timers bool) {
 	t.Helper()
 	w := workload(t, e, "-v", "/data", "--health-cmd", "test -e /data/x", "--health-interval", "1s", "--stop-timeout", "1", services, "sh", "-c",
-		"echo started; touch /data/x; trap 'echo bye; exit 3' TERM; while :; do sleep 0.1; done")
+		"echo started; trap 'echo bye; exit 3' TERM; touch /data/x; while :; do sleep 0.1; done")
 	defer func() {
 		if err := w.Clean(t.Context()); err != nil {
 			t.Error(err)
@@ -199,7 +201,7 @@ func cycle(t *testing.T, e *docker.Engine, timers bool) {
 	if err != nil || !slices.ContainsFunc(env, func(s string) bool { return strings.HasPrefix(s, "LEASTCAP_PID=") && s != "LEASTCAP_PID=0" }) {
 		t.Errorf("%q %v", env, err)
 	}
-	out, code, err := i.Exec(t.Context(), "grep CapBnd /proc/self/status; exit 4")
+	out, code, err := i.Exec(t.Context(), "until [ -e /data/x ]; do sleep 0.1; done; grep CapBnd /proc/self/status; exit 4")
 	if err != nil || code != 4 || !strings.Contains(out, "0000000000002000") {
 		t.Errorf("exec: %q %d %v", out, code, err)
 	}
@@ -217,16 +219,15 @@ func cycle(t *testing.T, e *docker.Engine, timers bool) {
 		t.Error("no image id")
 	}
 	healthy := engine.NoHealth
-	for n := 0; timers && n < 40; n++ {
+	for end := time.Now().Add(time.Minute); timers && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		if healthy, err = i.Health(t.Context()); err != nil || healthy == engine.Healthy {
 			break
 		}
-		time.Sleep(250 * time.Millisecond)
 	}
 	if timers && (healthy != engine.Healthy || err != nil) {
 		t.Errorf("health %v %v", healthy, err)
 	}
-	if err := i.Stop(t.Context(), 5*time.Second); err != nil {
+	if err := i.Stop(t.Context(), time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	<-i.Exited()
@@ -289,20 +290,52 @@ func TestPodman(t *testing.T) {
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(os.Interrupt)
 		_ = cmd.Wait()
+		endMonitors(t, dir)
 		_ = exec.Command("umount", filepath.Join(dir, "root", "overlay")).Run()
 	})
-	for range 100 {
-		if _, err := os.Stat(filepath.Join(dir, "podman.sock")); err == nil {
+	var e *docker.Engine
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) { // until it listens
+		var err error
+		if e, err = docker.Connect(t.Context(), docker.Options{Host: socket}); err == nil {
 			break
 		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	e, err := docker.Connect(t.Context(), docker.Options{Host: socket})
-	if err != nil {
-		t.Fatalf("%v: %s", err, out.String())
+		if time.Now().After(end) {
+			t.Fatalf("%v: %s", err, out.String())
+		}
 	}
 	t.Cleanup(func() { e.Close() })
 	cycle(t, e, false) // its health checks are systemd's timers
+}
+
+// endMonitors ends Podman's monitors, whose containers are gone by now, and waits for what they
+// started: otherwise that makes the directory anew while it is removed. The monitor of a command
+// that was executed does so after five minutes (containers.conf(5), exit_command_delay).
+func endMonitors(t *testing.T, dir string) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		var left []string
+		names, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+		for _, name := range names {
+			line, _ := os.ReadFile(name) // it may have ended
+			if !bytes.Contains(line, []byte(dir)) {
+				continue
+			}
+			left = append(left, string(line))
+			if argv0, _, _ := bytes.Cut(line, []byte{0}); filepath.Base(string(argv0)) == "conmon" {
+				pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+				if p, err := os.FindProcess(pid); err == nil {
+					_ = p.Kill()
+				}
+			}
+		}
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Errorf("still there: %q", left)
+			return
+		}
+	}
 }
 
 // conf keeps Podman from raising limits that this user may not.
@@ -354,16 +387,35 @@ func TestContext(t *testing.T) {
 }
 
 // What the kernel ended for want of memory is told, where the engine has heard of it by then:
-// containerd tells it by itself (TaskOOM), which may be after the container's end.
+// containerd tells it by itself (TaskOOM), which may be after the container's end. So here the
+// container ends after the engine has told of it.
 func TestNoMemory(t *testing.T) {
 	testenv.Need(t, testenv.Root, testenv.Docker, testenv.Image(services))
-	w := workload(t, connect(t, docker.Options{}), "--memory", "16m", "--memory-swap", "16m", services, "sh", "-c", "tail /dev/zero; code=$?; sleep 1; exit $code")
+	w := workload(t, connect(t, docker.Options{}), "--memory", "16m", "--memory-swap", "16m", services, "sh", "-c", "tail /dev/zero; code=$?; until [ -e /told ]; do sleep 0.1; done; exit $code")
 	i, err := w.Prepare(t.Context(), engine.Grant{Baseline: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := i.Start(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	events := exec.CommandContext(ctx, "docker", "events", "--since", "10m", "--filter", "container="+i.Scope().Name, "--filter", "event=oom")
+	out, err := events.StdoutPipe()
+	if err == nil {
+		err = events.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Errorf("the engine does not tell of it: %v", err)
+	}
+	cancel()
+	_ = events.Wait() // it was ended
+	if said, code, err := i.Exec(t.Context(), "touch /told"); code != 0 || err != nil {
+		t.Fatalf("%s %d %v", said, code, err)
 	}
 	<-i.Exited()
 	if e := i.Exit(); !e.NoMemory || e.Code != 137 {

@@ -456,13 +456,10 @@ func (c *Container) Stop(ctx context.Context, timeout time.Duration) error {
 	select {
 	case <-c.done:
 		return ctx.Err()
-	case <-time.After(killTimeout):
+	case <-time.After(proc.KillTimeout):
 		return fmt.Errorf("container %.12s does not end", c.id)
 	}
 }
-
-// killTimeout is how long a process may take to end after SIGKILL.
-const killTimeout = 5 * time.Second
 
 // Exec runs a command in the container to its end, as its user and with what the
 // container may do. code is its exit status.
@@ -511,7 +508,7 @@ func (c *Container) remove() error {
 			} else {
 				select {
 				case <-c.done:
-				case <-time.After(killTimeout):
+				case <-time.After(proc.KillTimeout):
 					errs = append(errs, fmt.Errorf("container %.12s does not end", c.id))
 				}
 			}
@@ -524,7 +521,7 @@ func (c *Container) remove() error {
 		if c.runtime == nil {
 			return nil
 		}
-		return c.runtime.Destroy()
+		return destroyed(c.runtime)
 	}
 	// The interfaces go with the container's network namespace, and so need no wait.
 	files := func() error {

@@ -304,7 +304,7 @@ func TestPorts(t *testing.T) {
 	c.Ports = []bundle.Port{{HostIP: "127.0.0.1", Host: tcp, Container: 80, Protocol: "tcp"}, {HostIP: "127.0.0.1", Host: udp, Container: 53, Protocol: "udp"}}
 	k, _, errOut := start(t, c)
 	var body string
-	for range 50 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		resp, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/", tcp))
 		if err == nil {
 			data, _ := io.ReadAll(resp.Body)
@@ -313,7 +313,6 @@ func TestPorts(t *testing.T) {
 				break
 			}
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	if body != "hello\n" {
 		t.Errorf("got %q through the published port; %s", body, errOut)
@@ -325,7 +324,7 @@ func TestPorts(t *testing.T) {
 	defer conn.Close()
 	answer := make([]byte, 10)
 	n := 0
-	for range 20 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) { // packets may be lost
 		_, _ = conn.Write([]byte("ping"))
 		_ = conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 		if n, err = conn.Read(answer); err == nil {
@@ -350,7 +349,7 @@ func TestPorts(t *testing.T) {
 func TestStop(t *testing.T) {
 	k, out, _ := start(t, sh("trap 'echo bye; exit 5' TERM; echo ready; while :; do sleep 0.1; done"))
 	waitFor(t, func() bool { return strings.Contains(out.String(), "ready") })
-	if err := k.Stop(t.Context(), 5*time.Second); err != nil {
+	if err := k.Stop(t.Context(), time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if e := k.Wait(); e.Code != 5 || !strings.HasSuffix(out.String(), "bye\n") {
@@ -368,13 +367,11 @@ func TestStop(t *testing.T) {
 
 func waitFor(t *testing.T, f func() bool) {
 	t.Helper()
-	for range 100 {
-		if f() {
-			return
+	for end := time.Now().Add(time.Minute); !f(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it did not happen in a minute")
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
-	t.Fatal("it did not happen in 5 s")
 }
 
 // TestVolumeIsWhole: a named volume is there with all that the image has, or not at all.

@@ -84,12 +84,22 @@ func (d dirs) destroy(id string) error {
 	if err != nil {
 		return errors.Join(removeCgroups(id), os.RemoveAll(filepath.Join(d.run, id)))
 	}
-	for end := time.Now().Add(killTimeout); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(proc.KillTimeout); ; time.Sleep(10 * time.Millisecond) {
 		_ = c.Signal(unix.SIGKILL) // ended: that is what is wanted
-		if err = c.Destroy(); !errors.Is(err, libcontainer.ErrRunning) || time.Now().After(end) {
+		if err = destroyed(c); !errors.Is(err, libcontainer.ErrRunning) || time.Now().After(end) {
 			return errors.Join(err, removeCgroups(id))
 		}
 	}
+}
+
+// destroyed removes a container whose first process has ended. Where others are slow to end
+// the library has waited a second for their cgroups (opencontainers/cgroups rmdir()).
+func destroyed(c *libcontainer.Container) error {
+	err := c.Destroy()
+	if err != nil && !errors.Is(err, libcontainer.ErrRunning) && removeCgroups(c.ID()) == nil {
+		err = c.Destroy()
+	}
+	return err
 }
 
 // removeCgroups finds the container's cgroup in every hierarchy.

@@ -146,7 +146,7 @@ func strict(goos string, getenv func(string) string) bool {
 
 // docker runs the client, and returns what it complains of.
 func docker(args ...string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "docker", args...)
 	var stderr strings.Builder
@@ -156,7 +156,7 @@ func docker(args ...string) error {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return errors.New("docker does not answer within 10 s")
+		return errors.New("docker does not answer within a minute")
 	case stderr.Len() > 0:
 		first, _, _ := strings.Cut(strings.TrimSpace(stderr.String()), "\n")
 		return errors.New(first)

@@ -53,6 +53,7 @@ type outcome struct {
 	exitErr         error         // the outcome is not known
 	slow            time.Duration // how long preparing takes
 	last            time.Duration // how long it runs
+	stop            time.Duration // how long it needs to stop
 	health          engine.Health
 	late            time.Duration // until then health is Starting
 	exec            func(command string, set caps.Set) (output string, code int)
@@ -162,7 +163,17 @@ func (p *played) Health(context.Context) (engine.Health, error) {
 	}
 	return p.health, nil
 }
-func (p *played) Stop(context.Context, time.Duration) error    { p.end(); return nil }
+func (p *played) Stop(_ context.Context, limit time.Duration) error {
+	if limit < 0 {
+		limit = 10 * time.Second
+	}
+	if p.stop > limit {
+		p.exit = 128 + 9
+	}
+	time.Sleep(min(p.stop, limit))
+	p.end()
+	return nil
+}
 func (p *played) Logs(context.Context, int) string             { return "model: Operation not permitted" }
 func (p *played) Describe(_ context.Context, s *usage.Subject) { s.ImageID = "sha256:model" }
 func (p *played) Remove(context.Context) error {

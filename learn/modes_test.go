@@ -185,6 +185,38 @@ func TestUnexplainedFailure(t *testing.T) {
 	}
 }
 
+// A run that for once needs longer to stop is given all the time that the baseline may take.
+// One that cannot stop without a capability fails all the same.
+func TestSlowStop(t *testing.T) {
+	needed := caps.Of(caps.Chown)
+	for slow := 2; slow < 6; slow++ {
+		m := &model{baseline: docker14, play: func(n int, set caps.Set, _ bool) outcome {
+			o := needs(needed.With(caps.Fowner), needed)(n, set, false)
+			o.hang, o.stop = o.exit == 0, 100*time.Millisecond
+			if n == slow {
+				o.stop = 5 * time.Second
+			}
+			return o
+		}}
+		p := mustLearn(t, m, learn.Options{})
+		if p.Required != needed || p.Optional != caps.Of(caps.Fowner) || !p.Proven || len(p.Notes) != 1 {
+			t.Errorf("run %d: required %v optional %v proven %v notes %q", slow+1, p.Required, p.Optional, p.Proven, p.Notes)
+		}
+	}
+	needed = caps.Of(caps.Kill)
+	m := &model{baseline: docker14, play: func(n int, set caps.Set, _ bool) outcome {
+		o := needs(needed, 0)(n, set, false)
+		o.hang, o.stop = true, 100*time.Millisecond
+		if !set.Has(caps.Kill) {
+			o.stop = time.Hour
+		}
+		return o
+	}}
+	if p := mustLearn(t, m, learn.Options{}); p.Required != needed || !p.Proven || m.n != 6 {
+		t.Errorf("required %v proven %v in %d runs", p.Required, p.Proven, m.n)
+	}
+}
+
 // The same set, once passed and once failed, is not proven.
 func TestMixedIsNotProven(t *testing.T) {
 	m := &model{baseline: docker14, play: func(n int, set caps.Set, _ bool) outcome {

@@ -79,7 +79,7 @@ func (s *start) deadline() time.Duration {
 	case s.kind == usage.Confirm:
 		return max(s.opts.CheckTimeout, s.expect.timing.ready*2)
 	}
-	if s.unaided() { // no refusal will tell earlier
+	if s.unaided() && !s.expect.timing.oneShot { // no refusal will tell earlier, nor its end
 		return min(3*s.expect.timing.ready+2*time.Second, s.opts.CheckTimeout)
 	}
 	return min(5*s.expect.timing.ready+5*time.Second, max(s.opts.CheckTimeout, s.expect.timing.ready*2))

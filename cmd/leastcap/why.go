@@ -147,7 +147,7 @@ func (w *whyLook) loop(ctx context.Context, ended <-chan struct{}) error {
 	end := lastingFor(w.last)
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	var news uint64
+	var news, told uint64
 	var pause time.Time
 	for done := false; !done && w.failed == nil; {
 		select {
@@ -163,8 +163,9 @@ func (w *whyLook) loop(ctx context.Context, ended <-chan struct{}) error {
 		if err != nil {
 			return err
 		}
-		if now := time.Now(); (n != news || len(w.held) > 0 || w.unnamed > 0) && now.After(pause) || done {
-			news = n
+		names := w.names.told()
+		if now := time.Now(); (n != news || names != told || len(w.held) > 0 || w.unnamed > 0) && now.After(pause) || done {
+			news, told = n, names
 			if err := w.look(now, done); err != nil {
 				return err
 			}
@@ -288,7 +289,7 @@ func (w *whyLook) take(now time.Time, r usage.Refusal, gone, last bool) int {
 	if w.trial == nil && !w.describe(&s) {
 		switch {
 		case last:
-			w.names.await(s.ID)
+			_ = w.names.await(s.ID) // what fails is said at the end
 			w.describe(&s)
 		case !gone:
 			w.held[key] = r
@@ -598,6 +599,7 @@ func (w *whyLook) conclude() error {
 		return w.failed
 	}
 	now := time.Now()
+	w.names.end()
 	lost, err := w.probe.Lost()
 	if err != nil {
 		return err

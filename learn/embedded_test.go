@@ -64,7 +64,7 @@ func TestEmbedded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			opts.StopTimeout, opts.Settle = 200*time.Millisecond, 300*time.Millisecond
+			opts.Settle = 300 * time.Millisecond
 			if got, err = learn.Run(t.Context(), w, observer{p}, opts, nil); err != nil {
 				t.Fatal(err)
 			}
@@ -85,7 +85,9 @@ func TestEmbedded(t *testing.T) {
 	try(named("sudo", learn.Options{}, bundle.Container{}))
 	try(named("chrony", learn.Options{Keep: learn.KeepRequired}, bundle.Container{Health: health("chronyc", "-h", "127.0.0.1", "-n", "tracking")}))
 	try("a user", learn.Options{}, bundle.Container{Args: []string{"ping", "-c1", "127.0.0.1"}, User: "www-data"}, caps.Of(caps.NetRaw))
-	try("a helper", learn.Options{Checks: checks("true"), Exec: checks("touch /tmp/x && chown 33 /tmp/x")}, bundle.Container{Args: []string{"sleep", "60"}}, caps.Of(caps.Chown))
+	// sleep as the first process heeds no signal.
+	try("a helper", learn.Options{Checks: checks("true"), Exec: checks("touch /tmp/x && chown 33 /tmp/x"), StopTimeout: 200 * time.Millisecond},
+		bundle.Container{Args: []string{"sleep", "600"}}, caps.Of(caps.Chown))
 	try("a second start", learn.Options{Starts: 2}, bundle.Container{
 		Args:   []string{"sh", "-c", "if [ -e /data/x ]; then echo more >> /data/x; else touch /data/x; chmod 600 /data/x; chown 33 /data/x; fi"},
 		Mounts: []bundle.Mount{{Type: bundle.Volume, Source: "data", Target: "/data"}},

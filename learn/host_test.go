@@ -145,7 +145,7 @@ func TestHostEscape(t *testing.T) {
 	if got.Complete || got.Lost["moved"] == 0 {
 		t.Errorf("complete %v, lost %v", got.Complete, got.Lost)
 	}
-	for end := time.Now().Add(5 * time.Second); pids() != "" && time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); pids() != "" && time.Now().Before(end); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	if left := pids(); left != "" {

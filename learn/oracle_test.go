@@ -43,7 +43,11 @@ func (w workload) oracle(t *testing.T) caps.Set {
 	}
 	var required caps.Set
 	for _, c := range docker14.Caps() {
-		if w.run(t, "--cap-drop", c.Docker()) != want {
+		got := w.run(t, "--cap-drop", c.Docker())
+		if got != want && strings.HasPrefix(got, "ok") {
+			got = w.run(t, "--cap-drop", c.Docker()) // one may have been on its way to its user
+		}
+		if got != want {
 			required = required.With(c)
 		}
 	}
@@ -53,7 +57,7 @@ func (w workload) oracle(t *testing.T) caps.Set {
 // run gives "ok" and the identities, or what failed.
 func (w workload) run(t *testing.T, flags ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	docker := func(args ...string) (string, error) {
 		out, err := exec.CommandContext(ctx, "docker", args...).Output()
@@ -78,21 +82,26 @@ func (w workload) run(t *testing.T, flags ...string) string {
 		return "ok"
 	}
 	ip, _ := docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", id)
+	// It is tried for that long, and so often that a slow machine gets more time: a check that
+	// hangs counts for ten.
 	end := time.Now().Add(4 * time.Second)
-	for {
+	for tries := 20; ; tries-- {
 		if state, _ := docker("inspect", "-f", "{{.State.Running}}", id); state != "true" {
 			return "ended"
 		}
-		cctx, cancel := context.WithDeadline(ctx, end)
+		cctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 		check := exec.CommandContext(cctx, "sh", "-c", w.check)
 		check.Env = append(os.Environ(), "LEASTCAP_IP="+ip, "LEASTCAP_CONTAINER="+id)
 		check.WaitDelay = time.Second
 		err := check.Run()
+		if cctx.Err() != nil {
+			tries -= 9
+		}
 		cancel()
 		if err == nil {
 			return "ok" + identitiesOf(t, docker, id)
 		}
-		if time.Now().After(end) {
+		if tries <= 1 && time.Now().After(end) {
 			return "check"
 		}
 		time.Sleep(50 * time.Millisecond)

@@ -51,14 +51,14 @@ func remapping(t *testing.T) []string {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-ended:
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			_ = cmd.Process.Kill()
 			<-ended
 			t.Error("the second daemon did not end")
 		}
 	})
 	docker := []string{"docker", "--host", "unix://" + dir + "/s"}
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		if exec.Command(docker[0], append(docker[1:], "version")...).Run() == nil {
 			return docker
 		}

@@ -267,7 +267,7 @@ func TestFixKilled(t *testing.T) {
 	if names, _ := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "*")); len(names) > 0 {
 		t.Errorf("left behind: %v", names)
 	}
-	for end := time.Now().Add(2 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		path, err := testenv.Verifier()
 		if err != nil {
 			t.Fatal(err)

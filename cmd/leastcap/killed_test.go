@@ -204,11 +204,10 @@ func (k *killed) left(ids []string) (left []string) {
 		found("/sys/fs/cgroup/leastcap-" + id)
 		found("/sys/fs/cgroup/*/leastcap-" + id)
 		// The network namespace, and with it the interface, goes a little later.
-		for range 100 {
+		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 			if _, err := os.Stat("/sys/class/net/lc" + id[:12]); err != nil {
 				break
 			}
-			time.Sleep(20 * time.Millisecond)
 		}
 		found("/sys/class/net/lc" + id[:12])
 	}

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/leastcap/leastcap/internal/debian"
 	"github.com/leastcap/leastcap/internal/testenv"
@@ -57,6 +56,7 @@ func TestAsPscap(t *testing.T) {
 	if err := os.Symlink(sleep, other); err != nil {
 		t.Fatal(err)
 	}
+	own := make(map[string]bool)
 	for _, argv := range [][]string{
 		{"sleep", "61"},
 		{other, "60"},
@@ -73,15 +73,17 @@ func TestAsPscap(t *testing.T) {
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
 		}()
+		own[strconv.Itoa(cmd.Process.Pid)] = true
 	}
 	for format, program := range map[string][]string{"pscap": {"pscap"}, "pscap-0.9": newerPscap(t)} {
 		t.Run(format, func(t *testing.T) {
-			asPscap(t, format, program)
+			asPscap(t, format, program, own)
 		})
 	}
 }
 
-func asPscap(t *testing.T, format string, program []string) {
+// asPscap compares one of them. Own are the processes that were started, by their ids.
+func asPscap(t *testing.T, format string, program []string, own map[string]bool) {
 	pscap := func() (lines map[string]bool, list []string) {
 		out, err := exec.Command(program[0], append(slices.Clone(program[1:]), "-a")...).Output()
 		if err != nil {
@@ -94,24 +96,25 @@ func asPscap(t *testing.T, format string, program []string) {
 		}
 		return lines, list
 	}
-	sleeps := func(list []string) (n int) {
+	// Others may run sleep, too, for as long as they like.
+	started := func(line string) bool {
+		f := strings.Fields(line)
+		return len(f) > 1 && own[f[1]] && strings.Contains(line, " sleep")
+	}
+	count := func(list []string) (n int) {
 		for _, line := range list {
-			if strings.Contains(line, " sleep") {
+			if started(line) {
 				n++
 			}
 		}
 		return n
 	}
-	const started = 5 // the last has no capabilities
+	shown := len(own) - 1 // the last has no capabilities
 	var first []string
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		if _, first = pscap(); sleeps(first) >= started {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatalf("pscap shows\n%s", strings.Join(first, ""))
-		}
-	}
+	waitFor(t, "pscap shows what was started", func() bool {
+		_, first = pscap()
+		return count(first) == shown
+	})
 	var stdout, stderr bytes.Buffer
 	if err := (&psFlags{all: true, format: format, output: "text", sort: "pid"}).run(t.Context(), &stdout, &stderr); err != nil {
 		t.Fatal(err)
@@ -127,7 +130,7 @@ func asPscap(t *testing.T, format string, program []string) {
 	for line := range strings.Lines(stdout.String()) {
 		ours[line] = true
 	}
-	if n := sleeps(both); n < started {
+	if n := count(both); n < shown {
 		t.Fatalf("only %d of the processes stay", n)
 	}
 	for _, line := range both {
@@ -140,7 +143,7 @@ func asPscap(t *testing.T, format string, program []string) {
 	}
 	for line := range ours {
 		// Nor is there one too many.
-		if strings.Contains(line, " sleep ") && !second[line] && !slices.Contains(first, line) {
+		if started(line) && !second[line] && !slices.Contains(first, line) {
 			t.Errorf("pscap does not have %q", line)
 		}
 	}

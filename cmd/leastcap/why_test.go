@@ -81,15 +81,30 @@ func TestWhyLooksUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ name, path, script string }{
-		{"there", "/t/x", "cp /bin/busybox /t/x; (/t/x; true); sleep 1"},
+		{"there", "/t/x", "cp /bin/busybox /t/x; (/t/x; true); until [ -e /v/told ]; do sleep 0.1; done"},
 		{"ended", "/v/x", "(/v/x; true)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			out, err := exec.Command(testenv.Leastcap(t), "why", "-q", "-o", "json", "--", "docker", "run", "--rm", "--network", "none",
-				"-v", dir+":/v", "--tmpfs", "/t:noexec", tiny, "sh", "-c", c.script).Output()
+			cmd := exec.Command(testenv.Leastcap(t), "why", "-q", "-o", "json", "--for", "2m", "--", "docker", "run", "--rm", "--network", "none",
+				"-v", dir+":/v", "--tmpfs", "/t:noexec", tiny, "sh", "-c", c.script)
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
 			var d whyDocument
-			if uerr := json.NewDecoder(bytes.NewReader(out)).Decode(&d); uerr != nil {
-				t.Fatalf("%v, %v: %s", err, uerr, out)
+			derr := json.NewDecoder(out).Decode(&d)
+			// It is told when it was looked up: the container may end.
+			if err := os.WriteFile(filepath.Join(dir, "told"), nil, 0o644); err != nil {
+				t.Error(err)
+			}
+			_, _ = io.Copy(io.Discard, out)
+			if err := cmd.Wait(); derr != nil {
+				t.Fatalf("%v, %v: %s", err, derr, &stderr)
 			}
 			if d.Path != c.path || d.Explanation.Cause != advise.NoExecute || !d.Explanation.Certain {
 				t.Errorf("%s: %+v", d.Path, d.Explanation)

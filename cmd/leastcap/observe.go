@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -107,7 +108,11 @@ func (l *lookout) aim(words []string, stderr io.Writer) error {
 			}
 		}
 		if len(fitting) == 0 {
-			return &usageError{fmt.Errorf("no container, unit or cgroup that runs is called %q", word),
+			also := ""
+			if _, err := strconv.Atoi(word); err == nil {
+				also = ", and no process has that number"
+			}
+			return &usageError{fmt.Errorf("no container, unit or cgroup that runs is called %q%s", word, also),
 				"docker ps and systemctl list what runs; leastcap ps -a shows the container of each process; without a name everything is watched"}
 		}
 		if t.Cgroup != "" && t.Text != t.Cgroup {

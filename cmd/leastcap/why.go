@@ -50,8 +50,9 @@ A refusal is one of: "capability" (asked for, and not there), "file mode" (of a 
 that is not root and never had any), "seccomp" (the filter stopped the call before it
 began), "read-only", "user namespace" (asked of an outer one, so that nothing can satisfy
 it), "file capabilities" (execve of a file that has more than the bounding set), "capset",
-"not executable", "immutable", "sticky directory" (another user's file in one like /tmp),
-"device", "security module", "unknown". Where it says "maybe" it is the likely reason and
+"not executable", "no such file" (nor can one be made in /proc or /sys), "immutable",
+"sticky directory" (another user's file in one like /tmp), "device", "security module",
+"unknown". Where it says "maybe" it is the likely reason and
 not what was seen: SELinux, AppArmor, Landlock and the device rules leave no trace that
 can be told apart.
 

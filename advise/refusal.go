@@ -23,7 +23,8 @@ const (
 	OutOfReach  Cause = "user namespace"    // asked of an outer one: nothing can satisfy it
 	FileCaps    Cause = "file capabilities" // execve(2) of a file whose capabilities are not in the bounding set
 	NotHeld     Cause = "capset"            // capset(2) and prctl(2) cannot give what is not there
-	NoExecute   Cause = "not executable"    // no x bit, or mounted noexec
+	NoExecute   Cause = "not executable"    // no x bit, no regular file, or mounted noexec
+	NoSuchFile  Cause = "no such file"      // and none can be made where the kernel makes the files
 	Immutable   Cause = "immutable"         // chattr +i or +a
 	Sticky      Cause = "sticky directory"  // fs.protected_regular, fs.protected_fifos
 	Device      Cause = "device"            // the rules of the device cgroup, as far as one can tell
@@ -255,6 +256,8 @@ func (e *Explanation) missing(r *usage.Refusal, c Context) {
 		}
 	case r.Reply:
 		e.why("%s was asked for, and the process does not have it; netlink says so in its answer, and the call itself succeeds", words(e.Grant, "or"))
+	case r.State.Permitted.Has(e.Grant.Caps()[0]):
+		e.why("%s was asked for; the process holds it, but not in effect", words(e.Grant, "or"))
 	case r.State.Bounding.Has(e.Grant.Caps()[0]):
 		e.why("%s was asked for; the process is user %d and does not have it in effect, though it is in the bounding set", words(e.Grant, "or"), r.Process.EUID)
 	default:
@@ -269,7 +272,11 @@ func (e *Explanation) missing(r *usage.Refusal, c Context) {
 		e.why("%s was asked of an outer user namespace and cannot be given", words(r.Beyond, "and"))
 	}
 	e.Allow = words(e.Grant, "or")
-	if e.Cause == FileMode {
+	first := e.Grant.Caps()[0]
+	switch {
+	case r.State.Permitted.Has(first) && !r.Reply:
+		e.Allow += " in effect: the program can raise what it holds, by capset(2)"
+	case e.Cause == FileMode, r.Process.EUID != 0 && !r.UserNamespace && !r.Reply && r.State.Bounding.Has(first):
 		e.Allow += ", held by a process that is not root: ambient, or as file capabilities"
 	}
 	if ofFile && made(r.Path) {
@@ -362,6 +369,24 @@ func creates(r *usage.Refusal) bool {
 		return r.Args[1]&create != 0
 	case "openat":
 		return r.Args[2]&create != 0
+	}
+	return false
+}
+
+// The types of files (include/uapi/linux/stat.h: S_IFMT, S_IFREG).
+const fileType, regular = 0o170000, 0o100000
+
+// kernelMakes says that a call was to make a file where the file system makes them all itself:
+// it has no operation for that (fs/namei.c: lookup_open, vfs_mkdir, vfs_mknod, vfs_symlink).
+func kernelMakes(r *usage.Refusal) bool {
+	switch {
+	case !made(r.Path):
+		return false
+	case creates(r):
+		return r.Errno == "EACCES"
+	case slices.Contains([]string{"mkdir", "mkdirat", "mknod", "mknodat", "symlink", "symlinkat"}, r.Syscall):
+		// In some that are mounted there, directories can be made: cgroups, configfs, tracefs.
+		return r.Errno == "EPERM" && !strings.HasPrefix(r.Path, "/sys/fs/") && !strings.HasPrefix(r.Path, "/sys/kernel/")
 	}
 	return false
 }
@@ -466,6 +491,20 @@ func (e *Explanation) withoutCheck(r *usage.Refusal, c Context) {
 		} else {
 			e.Instead = []Alternative{{"have root set it at boot", "a line " + sysctl(r.Path) + "=VALUE in /etc/sysctl.d"}}
 		}
+		return
+	case f != nil && isExec(r.Syscall) && r.Errno == "EACCES" && f.Exists && f.Blocker == "" && f.Mode&fileType != 0 && f.Mode&fileType != regular:
+		// fs/exec.c:do_open_execat
+		e.Cause, e.Certain = NoExecute, true
+		kind := "no regular file"
+		if f.Mode&fileType == 0o040000 {
+			kind = "a directory"
+		}
+		e.why("%s is %s: only a regular file can be executed", r.Path, kind)
+		return
+	case f != nil && !f.Exists && kernelMakes(r):
+		e.Cause, e.Certain = NoSuchFile, true
+		e.why("there is no %s, and nobody, not even root, can make a file there: they are the kernel's own", r.Path)
+		e.Instead = []Alternative{{"mind the name, and whether what would have it is there: a kernel module, a cgroup controller, the other version of cgroups", ""}}
 		return
 	case f != nil && isExec(r.Syscall) && r.Errno == "EACCES" && f.NoExec:
 		e.Cause, e.Certain = NoExecute, true

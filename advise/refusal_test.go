@@ -48,7 +48,7 @@ func TestExplain(t *testing.T) {
 			name: "one that the user does not have in effect",
 			r: usage.Refusal{Syscall: "bind", Errno: "EACCES", Denied: caps.Of(caps.NetBindService), Begun: usage.BegunYes,
 				Process: usage.Process{EUID: 1000}, State: caps.State{Bounding: docker}},
-			cause: advise.Missing, certain: true, missing: caps.Of(caps.NetBindService), grant: caps.Of(caps.NetBindService), say: []string{"user 1000", "though it is in the bounding set"},
+			cause: advise.Missing, certain: true, missing: caps.Of(caps.NetBindService), grant: caps.Of(caps.NetBindService), say: []string{"user 1000", "though it is in the bounding set", "ambient, or as file capabilities"},
 		},
 		{
 			name: "a plain mode",
@@ -310,6 +310,39 @@ func TestExplain(t *testing.T) {
 			name:  "no execute bit",
 			r:     usage.Refusal{Syscall: "execve", Path: "/run.sh", Errno: "EACCES", Begun: usage.BegunYes, File: &usage.File{Exists: true, Mode: 0o100644}},
 			cause: advise.NoExecute, certain: true, say: []string{"chmod +x /run.sh"},
+		},
+		{
+			name:  "a directory executed",
+			r:     usage.Refusal{Syscall: "execve", Path: "/srv", Errno: "EACCES", Begun: usage.BegunYes, File: &usage.File{Exists: true, Mode: 0o040755, NoExec: true}},
+			cause: advise.NoExecute, certain: true, say: []string{"/srv is a directory"}, not: []string{"noexec"},
+		},
+		{
+			name: "a file that the kernel does not make",
+			r: usage.Refusal{Syscall: "openat", Path: "/sys/fs/cgroup/pids/x/cgroup.kill", Errno: "EACCES", Args: [6]uint64{0, 0, 0o1101}, Begun: usage.BegunYes,
+				File: &usage.File{Mode: 0o040755, Blocker: "/sys/fs/cgroup/pids/x"}},
+			cause: advise.NoSuchFile, certain: true, say: []string{"there is no /sys/fs/cgroup/pids/x/cgroup.kill", "not even root", "other version of cgroups"},
+		},
+		{
+			name:  "one that would only be read",
+			r:     usage.Refusal{Syscall: "openat", Path: "/sys/x", Errno: "EACCES", Begun: usage.BegunYes, File: &usage.File{Mode: 0o040755, Blocker: "/sys"}},
+			cause: advise.Unexplained, not: []string{"not even root"},
+		},
+		{
+			name:  "a directory in sysfs",
+			r:     usage.Refusal{Syscall: "mkdir", Path: "/sys/x", Errno: "EPERM", Begun: usage.BegunYes, File: &usage.File{Mode: 0o040755, Blocker: "/sys"}},
+			cause: advise.NoSuchFile, certain: true, say: []string{"there is no /sys/x"},
+		},
+		{
+			name:  "a cgroup",
+			r:     usage.Refusal{Syscall: "mkdir", Path: "/sys/fs/cgroup/x", Errno: "EPERM", Begun: usage.BegunYes, File: &usage.File{Mode: 0o040755, Blocker: "/sys/fs/cgroup"}},
+			cause: advise.Unexplained, not: []string{"not even root"},
+		},
+		{
+			name: "held, but not in effect",
+			r: usage.Refusal{Syscall: "chown", Errno: "EPERM", Denied: caps.Of(caps.Chown), Begun: usage.BegunYes,
+				Process: usage.Process{EUID: 33}, State: caps.State{Permitted: docker, Bounding: docker}},
+			cause: advise.Missing, certain: true, missing: caps.Of(caps.Chown), grant: caps.Of(caps.Chown),
+			say: []string{"the process holds it, but not in effect", "capset(2)"}, not: []string{"file capabilities"},
 		},
 		{
 			name:  "mounted noexec",

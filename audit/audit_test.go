@@ -329,6 +329,23 @@ func TestExceptions(t *testing.T) {
 			t.Errorf("%q: %v, want it at %s", bad, err, at)
 		}
 	}
+	for text, want := range map[string]string{
+		"fail-on: high\n---\nignore: [x]\n":        "c:3:1: this is a second document",
+		"---\n# none\n---\n---\n  fail-on: high\n": "c:5:3: this is a second document",
+		"fail-on: high\n---\nignore: [x\n":         "c:",
+		"fail-on: high\n...\n---\n\n---\n# none\n": "",
+	} {
+		c, err := audit.ParseConfig("c", []byte(text))
+		if want == "" {
+			if err != nil || c.FailOn != "high" {
+				t.Errorf("%q: %+v, %v", text, c, err)
+			}
+			continue
+		}
+		if errs := manifest.Errors(err); len(errs) != 1 || !strings.HasPrefix(errs[0].Error(), want) || errs[0].Hint == "" {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
 	_, err := audit.ParseConfig("c", []byte("foo: 1\n\nbar: 2\n"))
 	if errs := manifest.Errors(err); len(errs) != 2 || errs[0].Reason != "field foo not found" || errs[1].At.String() != "c:3:1" {
 		t.Errorf("two unknown fields: %v", err)

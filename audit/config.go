@@ -52,7 +52,15 @@ func ParseConfig(name string, data []byte) (*Config, error) {
 	}
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	d.KnownFields(true)
-	if err := d.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
+	err := d.Decode(&file)
+	for err == nil {
+		var more yaml.Node // an empty document says nothing
+		if err = d.Decode(&more); err == nil && more.Content[0].Tag != "!!null" {
+			return nil, &manifest.Error{At: manifest.Pos{File: name, Line: more.Content[0].Line, Column: more.Content[0].Column},
+				Reason: "this is a second document", Hint: "a configuration is one: leave the --- before it out"}
+		}
+	}
+	if !errors.Is(err, io.EOF) {
 		texts := []string{strings.TrimPrefix(err.Error(), "yaml: ")}
 		if wrong := (*yaml.TypeError)(nil); errors.As(err, &wrong) {
 			texts = wrong.Errors

@@ -534,10 +534,11 @@ func (f *sourceFlags) loadConfig(ctx context.Context, args []string) (*audit.Con
 	c, err := audit.ParseConfig(name, data)
 	if err != nil {
 		var all []string
+		hint := ""
 		for _, e := range manifest.Errors(err) {
-			all = append(all, e.Error())
+			all, hint = append(all, e.Error()), e.Hint
 		}
-		return nil, &usageError{errors.New(strings.Join(all, "\n")), "leastcap audit --help shows a configuration"}
+		return nil, &usageError{errors.New(strings.Join(all, "\n")), hint}
 	}
 	if c.Rules != "" {
 		if _, err := rules.For(c.Rules); err != nil {

@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -91,14 +92,14 @@ func (l *lookout) aim(words []string, stderr io.Writer) error {
 		if err != nil {
 			return &usageError{fmt.Errorf("there is no process %s", word), "leastcap ps -a lists them"}
 		}
-		found := false
-		for _, cgroup := range cgroups {
-			s := l.of(cgroup)
-			l.names.complete(&s)
-			if !t.Matches(cgroup, &s) {
-				continue
+		fitting := l.fitting(&t, cgroups)
+		if len(fitting) == 0 {
+			err := l.names.await(ids...)
+			if fitting = l.fitting(&t, cgroups); len(fitting) == 0 && err != nil {
+				return fmt.Errorf("nothing that runs is known as %q, but an engine failed: %w: try again, or give the container's id", word, err)
 			}
-			found = true
+		}
+		for _, cgroup := range fitting {
 			if t.Cgroup == probe.Alone {
 				cgroup = probe.Alone
 			}
@@ -106,8 +107,12 @@ func (l *lookout) aim(words []string, stderr io.Writer) error {
 				adopt = append(adopt, cgroup)
 			}
 		}
-		if !found {
-			return &usageError{fmt.Errorf("no container, unit or cgroup that runs is called %q", word),
+		if len(fitting) == 0 {
+			also := ""
+			if _, err := strconv.Atoi(word); err == nil {
+				also = ", and no process has that number"
+			}
+			return &usageError{fmt.Errorf("no container, unit or cgroup that runs is called %q%s", word, also),
 				"docker ps and systemctl list what runs; leastcap ps -a shows the container of each process; without a name everything is watched"}
 		}
 		if t.Cgroup != "" && t.Text != t.Cgroup {
@@ -120,6 +125,15 @@ func (l *lookout) aim(words []string, stderr io.Writer) error {
 		l.targets = append(l.targets, t)
 	}
 	return l.probe.Adopt(adopt...)
+}
+
+// fitting are the cgroups that a target means, by what is known of containers so far.
+func (l *lookout) fitting(t *watch.Target, cgroups []string) []string {
+	return slices.DeleteFunc(slices.Clone(cgroups), func(cgroup string) bool {
+		s := l.of(cgroup)
+		l.names.complete(&s)
+		return !t.Matches(cgroup, &s)
+	})
 }
 
 // of says whose cgroup a place is.
@@ -277,24 +291,35 @@ func oldest(pids []int) (first int) {
 // about all that came up meanwhile.
 type namer struct {
 	ctx     context.Context
+	look    context.Context // once it has ended, nothing is asked twice
 	stderr  io.Writer
 	cgroups *cgroupNames
 
 	mu      sync.Mutex
 	known   map[string]engine.Running
 	images  map[string]string // their ids, by the containers'
-	asked   map[string]bool   // answered, or given up
+	asked   map[string]bool   // answered, or not waited for any more
 	pending map[string]bool
+	vain    map[string]int // look-ups that failed, of those that are asked about again
 	queue   []string
 	busy    bool
+	news    uint64 // grows with what is known
+	trouble error  // of the last look-up
 	warned  string
 	renames time.Time // before which nobody looks for new names
 }
 
+// pauses are before an engine that failed is asked about a container again: one that is just
+// starting many may not answer in time.
+var pauses = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, 32 * time.Second}
+
+// patience is how many look-ups may fail until a container goes by its id meanwhile.
+const patience = 2
+
 // newNamer does not end with ctx: what came up last is to have a name, too.
 func newNamer(ctx context.Context, stderr io.Writer) *namer {
-	ctx = context.WithoutCancel(ctx)
-	return &namer{ctx: ctx, stderr: stderr, cgroups: newCgroupNames(), known: map[string]engine.Running{}, images: map[string]string{}, asked: map[string]bool{}, pending: map[string]bool{}}
+	return &namer{ctx: context.WithoutCancel(ctx), look: ctx, stderr: stderr, cgroups: newCgroupNames(), known: map[string]engine.Running{},
+		images: map[string]string{}, asked: map[string]bool{}, pending: map[string]bool{}, vain: map[string]int{}}
 }
 
 // complete fills in what is known, and says whether that is all that will be.
@@ -306,9 +331,15 @@ func (n *namer) complete(s *watch.Subject) bool {
 	defer n.mu.Unlock()
 	if r, ok := n.known[s.ID]; ok {
 		s.Engine, s.Name, s.Image, s.ImageID, s.User = r.Engine, r.Name, r.Image, n.images[s.ID], r.User
-		return true
 	}
 	return n.asked[s.ID]
+}
+
+// told is a number that grows with what engines say.
+func (n *namer) told() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.news
 }
 
 // ask asks the engines about containers that they were not asked about yet.
@@ -320,6 +351,21 @@ func (n *namer) ask(ids []string, wait bool) {
 			n.queue = append(n.queue, id)
 		}
 	}
+	n.unlockAndWork(wait)
+}
+
+// again asks a second time about those of the containers that are not forgotten.
+func (n *namer) again(ids []string) {
+	n.mu.Lock()
+	for _, id := range ids {
+		if n.vain[id] > 0 {
+			n.queue = append(n.queue, id)
+		}
+	}
+	n.unlockAndWork(false)
+}
+
+func (n *namer) unlockAndWork(wait bool) {
 	start := len(n.queue) > 0 && !n.busy
 	n.busy = n.busy || start
 	n.mu.Unlock()
@@ -340,6 +386,7 @@ func (n *namer) drop(id string) {
 	delete(n.images, id)
 	delete(n.asked, id)
 	delete(n.pending, id)
+	delete(n.vain, id)
 }
 
 // refresh looks, now and then, for new names of containers that Docker has on disk.
@@ -371,6 +418,7 @@ func (n *namer) refresh(ids []string) {
 			if r, ok := n.known[id]; ok && name != "" && name != r.Name {
 				r.Name = name
 				n.known[id] = r
+				n.news++
 			}
 		}
 		const share = 100 // of the time, at most
@@ -378,14 +426,21 @@ func (n *namer) refresh(ids []string) {
 	}()
 }
 
-// await waits until a container that was asked about has been answered for.
-func (n *namer) await(id string) {
-	for end := time.Now().Add(3 * engineTimeout); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+// await waits until containers that were asked about have been answered for, and says why one
+// was not, if an engine failed.
+func (n *namer) await(ids ...string) error {
+	for end := time.Now().Add(5 * engineTimeout); ; time.Sleep(10 * time.Millisecond) {
 		n.mu.Lock()
-		done := n.asked[id] || !n.pending[id]
+		done, err := true, error(nil)
+		for _, id := range ids {
+			done = done && !n.pending[id]
+			if n.vain[id] > 0 {
+				err = n.trouble
+			}
+		}
 		n.mu.Unlock()
-		if done {
-			return
+		if done || time.Now().After(end) {
+			return err
 		}
 	}
 }
@@ -411,30 +466,86 @@ func (n *namer) work() {
 		for name, of := range by {
 			maps.Copy(images, cli.ImageIDs(ctx, name, of))
 		}
+		imageless := ctx.Err() != nil
 		cancel()
-		n.mu.Lock()
-		for _, id := range ids {
-			if !n.pending[id] {
-				continue // dropped meanwhile
+		n.take(ids, found, images, err, imageless)
+	}
+}
+
+// take takes in what engines say of containers. err is why some of them said nothing, and
+// imageless says that there was no time for all images.
+func (n *namer) take(ids []string, found map[string]engine.Running, images map[string]string, err error, imageless bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.trouble = err
+	again := map[int][]string{} // by how often it was tried
+	var unnamed []string
+	for _, id := range ids {
+		tried := n.vain[id]
+		if !n.pending[id] && tried == 0 {
+			continue // dropped meanwhile
+		}
+		r, ok := found[id]
+		if ok {
+			n.known[id] = r
+		}
+		if image, ok := images[id]; ok {
+			n.images[id] = image
+		}
+		switch failed := r.Name == "" && err != nil; {
+		case !failed && !(ok && images[id] == "" && imageless):
+			delete(n.vain, id)
+		case tried < len(pauses) && n.look.Err() == nil:
+			n.vain[id] = tried + 1
+			again[tried] = append(again[tried], id)
+		default:
+			delete(n.vain, id)
+			if failed {
+				unnamed = append(unnamed, id)
 			}
-			if r, ok := found[id]; ok {
-				n.known[id] = r
-			}
-			if image, ok := images[id]; ok {
-				n.images[id] = image
-			}
+		}
+		if v := n.vain[id]; v == 0 || v >= patience {
 			n.asked[id] = true
 			delete(n.pending, id)
-		}
-		warn := err != nil && n.ctx.Err() == nil && n.warned != err.Error()
-		if warn {
-			n.warned = err.Error()
-		}
-		n.mu.Unlock()
-		if warn {
-			say(n.stderr, "warning: %v: its containers are shown by their ids", err)
+			n.news++
 		}
 	}
+	for tried, ids := range again {
+		time.AfterFunc(pauses[tried], func() { n.again(ids) })
+	}
+	n.warn(unnamed)
+}
+
+// end gives up what is asked about again, once it is not looked any more.
+func (n *namer) end() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var unnamed []string
+	for id := range n.vain {
+		if n.known[id].Name == "" {
+			unnamed = append(unnamed, id)
+		}
+	}
+	clear(n.vain)
+	n.warn(unnamed)
+}
+
+// warn says that engines have not named containers.
+func (n *namer) warn(ids []string) {
+	if len(ids) == 0 {
+		return
+	}
+	slices.Sort(ids)
+	const most = 3
+	var words []string
+	for _, id := range ids[:min(most, len(ids))] {
+		words = append(words, id[:min(12, len(id))])
+	}
+	who := strings.Join(words, ", ")
+	if more := len(ids) - most; more > 0 {
+		who += " and " + count(more, "other")
+	}
+	say(n.stderr, "warning: %v: the name of %s is not known: a container without one is shown by its id, and looked for by its id alone", n.trouble, who)
 }
 
 // cgroupNames says whose a cgroup is, also where its name does not tell that it is a

@@ -124,6 +124,8 @@ func (f *topFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if f.snapshot {
 		return f.print(ctx, stdout, &m, &s)
 	}
+	ctx, stop := quittable(ctx)
+	defer stop()
 	m.look = func() tea.Cmd {
 		return tea.Tick(f.interval, func(time.Time) tea.Msg { return sampleMsg(s.sample(ctx)) })
 	}

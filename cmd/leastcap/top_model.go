@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	tea "charm.land/bubbletea/v2"
 
@@ -104,7 +105,7 @@ func (m topModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 // printable leaves out what is not to be shown.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if !unicode.IsPrint(r) { // what turns the text around, too
 			return -1
 		}
 		return r

@@ -2,8 +2,16 @@
 
 package main
 
-import tea "charm.land/bubbletea/v2"
+import (
+	"context"
+
+	tea "charm.land/bubbletea/v2"
+)
 
 func handleStops(*tea.Program) (end func()) { return func() {} }
 
 func stopSelf() tea.Msg { return nil }
+
+func quittable(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithCancel(ctx)
+}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/signal"
 	"syscall"
@@ -45,6 +46,12 @@ func handleStops(p *tea.Program) (end func()) {
 		signal.Stop(signals)
 		close(done)
 	}
+}
+
+// quittable ends at a SIGQUIT, too, of which Go would make a dump on a terminal that is not
+// given back.
+func quittable(ctx context.Context) (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(ctx, syscall.SIGQUIT)
 }
 
 // stopSelf asks for what a terminal does at ctrl-z: it stops the process group.

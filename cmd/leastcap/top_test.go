@@ -140,6 +140,31 @@ func TestTopNarrow(t *testing.T) {
 	if !strings.Contains(frame, " HELD  USED  DENIED\n") || strings.Contains(frame, "DANGER") || !strings.Contains(frame, "2: …") {
 		t.Errorf("got\n%s", frame)
 	}
+	// The keys at the bottom are the page's own, and the help has all of them.
+	for page, want := range map[topPage]string{
+		pageContainers: "enter detail", pageCapabilities: "tab containers", pageDetail: "esc back", pageHelp: "q: quit",
+	} {
+		m.page, m.height = page, 10
+		m.selected = m.sample.Containers[1].id()
+		if frame := frameOf(m); !strings.Contains(frame, want) {
+			t.Errorf("no %q in\n%s", want, frame)
+		}
+	}
+}
+
+// TestTopLarge: where there is room, more of what was denied is seen.
+func TestTopLarge(t *testing.T) {
+	m := topTestModel()
+	for i := range 30 {
+		c := &m.sample.Containers[1]
+		c.Use.Denials = append(c.Use.Denials, topDenial{At: m.sample.At, Cap: caps.Chown, Process: "x", Call: fmt.Sprintf("chown(%d)", i)})
+	}
+	for height, want := range map[int]int{24: 5, 60: 13} {
+		m.height = height
+		if got := strings.Count(frameOf(m), " chown  x: "); got != want-1 { // and one of sys_admin or of evil's
+			t.Errorf("%d lines have %d, want %d", height, got, want)
+		}
+	}
 }
 
 func TestTopKeys(t *testing.T) {
@@ -301,11 +326,11 @@ func TestUseOfLong(t *testing.T) {
 }
 
 // TestTopTerminal runs top on a terminal of its own, and looks at how it leaves that: at
-// "q" and at SIGTERM; and in between, at a SIGTSTP and the SIGCONT after it.
+// "q", at SIGTERM and at SIGQUIT; and in between, at a SIGTSTP and the SIGCONT after it.
 func TestTopTerminal(t *testing.T) {
 	testenv.Need(t, testenv.Root, testenv.Command("script"))
 	bin := testenv.Leastcap(t)
-	for _, how := range []string{"q", "SIGTERM", "SIGTSTP"} {
+	for _, how := range []string{"q", "SIGTERM", "SIGQUIT", "SIGTSTP"} {
 		t.Run(how, func(t *testing.T) {
 			line := "stty rows 24 cols 80; stty -g; sh -c 'echo pid $$; exec " + bin + " top'; code=$?; echo; echo status $code; stty -g"
 			cmd := exec.Command("script", "-qefc", line, "/dev/null")
@@ -337,7 +362,7 @@ func TestTopTerminal(t *testing.T) {
 						if _, err := fmt.Sscan(rest, &pid); err != nil || pid <= 1 {
 							t.Fatalf("%v: %q", err, text.String())
 						}
-						if err := syscall.Kill(pid, map[string]syscall.Signal{"SIGTERM": syscall.SIGTERM, "SIGTSTP": syscall.SIGTSTP}[how]); err != nil {
+						if err := syscall.Kill(pid, map[string]syscall.Signal{"SIGTERM": syscall.SIGTERM, "SIGQUIT": syscall.SIGQUIT, "SIGTSTP": syscall.SIGTSTP}[how]); err != nil {
 							t.Fatal(err)
 						}
 					}
@@ -365,12 +390,12 @@ func TestTopTerminal(t *testing.T) {
 			}
 			_ = cmd.Wait()
 			all := text.String()
-			times := map[string]int{"q": 1, "SIGTERM": 1, "SIGTSTP": 2}[how]
+			times := map[string]int{"q": 1, "SIGTERM": 1, "SIGQUIT": 1, "SIGTSTP": 2}[how]
 			if strings.Count(all, enter) != times || strings.LastIndex(all, leave) < strings.LastIndex(all, enter) {
 				t.Errorf("the other screen is not left: %q", all)
 			}
 			lines := strings.Fields(ansi.Strip(all))
-			status := map[string]string{"q": "0", "SIGTERM": "130", "SIGTSTP": "0"}[how]
+			status := map[string]string{"q": "0", "SIGTERM": "130", "SIGQUIT": "130", "SIGTSTP": "0"}[how]
 			if !strings.Contains(all, "status "+status) || lines[0] != lines[len(lines)-1] {
 				t.Errorf("status is not %s, or the terminal was %s and is %s: %q", status, lines[0], lines[len(lines)-1], all)
 			}

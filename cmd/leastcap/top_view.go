@@ -111,19 +111,19 @@ func count(n int, thing string) string {
 }
 
 func (m topModel) foot(width int) []string {
-	keys := "q quit  ↑↓ move  enter detail  tab by capability  / filter  s sort  ? help"
+	keys, short := "q quit  ↑↓ move  enter detail  tab by capability  / filter  s sort  ? help", "q quit  enter detail  / filter  ? help"
 	switch {
 	case m.page == pageHelp:
-		keys = "any key: back"
+		keys, short = "any key: back", "any key: back"
 	case m.typing:
-		keys = "enter keeps it  esc clears it"
+		keys, short = "enter keeps it  esc clears it", "enter esc"
 	case m.page == pageDetail:
-		keys = "esc back  ↑↓ scroll  p pause  q quit  ? help"
+		keys, short = "esc back  ↑↓ scroll  p pause  q quit  ? help", "esc back  ↑↓ scroll  q quit  ? help"
 	case m.page == pageCapabilities:
-		keys = "q quit  ↑↓ move  tab containers  / filter  p pause  ? help"
+		keys, short = "q quit  ↑↓ move  tab containers  / filter  p pause  ? help", "q quit  tab containers  ? help"
 	}
 	if ansi.StringWidth(keys) > width {
-		keys = "q quit  enter detail  / filter  ? help"
+		keys = short
 	}
 	return []string{topFaint.Render(keys)}
 }
@@ -189,7 +189,8 @@ func header(columns []column) string {
 
 func (m topModel) containerLines(width, room int) []string {
 	list := m.shown()
-	denials := m.denialLines(width, min(6, max(2, room/3)))
+	// A third, and of a large screen less: containers are what one looks for.
+	denials := m.denialLines(width, max(2, min(room/3, max(6, room/4))))
 	columns := containerColumns(list, width)
 	lines := []string{header(columns)}
 	if len(list) == 0 {
@@ -376,9 +377,9 @@ func (m topModel) detail(width int) []string {
 		}
 	}
 	if c.ProcContainer != nil {
-		fact("id", c.ID[:min(12, len(c.ID))]+"  "+c.Engine, topPlain)
+		fact("id", report.Clean(c.ID[:min(12, len(c.ID))]+"  "+c.Engine, 60), topPlain)
 		fact("image", report.Clean(c.Image, 100), topPlain)
-		fact("pod", c.Pod, topPlain)
+		fact("pod", report.Clean(c.Pod, 100), topPlain)
 		if c.Asked != nil {
 			fact("asked", report.Clean(c.Asked.Flags(), 300), topPlain)
 		}
@@ -461,9 +462,12 @@ func helpLines(width int) []string {
 		"                   an image or an id, or a  p space   pause, and go on",
 		"                   capability that is held  q         quit",
 	}
-	var lines []string
 	for _, line := range text {
-		lines = append(lines, ansi.Truncate(line, width, "…"))
+		if ansi.StringWidth(line) > width { // the keys alone, so that they fit on few lines
+			keys := "↑↓ PgUp PgDn g G: move; enter: detail; esc: back; tab: by capability; /: filter; s: sort; r: reverse; p: pause; q: quit"
+			marks := "!: more than the engine gave; ?: not seen"
+			return append(strings.Split(ansi.Wordwrap(keys, width, ""), "\n"), strings.Split(ansi.Wordwrap(marks, width, ""), "\n")...)
+		}
 	}
-	return lines
+	return text
 }

@@ -187,7 +187,7 @@ func (w *watching) loop(ctx context.Context) error {
 	defer tick.Stop()
 	flush := time.NewTicker(flushEvery)
 	defer flush.Stop()
-	var news uint64
+	var news, told uint64
 	fresh, pause := began, time.Time{} // when something new was used; no survey before
 	pending := true
 	for done := false; !done; {
@@ -206,8 +206,9 @@ func (w *watching) loop(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if (n != news || pending) && (done || now.After(pause)) || done {
-			news = n
+		names := w.names.told()
+		if (n != news || names != told || pending) && now.After(pause) || done {
+			news, told = n, names
 			var used bool
 			if used, pending, err = w.look(now, done); err != nil {
 				return err
@@ -278,7 +279,7 @@ func (w *watching) look(now time.Time, last bool) (used, pending bool, err error
 // rename gives containers the names that they have by now, as far as those are known.
 func (w *watching) rename() {
 	for _, s := range w.tracker.Subjects() {
-		if s.Kind == watch.Container && s.Name != "" {
+		if s.Kind == watch.Container {
 			w.names.complete(&s.Subject)
 		}
 	}
@@ -419,6 +420,7 @@ func (w *watching) flushAll() {
 // conclude sums up.
 func (w *watching) conclude() error {
 	now := time.Now()
+	w.names.end()
 	w.flushAll()
 	subjects := w.tracker.Subjects()
 	lost, err := w.probe.Lost()

@@ -50,8 +50,9 @@ A refusal is one of: "capability" (asked for, and not there), "file mode" (of a 
 that is not root and never had any), "seccomp" (the filter stopped the call before it
 began), "read-only", "user namespace" (asked of an outer one, so that nothing can satisfy
 it), "file capabilities" (execve of a file that has more than the bounding set), "capset",
-"not executable", "immutable", "sticky directory" (another user's file in one like /tmp),
-"device", "security module", "unknown". Where it says "maybe" it is the likely reason and
+"not executable", "no such file" (nor can one be made in /proc or /sys), "immutable",
+"sticky directory" (another user's file in one like /tmp), "device", "security module",
+"unknown". Where it says "maybe" it is the likely reason and
 not what was seen: SELinux, AppArmor, Landlock and the device rules leave no trace that
 can be told apart.
 
@@ -147,7 +148,7 @@ func (w *whyLook) loop(ctx context.Context, ended <-chan struct{}) error {
 	end := lastingFor(w.last)
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	var news uint64
+	var news, told uint64
 	var pause time.Time
 	for done := false; !done && w.failed == nil; {
 		select {
@@ -163,8 +164,9 @@ func (w *whyLook) loop(ctx context.Context, ended <-chan struct{}) error {
 		if err != nil {
 			return err
 		}
-		if now := time.Now(); (n != news || len(w.held) > 0 || w.unnamed > 0) && now.After(pause) || done {
-			news = n
+		names := w.names.told()
+		if now := time.Now(); (n != news || names != told || len(w.held) > 0 || w.unnamed > 0) && now.After(pause) || done {
+			news, told = n, names
 			if err := w.look(now, done); err != nil {
 				return err
 			}
@@ -288,7 +290,7 @@ func (w *whyLook) take(now time.Time, r usage.Refusal, gone, last bool) int {
 	if w.trial == nil && !w.describe(&s) {
 		switch {
 		case last:
-			w.names.await(s.ID)
+			_ = w.names.await(s.ID) // what fails is said at the end
 			w.describe(&s)
 		case !gone:
 			w.held[key] = r
@@ -598,6 +600,7 @@ func (w *whyLook) conclude() error {
 		return w.failed
 	}
 	now := time.Now()
+	w.names.end()
 	lost, err := w.probe.Lost()
 	if err != nil {
 		return err

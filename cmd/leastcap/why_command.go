@@ -167,9 +167,11 @@ func (w *whyLook) command(ctx context.Context, args []string) (err error) {
 	if !isContainer {
 		w.hintAt()
 	}
+	started := true
 	select {
 	case <-inst.Exited():
 		exit := inst.Exit()
+		started = exit.Started
 		if exit.Err != nil {
 			return exit.Err
 		}
@@ -178,7 +180,10 @@ func (w *whyLook) command(ctx context.Context, args []string) (err error) {
 		}
 	default:
 	}
-	return w.conclude()
+	if err := w.conclude(); err != nil || started {
+		return err
+	}
+	return status(exitUsage) // nothing was refused because nothing ran
 }
 
 // mostLines is how much of an embedded container's output is shown.

@@ -18,7 +18,8 @@ import (
 
 // Describe asks the installed engines about containers by their ids, all engines at
 // once. An engine that does not know an id says nothing of it; one that has not
-// answered when ctx ends is named in the error, beside what the others said.
+// answered when ctx ends, or whose daemon failed, is named in the error, beside what the
+// others said.
 func Describe(ctx context.Context, ids []string) (map[string]engine.Running, error) {
 	found := make(map[string]engine.Running)
 	if len(ids) == 0 {
@@ -61,9 +62,13 @@ const waitDelay = time.Second
 func describe(ctx context.Context, name string, ids []string) ([]engine.Running, error) {
 	cmd := exec.CommandContext(ctx, name, slices.Concat([]string{"container", "inspect"}, ids)...)
 	cmd.WaitDelay = waitDelay
-	out, _ := cmd.Output()
+	out, failed := cmd.Output()
 	if ctx.Err() != nil {
 		return nil, errors.New("no answer in time")
+	}
+	var err error
+	if exit := (*exec.ExitError)(nil); errors.As(failed, &exit) {
+		err = daemonError(string(exit.Stderr))
 	}
 	var answer []struct {
 		ID        string `json:"Id"`
@@ -81,7 +86,7 @@ func describe(ctx context.Context, name string, ids []string) ([]engine.Running,
 		}
 	}
 	if len(out) == 0 || json.Unmarshal(out, &answer) != nil {
-		return nil, nil // the engine does not run, or it is another engine's
+		return nil, err // without one the engine does not run, or it is another engine's
 	}
 	var list []engine.Running
 	for _, a := range answer {
@@ -96,5 +101,16 @@ func describe(ctx context.Context, name string, ids []string) ([]engine.Running,
 		}
 		list = append(list, r)
 	}
-	return list, nil
+	return list, err
+}
+
+// daemonError is what Docker's client, which says why for each container, quotes its daemon
+// with (moby client/request.go), unless that only says that it has no such container.
+func daemonError(stderr string) error {
+	for line := range strings.Lines(stderr) {
+		if _, says, ok := strings.Cut(line, "Error response from daemon: "); ok && !strings.Contains(strings.ToLower(says), "no such ") {
+			return errors.New(strings.TrimSpace(says))
+		}
+	}
+	return nil
 }

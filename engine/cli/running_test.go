@@ -73,6 +73,19 @@ exit 1`)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+	// A daemon that fails says of no container that it is not its own.
+	install("podman", "echo 'Error: no such container' >&2; exit 125")
+	install("docker", `echo '[]'
+echo "Error response from daemon: No such container: `+one+`" >&2
+echo "Error response from daemon: open /run/config.json: too many open files" >&2
+exit 1`)
+	if got, err = cli.Describe(t.Context(), ids); err == nil || err.Error() != "docker inspect: open /run/config.json: too many open files" || len(got) != 0 {
+		t.Error(got, err)
+	}
+	install("docker", "echo '[]'; echo 'Error response from daemon: No such container: "+one+"' >&2; exit 1")
+	if got, err = cli.Describe(t.Context(), ids); err != nil || len(got) != 0 {
+		t.Error(got, err)
+	}
 	if got, err := cli.Describe(t.Context(), nil); err != nil || len(got) != 0 {
 		t.Error(got, err)
 	}

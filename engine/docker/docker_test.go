@@ -308,8 +308,9 @@ func TestPodman(t *testing.T) {
 }
 
 // endMonitors ends Podman's monitors, whose containers are gone by now, and waits for what they
-// started: otherwise that makes the directory anew while it is removed. The monitor of a command
-// that was executed does so after five minutes (containers.conf(5), exit_command_delay).
+// started: their clean-up makes the directory anew, and a mount in it, also while it is removed.
+// The monitor of a command that was executed lives five minutes longer (containers.conf(5),
+// exit_command_delay).
 func endMonitors(t *testing.T, dir string) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {

@@ -3,7 +3,6 @@
 package embedded
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,10 +21,6 @@ import (
 	"github.com/leastcap/leastcap/engine"
 	"github.com/leastcap/leastcap/engine/bundle"
 )
-
-// pool is where containers' addresses come from, four for each: Docker and Podman take
-// others by default (172.16/12, 192.168/16, 10.88/16).
-var pool = netip.MustParsePrefix("10.213.0.0/16")
 
 // network is a pair of virtual interfaces, one on the host and one in the container.
 // Both go when either goes, and so with the container.
@@ -96,11 +91,7 @@ func newNetwork(run, name string, pid int) (*network, error) {
 		return nil, err
 	}
 	defer unlock()
-	block, err := freeBlock()
-	if err != nil {
-		return nil, err
-	}
-	n := &network{host: block.Addr().Next(), container: block.Addr().Next().Next()}
+	n := new(network)
 	veth := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: "eth0", PeerNamespace: netlink.NsPid(pid)}
 	veth.Name = name
 	if err := netlink.LinkAdd(veth); err != nil {
@@ -130,15 +121,14 @@ func lockAddresses(run string) (unlock func(), err error) {
 }
 
 func (n *network) configure(veth *netlink.Veth, pid int) error {
-	address := func(a netip.Addr) *netlink.Addr {
-		return &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(30, 32)}}
-	}
 	if err := dontForward(veth.Name); err != nil {
 		return err
 	}
-	if err := netlink.AddrAdd(veth, address(n.host)); err != nil {
-		return fmt.Errorf("give the host %s: %w", n.host, err)
+	block, err := takeBlock(veth)
+	if err != nil {
+		return err
 	}
+	n.host, n.container = hostIn(block), hostIn(block).Next()
 	if err := netlink.LinkSetUp(veth); err != nil {
 		return err
 	}
@@ -156,7 +146,7 @@ func (n *network) configure(veth *netlink.Veth, pid int) error {
 	if err != nil {
 		return err
 	}
-	if err := inside.AddrAdd(eth, address(n.container)); err != nil {
+	if err := inside.AddrAdd(eth, addressOf(n.container)); err != nil {
 		return fmt.Errorf("give the container %s: %w", n.container, err)
 	}
 	if err := inside.LinkSetUp(eth); err != nil {
@@ -184,44 +174,6 @@ func dontForward(name string) error {
 		}
 	}
 	return nil
-}
-
-// freeBlock finds four addresses that no route of the host covers.
-func freeBlock() (netip.Prefix, error) {
-	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
-	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("the host's routes: %w", err)
-	}
-	var taken []netip.Prefix
-	for _, r := range routes {
-		if r.Dst == nil {
-			continue
-		}
-		if a, ok := netip.AddrFromSlice(r.Dst.IP.To4()); ok {
-			if ones, _ := r.Dst.Mask.Size(); ones > 0 {
-				taken = append(taken, netip.PrefixFrom(a, ones))
-			}
-		}
-	}
-	base := binary.BigEndian.Uint32(pool.Addr().AsSlice())
-	for i := uint32(0); i < 1<<(30-pool.Bits()); i++ {
-		var b [4]byte
-		binary.BigEndian.PutUint32(b[:], base+4*i)
-		block := netip.PrefixFrom(netip.AddrFrom4(b), 30)
-		if !overlapsAny(block, taken) {
-			return block, nil
-		}
-	}
-	return netip.Prefix{}, fmt.Errorf("no addresses of %s are free", pool)
-}
-
-func overlapsAny(p netip.Prefix, list []netip.Prefix) bool {
-	for _, q := range list {
-		if p.Overlaps(q) {
-			return true
-		}
-	}
-	return false
 }
 
 func (n *network) remove() { _ = netlink.LinkDel(n.link) } // gone with the container as a rule

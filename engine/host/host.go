@@ -49,7 +49,7 @@ func New(argv []string, userName string, h proc.Hierarchy) (*Workload, error) {
 	var err error
 	if w.path, err = exec.LookPath(argv[0]); err != nil {
 		return nil, &engine.Error{Problem: fmt.Sprintf("cannot run %q", argv[0]), Reason: errors.Unwrap(err).Error(),
-			Hint: "give a command that is in $PATH, or its path; a container is learned with: leastcap learn -- docker run …"}
+			Hint: "give a command that is in $PATH, its path, or a docker, podman or nerdctl run line"}
 	}
 	if w.path, err = filepath.Abs(w.path); err != nil {
 		return nil, err

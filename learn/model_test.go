@@ -52,6 +52,7 @@ type outcome struct {
 	fail            error
 	exitErr         error         // the outcome is not known
 	slow            time.Duration // how long preparing takes
+	begin           time.Duration // how long the engine takes to start it
 	last            time.Duration // how long it runs
 	stop            time.Duration // how long it needs to stop
 	health          engine.Health
@@ -141,6 +142,7 @@ type played struct {
 
 func (p *played) Scope() proc.ScopeRef { return proc.ScopeRef{Name: p.name} }
 func (p *played) Start(context.Context) error {
+	time.Sleep(p.outcome.begin)
 	p.began = time.Now()
 	switch {
 	case p.hang:

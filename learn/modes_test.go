@@ -217,6 +217,27 @@ func TestSlowStop(t *testing.T) {
 	}
 }
 
+// What an engine takes to start a container is neither a time that it stayed up, nor one
+// that it had to get ready.
+func TestSlowEngine(t *testing.T) {
+	needed := caps.Of(caps.Chown)
+	m := &model{baseline: docker14, play: func(n int, set caps.Set, _ bool) outcome {
+		o := needs(needed, needed)(n, set, false)
+		o.begin, o.last = 10*time.Second, 100*time.Millisecond
+		return o
+	}}
+	p := mustLearn(t, m, learn.Options{})
+	if p.Required != needed || !p.Proven || len(p.Notes) > 0 {
+		t.Errorf("required %v proven %v notes %q", p.Required, p.Proven, p.Notes)
+	}
+	m = &model{baseline: docker14, play: func(int, caps.Set, bool) outcome {
+		return outcome{hang: true, begin: 10 * time.Second, health: engine.Healthy, late: time.Second, identities: []usage.Identity{root()}}
+	}}
+	if p := mustLearn(t, m, learn.Options{CheckTimeout: 5 * time.Second}); !p.Proven {
+		t.Errorf("not proven: %+v", p.Trials)
+	}
+}
+
 // The same set, once passed and once failed, is not proven.
 func TestMixedIsNotProven(t *testing.T) {
 	m := &model{baseline: docker14, play: func(n int, set caps.Set, _ bool) outcome {

@@ -35,7 +35,7 @@ func (s *start) ready(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		since := time.Since(s.began)
+		since := time.Since(s.up)
 		if ended {
 			return nil // its exit status is judged
 		}
@@ -139,7 +139,7 @@ func (s *start) check(ctx context.Context) error {
 		}
 		env = nil
 	}
-	deadline := s.began.Add(s.deadline())
+	deadline := s.up.Add(s.deadline())
 	wait := pollInterval / 2
 	for {
 		ended := s.ended()

@@ -29,6 +29,7 @@ type start struct {
 	unhurried bool // it may take as long to stop as the baseline may
 
 	began time.Time
+	up    time.Time // when the engine had started it, which may take long and is not its doing
 	// idle is the machine's idle time at the beginning, where it is known.
 	idle      time.Duration
 	idleKnown bool
@@ -100,6 +101,7 @@ func (s *start) play(ctx context.Context) error {
 	if err := s.inst.Start(ctx); err != nil {
 		return err
 	}
+	s.up = time.Now()
 	s.tell(Checking)
 	if err := s.ready(ctx); err != nil {
 		return err

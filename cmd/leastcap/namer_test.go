@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -79,13 +80,14 @@ func TestNamesAskedAgain(t *testing.T) {
 	subject := func() *watch.Subject { return &watch.Subject{Kind: watch.Container, ID: id, Cgroup: "/docker/" + id} }
 
 	t.Run("named", func(t *testing.T) {
-		pauses = []time.Duration{10 * time.Millisecond, 10 * time.Millisecond, 500 * time.Millisecond, 10 * time.Millisecond}
+		// So many that none is the last, however late this is.
+		pauses = append([]time.Duration{10 * time.Millisecond, 10 * time.Millisecond}, slices.Repeat([]time.Duration{500 * time.Millisecond}, 100)...)
 		var stderr safeBuffer
 		l := &lookout{names: newNamer(t.Context(), &stderr), targets: []watch.Target{{Container: "web"}}, matched: make(map[string]bool)}
 		if l.wanted("/docker/"+id, subject()) {
 			t.Error("wanted before it has a name")
 		}
-		waitFor(t, "three look-ups", func() bool { return inspections(dir, id) == 3 })
+		waitFor(t, "three look-ups", func() bool { return inspections(dir, id) >= 3 })
 		if err := l.names.await(id); err == nil || err.Error() != "docker inspect: the store is locked" {
 			t.Error(err)
 		}
@@ -204,7 +206,7 @@ func TestWatchNamedLate(t *testing.T) {
 	end()
 	s.expect(name, "end")
 	inCgroup(t, second)
-	waitFor(t, "it was asked about in vain", func() bool { return inspections(dir, second) == 1 })
+	waitFor(t, "it was asked about in vain", func() bool { return inspections(dir, second) > 0 })
 	time.Sleep(300 * time.Millisecond)
 	if err := os.Remove(busy); err != nil {
 		t.Fatal(err)

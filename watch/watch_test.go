@@ -21,6 +21,16 @@ var (
 	idB = strings.Repeat("fedcba9876543210", 4)
 )
 
+// TestLossWords: in an order, so that two of the same are the same.
+func TestLossWords(t *testing.T) {
+	e := watch.Event{Event: watch.Loss, Lost: map[string]uint64{"tasks": 1, "evidence": 2, "sets": 3, "ports": 4}}
+	for range 20 {
+		if got := e.Words(); got != "lost 2 of the evidence, 4 of the ports, 3 of the sets, 1 of the tasks" {
+			t.Fatal(got)
+		}
+	}
+}
+
 func TestOf(t *testing.T) {
 	for cgroup, want := range map[string]struct{ key, label string }{
 		"/":                                      {"host:/", "host"},

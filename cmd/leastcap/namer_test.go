@@ -129,7 +129,14 @@ func TestNamesAskedAgain(t *testing.T) {
 		n.ask([]string{id}, true)
 		n.end()
 		n.end()
+		n.drop(id)
 		if strings.Count(stderr.String(), "is not known") != 1 {
+			t.Error(&stderr)
+		}
+		n.ask([]string{id}, true)
+		n.drop(id) // it has ended
+		n.end()
+		if strings.Count(stderr.String(), "is not known") != 2 {
 			t.Error(&stderr)
 		}
 	})

@@ -377,6 +377,9 @@ func (n *namer) unlockAndWork(wait bool) {
 func (n *namer) drop(id string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.vain[id] > 0 && n.known[id].Name == "" {
+		n.warn([]string{id})
+	}
 	delete(n.known, id)
 	delete(n.images, id)
 	delete(n.asked, id)

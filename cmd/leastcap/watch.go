@@ -138,9 +138,6 @@ const (
 	lookShare = 10
 	// flushEvery is how often profiles are written that changed.
 	flushEvery = 5 * time.Second
-	// settled is how long after its start a container is taken to be up: what comes later
-	// is its steady state.
-	settled = 10 * time.Second
 	// mostEnded is how many subjects that have ended are remembered for the summary, and in
 	// case that they come back. Profiles stay.
 	mostEnded = 1000
@@ -250,8 +247,8 @@ func (w *watching) look(now time.Time, last bool) (used, pending bool, err error
 		if s == nil {
 			continue
 		}
-		pending = pending || s.StartSeen && s.Kind == watch.Container && now.Sub(s.Began) < settled
-		if s.StartSeen && now.Sub(s.Began) >= settled {
+		pending = pending || s.StartSeen && s.Kind == watch.Container && !s.Settled(now)
+		if s.StartSeen && s.Settled(now) {
 			for _, p := range g.Places {
 				if !p.Adopted && !w.steady[p.ID] {
 					w.steady[p.ID] = true

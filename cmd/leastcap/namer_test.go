@@ -223,3 +223,19 @@ func TestWatchNamedLate(t *testing.T) {
 		t.Errorf("exit status %d: %s", code, &s.stderr)
 	}
 }
+
+// TestWatchIdle: what was seen before a watch ends by itself is in what it says, also where
+// something still waited, for an engine's answer, say.
+func TestWatchIdle(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.BPF)
+	dir := fakeEngine(t)
+	set(t, filepath.Join(dir, "docker"), "#!/bin/sh\nexec sleep 5")
+	id := fmt.Sprintf("c%063x", os.Getpid())
+	s := newStream(t, "--until-idle", "600ms")
+	waitFor(t, "it looks", func() bool { return strings.Contains(s.stderr.String(), "Ctrl-C ends") })
+	inCgroup(t, id)
+	s.expect(id[:12], "begin")
+	if e := s.expect(id[:12], "summary"); e.Total == nil {
+		t.Errorf("%+v", e)
+	}
+}

@@ -204,22 +204,21 @@ func (w *watching) loop(ctx context.Context) error {
 			return err
 		}
 		names := w.names.told()
-		if (n != news || names != told || pending) && now.After(pause) || done {
+		idle := w.idle > 0 && now.Sub(fresh) >= w.idle // unless there is something that was not looked at yet
+		if (n != news || names != told || pending) && now.After(pause) || done || idle {
 			news, told = n, names
 			var used bool
-			if used, pending, err = w.look(now, done); err != nil {
+			if used, pending, err = w.look(now, done || idle); err != nil {
 				return err
 			}
 			if used {
 				fresh = now
 			}
+			done = done || idle && !used
 			pause = time.Now().Add(lookShare * time.Since(now))
 		}
 		if w.failed != nil {
 			break // nobody reads any more
-		}
-		if w.idle > 0 && now.Sub(fresh) >= w.idle && !done {
-			break
 		}
 	}
 	return w.conclude()

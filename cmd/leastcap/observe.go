@@ -377,7 +377,7 @@ func (n *namer) unlockAndWork(wait bool) {
 func (n *namer) drop(id string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.vain[id] > 0 && n.known[id].Name == "" {
+	if n.vain[id] > 0 && n.known[id].Name == "" { // see retries
 		n.warn([]string{id})
 	}
 	delete(n.known, id)
@@ -512,6 +512,13 @@ func (n *namer) take(ids []string, found map[string]engine.Running, images map[s
 		time.AfterFunc(pauses[tried], func() { n.again(ids) })
 	}
 	n.warn(unnamed)
+}
+
+// retries says that a container may still get a name from an engine that failed.
+func (n *namer) retries(id string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.vain[id] > 0 && n.known[id].Name == ""
 }
 
 // end gives up what is asked about again, once it is not looked any more.

@@ -367,6 +367,9 @@ func (w *watching) flush() {
 		return 0
 	})
 	for _, s := range subjects {
+		if w.names.retries(s.ID) {
+			continue // a profile keeps its name
+		}
 		if w.profiles != nil && s.Changed && s.Record != nil && w.keeps(s) {
 			if err := w.profiles.write(s, now); err != nil {
 				say(w.stderr, "warning: %v", err)

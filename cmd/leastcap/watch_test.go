@@ -371,6 +371,38 @@ func TestWatchRetires(t *testing.T) {
 	}
 }
 
+// TestWatchNamesFile: a profile is not called by a container's id while its engine, which failed,
+// is asked for the name.
+func TestWatchNamesFile(t *testing.T) {
+	dir := t.TempDir()
+	names := newNamer(t.Context(), io.Discard)
+	w := &watching{watchFlags: &watchFlags{}, stderr: io.Discard, tracker: watch.NewTracker(watch.Of), lookout: &lookout{names: names},
+		profiles: &profileFiles{dir: dir, files: map[string]*profileFile{}, names: map[string]string{}}}
+	id := strings.Repeat("1", 64)
+	group := &probe.Group{Places: []probe.Place{{ID: 7, Path: "/docker/" + id, Launched: true}}, Record: &usage.Record{Sets: map[usage.Phase]usage.Sets{}}}
+	w.tracker.Look(time.Now(), map[string]*probe.Group{"container:" + id: group}, func(*watch.Subject) bool { return true }, false)
+	files := func() string {
+		w.flush()
+		list, err := filepath.Glob(filepath.Join(dir, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, f := range list {
+			list[i] = filepath.Base(f)
+		}
+		return strings.Join(list, " ")
+	}
+	names.vain[id], names.asked[id] = 2, true
+	if got := files(); got != "" {
+		t.Errorf("while it is asked: %s", got)
+	}
+	names.known[id] = engine.Running{Engine: "docker", Name: "web"}
+	w.rename()
+	if got := files(); got != "web.json" {
+		t.Errorf("named: %s", got)
+	}
+}
+
 // TestWatchUnnamed: one of whom it is not known yet whether anybody asked for it is not
 // forgotten when it ends, and one that nobody asked for is.
 func TestWatchUnnamed(t *testing.T) {

@@ -298,9 +298,8 @@ type namer struct {
 	vain    map[string]int // look-ups that failed, of those that are asked about again
 	queue   []string
 	busy    bool
-	news    uint64 // grows with what is known
-	trouble error  // of the last look-up
-	warned  string
+	news    uint64    // grows with what is known
+	trouble error     // of the last look-up that failed
 	renames time.Time // before which nobody looks for new names
 }
 
@@ -360,6 +359,7 @@ func (n *namer) again(ids []string) {
 	n.unlockAndWork(false)
 }
 
+// unlockAndWork ends what was begun with the lock, and sees to it that the queue is worked off.
 func (n *namer) unlockAndWork(wait bool) {
 	start := len(n.queue) > 0 && !n.busy
 	n.busy = n.busy || start
@@ -475,7 +475,9 @@ func (n *namer) work() {
 func (n *namer) take(ids []string, found map[string]engine.Running, images map[string]string, err error, imageless bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.trouble = err
+	if err != nil {
+		n.trouble = err
+	}
 	again := map[int][]string{} // by how often it was tried
 	var unnamed []string
 	for _, id := range ids {

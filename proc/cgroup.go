@@ -2,13 +2,16 @@ package proc
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Hierarchy is the cgroup hierarchy in which every container has a cgroup of
@@ -192,15 +195,23 @@ func (h Hierarchy) pathOf(file string) (string, error) {
 	return "", fmt.Errorf("no cgroup in the hierarchy %s", h.Mount)
 }
 
-// Procs lists the processes in a cgroup directory and those below it.
+// Procs lists the processes in a cgroup directory and those below it. One below that is
+// removed meanwhile has none.
 func Procs(dir string) ([]int, error) {
 	var pids []int
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil || !d.IsDir() {
-			return err
+		var data []byte
+		if err == nil && d.IsDir() {
+			data, err = os.ReadFile(filepath.Join(path, "cgroup.procs"))
 		}
-		data, err := os.ReadFile(filepath.Join(path, "cgroup.procs"))
-		if err != nil {
+		switch {
+		case path != dir && errors.Is(err, fs.ErrNotExist), path != dir && errors.Is(err, syscall.ENODEV):
+			return nil
+		case errors.Is(err, syscall.EOPNOTSUPP):
+			// A threaded cgroup: its threads' processes are in the one above it that is
+			// none (Documentation/admin-guide/cgroup-v2.rst, "Threads").
+			return nil
+		case err != nil:
 			return err
 		}
 		for word := range strings.FieldsSeq(string(data)) {

@@ -56,8 +56,9 @@ type Total struct {
 // Tracked is a subject with what is known of it.
 type Tracked struct {
 	Subject
-	// Began is when the look at it began; it ended where Ended is not zero.
-	Began, Ended time.Time
+	// Began is when the look at it began; it ended where Ended is not zero. Started is when
+	// it was seen to begin last.
+	Began, Started, Ended time.Time
 	// StartSeen: a start of it was seen. Running: it ran before.
 	StartSeen, Running bool
 	Record             *usage.Record // all that was seen, also before a restart
@@ -124,13 +125,13 @@ func (t *Tracker) Look(now time.Time, groups map[string]*probe.Group, describe f
 	slices.SortFunc(names, func(a, b string) int {
 		return cmp.Or(-cmp.Compare(strings.Count(a, Gone), strings.Count(b, Gone)), strings.Compare(a, b))
 	})
-	live := map[string]bool{}
+	live, left := map[string]bool{}, map[string]bool{}
 	for _, name := range names {
 		g := groups[name]
 		key, gone := strings.CutSuffix(name, Gone)
 		s := t.subjects[key]
 		if s == nil {
-			s = &Tracked{Subject: t.of(g.Places[0].Path), Began: now, alive: true, denials: map[denial]bool{}, waiting: map[denial]bool{}}
+			s = &Tracked{Subject: t.of(g.Places[0].Path), Began: now, Started: now, alive: true, denials: map[denial]bool{}, waiting: map[denial]bool{}}
 			s.Running = g.Places[0].Adopted
 			t.subjects[key] = s
 		}
@@ -143,13 +144,16 @@ func (t *Tracker) Look(now time.Time, groups map[string]*probe.Group, describe f
 		if l := g.Record.Launch; l != nil && !adopted {
 			s.Granted = &l.Bounding
 		}
+		own := slices.ContainsFunc(g.Places, func(p probe.Place) bool { return p.Path == s.Cgroup })
 		if gone {
 			s.past = folded(s.past, g.Record)
-			s.Record = s.past
-		} else {
-			live[key] = true
-			s.Record = folded(s.past, g.Record)
+			s.Record, left[key] = s.past, own
+			continue
 		}
+		if live[key] = true; own && left[key] && s.told && s.alive { // it was restarted since the last look
+			events = append(events, s.news(now, false, last)...)
+		}
+		s.Record = folded(s.past, g.Record)
 	}
 	for key, s := range t.subjects {
 		if s.Record == nil || !s.told && !describe(&s.Subject) && !last {
@@ -206,6 +210,9 @@ func (s *Tracked) news(now time.Time, alive, last bool) (events []Event) {
 	}
 	if !s.told || alive && !s.alive {
 		s.Ended = time.Time{}
+		if s.told {
+			s.Started = now
+		}
 		add(Event{Event: Begin, Running: s.Running && !s.told})
 		s.told, s.alive = true, true
 	}
@@ -300,6 +307,13 @@ func (s *Tracked) Doubts() []string {
 	}
 	return list
 }
+
+// settled is how long after its start a subject is taken to be up: what comes later is its
+// steady state.
+const settled = 10 * time.Second
+
+// Settled says that it is up.
+func (s *Tracked) Settled(now time.Time) bool { return now.Sub(s.Started) >= settled }
 
 // Complete: nothing was lost, and a start was seen.
 func (s *Tracked) Complete() bool {

@@ -2,6 +2,8 @@ package watch
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/leastcap/leastcap/advise"
@@ -29,8 +31,8 @@ func (e *Event) Words() string {
 		return fmt.Sprintf("%s %v%s; %s", verb, *e.Capability, e.evidence(), outcome(e.Check))
 	case Loss:
 		var list []string
-		for kind, n := range e.Lost {
-			list = append(list, fmt.Sprintf("%d of the %s", n, kind))
+		for _, kind := range slices.Sorted(maps.Keys(e.Lost)) {
+			list = append(list, fmt.Sprintf("%d of the %s", e.Lost[kind], kind))
 		}
 		return "lost " + strings.Join(list, ", ")
 	}

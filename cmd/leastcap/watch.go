@@ -138,9 +138,6 @@ const (
 	lookShare = 10
 	// flushEvery is how often profiles are written that changed.
 	flushEvery = 5 * time.Second
-	// settled is how long after its start a container is taken to be up: what comes later
-	// is its steady state.
-	settled = 10 * time.Second
 	// mostEnded is how many subjects that have ended are remembered for the summary, and in
 	// case that they come back. Profiles stay.
 	mostEnded = 1000
@@ -207,22 +204,21 @@ func (w *watching) loop(ctx context.Context) error {
 			return err
 		}
 		names := w.names.told()
-		if (n != news || names != told || pending) && now.After(pause) || done {
+		idle := w.idle > 0 && now.Sub(fresh) >= w.idle // unless there is something that was not looked at yet
+		if (n != news || names != told || pending) && now.After(pause) || done || idle {
 			news, told = n, names
 			var used bool
-			if used, pending, err = w.look(now, done); err != nil {
+			if used, pending, err = w.look(now, done || idle); err != nil {
 				return err
 			}
 			if used {
 				fresh = now
 			}
+			done = done || idle && !used
 			pause = time.Now().Add(lookShare * time.Since(now))
 		}
 		if w.failed != nil {
 			break // nobody reads any more
-		}
-		if w.idle > 0 && now.Sub(fresh) >= w.idle && !done {
-			break
 		}
 	}
 	return w.conclude()
@@ -250,8 +246,8 @@ func (w *watching) look(now time.Time, last bool) (used, pending bool, err error
 		if s == nil {
 			continue
 		}
-		pending = pending || s.StartSeen && s.Kind == watch.Container && now.Sub(s.Began) < settled
-		if s.StartSeen && now.Sub(s.Began) >= settled {
+		pending = pending || s.StartSeen && s.Kind == watch.Container && !s.Settled(now)
+		if s.StartSeen && s.Settled(now) {
 			for _, p := range g.Places {
 				if !p.Adopted && !w.steady[p.ID] {
 					w.steady[p.ID] = true
@@ -371,6 +367,9 @@ func (w *watching) flush() {
 		return 0
 	})
 	for _, s := range subjects {
+		if w.names.retries(s.ID) {
+			continue // a profile keeps its name
+		}
 		if w.profiles != nil && s.Changed && s.Record != nil && w.keeps(s) {
 			if err := w.profiles.write(s, now); err != nil {
 				say(w.stderr, "warning: %v", err)

@@ -19,6 +19,7 @@ import (
 	"github.com/leastcap/leastcap/engine"
 	"github.com/leastcap/leastcap/internal/testenv"
 	"github.com/leastcap/leastcap/probe"
+	"github.com/leastcap/leastcap/proc"
 	"github.com/leastcap/leastcap/usage"
 	"github.com/leastcap/leastcap/watch"
 )
@@ -222,6 +223,59 @@ func TestWatchEverything(t *testing.T) {
 	}
 }
 
+// TestWatchUnitRestarts: of a unit that is asked for by its name all is seen after a restart, too,
+// for which systemd makes its cgroup anew, and it is the same unit.
+func TestWatchUnitRestarts(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.BPF)
+	h, err := proc.FindHierarchy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	slice := filepath.Join(h.Mount, fmt.Sprintf("leastcaptest%d.slice", os.Getpid()))
+	name := fmt.Sprintf("leastcap-test-%d.service", os.Getpid())
+	dir := filepath.Join(slice, name)
+	t.Cleanup(func() {
+		waitFor(t, slice+" is removed", func() bool {
+			_ = os.Remove(dir)
+			return os.Remove(slice) == nil
+		})
+	})
+	file := filepath.Join(t.TempDir(), "file")
+	set(t, file, "")
+	run := func(script string) *exec.Cmd {
+		t.Helper()
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("sh", "-c", `echo $$ >"$0/cgroup.procs" && `+script, dir)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill() })
+		return cmd
+	}
+	first := run("exec sleep 60")
+	waitFor(t, "it runs", func() bool { pids, err := proc.Procs(dir); return err == nil && len(pids) > 0 })
+	s := newStream(t, name)
+	if e := s.expect(name, "begin"); !e.Running || e.Subject.Cgroup != "/"+filepath.Base(slice)+"/"+name {
+		t.Errorf("%+v, %+v", e, e.Subject)
+	}
+	_ = first.Process.Kill()
+	_ = first.Wait()
+	waitFor(t, "the cgroup is removed", func() bool { return os.Remove(dir) == nil })
+	s.expect(name, "end")
+	if err := run("exec chown 1 " + file).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if e := s.expect(name, "begin"); e.Running || e.Subject.Cgroup != "/"+filepath.Base(slice)+"/"+name {
+		t.Errorf("%+v, %+v", e, e.Subject)
+	}
+	s.expect(name, "use chown")
+	if code := s.end(syscall.SIGINT); code != exitOK {
+		t.Errorf("exit status %d: %s", code, &s.stderr)
+	}
+}
+
 // TestWatchRenamed: docker rename changes a container's name, what was asked for by its old
 // name stays, and so does the file of its profile.
 func TestWatchRenamed(t *testing.T) {
@@ -314,6 +368,38 @@ func TestWatchRetires(t *testing.T) {
 	}
 	if w.retired != 2 {
 		t.Errorf("retired %d", w.retired)
+	}
+}
+
+// TestWatchNamesFile: a profile is not called by a container's id while its engine, which failed,
+// is asked for the name.
+func TestWatchNamesFile(t *testing.T) {
+	dir := t.TempDir()
+	names := newNamer(t.Context(), io.Discard)
+	w := &watching{watchFlags: &watchFlags{}, stderr: io.Discard, tracker: watch.NewTracker(watch.Of), lookout: &lookout{names: names},
+		profiles: &profileFiles{dir: dir, files: map[string]*profileFile{}, names: map[string]string{}}}
+	id := strings.Repeat("1", 64)
+	group := &probe.Group{Places: []probe.Place{{ID: 7, Path: "/docker/" + id, Launched: true}}, Record: &usage.Record{Sets: map[usage.Phase]usage.Sets{}}}
+	w.tracker.Look(time.Now(), map[string]*probe.Group{"container:" + id: group}, func(*watch.Subject) bool { return true }, false)
+	files := func() string {
+		w.flush()
+		list, err := filepath.Glob(filepath.Join(dir, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, f := range list {
+			list[i] = filepath.Base(f)
+		}
+		return strings.Join(list, " ")
+	}
+	names.vain[id], names.asked[id] = 2, true
+	if got := files(); got != "" {
+		t.Errorf("while it is asked: %s", got)
+	}
+	names.known[id] = engine.Running{Engine: "docker", Name: "web"}
+	w.rename()
+	if got := files(); got != "web.json" {
+		t.Errorf("named: %s", got)
 	}
 }
 

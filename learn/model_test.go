@@ -52,7 +52,9 @@ type outcome struct {
 	fail            error
 	exitErr         error         // the outcome is not known
 	slow            time.Duration // how long preparing takes
+	begin           time.Duration // how long the engine takes to start it
 	last            time.Duration // how long it runs
+	stop            time.Duration // how long it needs to stop
 	health          engine.Health
 	late            time.Duration // until then health is Starting
 	exec            func(command string, set caps.Set) (output string, code int)
@@ -140,6 +142,7 @@ type played struct {
 
 func (p *played) Scope() proc.ScopeRef { return proc.ScopeRef{Name: p.name} }
 func (p *played) Start(context.Context) error {
+	time.Sleep(p.outcome.begin)
 	p.began = time.Now()
 	switch {
 	case p.hang:
@@ -162,7 +165,17 @@ func (p *played) Health(context.Context) (engine.Health, error) {
 	}
 	return p.health, nil
 }
-func (p *played) Stop(context.Context, time.Duration) error    { p.end(); return nil }
+func (p *played) Stop(_ context.Context, limit time.Duration) error {
+	if limit < 0 {
+		limit = 10 * time.Second
+	}
+	if p.stop > limit {
+		p.exit = 128 + 9
+	}
+	time.Sleep(min(p.stop, limit))
+	p.end()
+	return nil
+}
 func (p *played) Logs(context.Context, int) string             { return "model: Operation not permitted" }
 func (p *played) Describe(_ context.Context, s *usage.Subject) { s.ImageID = "sha256:model" }
 func (p *played) Remove(context.Context) error {

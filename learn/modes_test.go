@@ -185,6 +185,59 @@ func TestUnexplainedFailure(t *testing.T) {
 	}
 }
 
+// A run that for once needs longer to stop is given all the time that the baseline may take.
+// One that cannot stop without a capability fails all the same.
+func TestSlowStop(t *testing.T) {
+	needed := caps.Of(caps.Chown)
+	for slow := 2; slow < 6; slow++ {
+		m := &model{baseline: docker14, play: func(n int, set caps.Set, _ bool) outcome {
+			o := needs(needed.With(caps.Fowner), needed)(n, set, false)
+			o.hang, o.stop = o.exit == 0, 100*time.Millisecond
+			if n == slow {
+				o.stop = 5 * time.Second
+			}
+			return o
+		}}
+		p := mustLearn(t, m, learn.Options{})
+		if p.Required != needed || p.Optional != caps.Of(caps.Fowner) || !p.Proven || len(p.Notes) != 1 {
+			t.Errorf("run %d: required %v optional %v proven %v notes %q", slow+1, p.Required, p.Optional, p.Proven, p.Notes)
+		}
+	}
+	needed = caps.Of(caps.Kill)
+	m := &model{baseline: docker14, play: func(n int, set caps.Set, _ bool) outcome {
+		o := needs(needed, 0)(n, set, false)
+		o.hang, o.stop = true, 100*time.Millisecond
+		if !set.Has(caps.Kill) {
+			o.stop = time.Hour
+		}
+		return o
+	}}
+	if p := mustLearn(t, m, learn.Options{}); p.Required != needed || !p.Proven || m.n != 6 {
+		t.Errorf("required %v proven %v in %d runs", p.Required, p.Proven, m.n)
+	}
+}
+
+// What an engine takes to start a container is neither a time that it stayed up, nor one
+// that it had to get ready.
+func TestSlowEngine(t *testing.T) {
+	needed := caps.Of(caps.Chown)
+	m := &model{baseline: docker14, play: func(n int, set caps.Set, _ bool) outcome {
+		o := needs(needed, needed)(n, set, false)
+		o.begin, o.last = 10*time.Second, 100*time.Millisecond
+		return o
+	}}
+	p := mustLearn(t, m, learn.Options{})
+	if p.Required != needed || !p.Proven || len(p.Notes) > 0 {
+		t.Errorf("required %v proven %v notes %q", p.Required, p.Proven, p.Notes)
+	}
+	m = &model{baseline: docker14, play: func(int, caps.Set, bool) outcome {
+		return outcome{hang: true, begin: 10 * time.Second, health: engine.Healthy, late: time.Second, identities: []usage.Identity{root()}}
+	}}
+	if p := mustLearn(t, m, learn.Options{CheckTimeout: 5 * time.Second}); !p.Proven {
+		t.Errorf("not proven: %+v", p.Trials)
+	}
+}
+
 // The same set, once passed and once failed, is not proven.
 func TestMixedIsNotProven(t *testing.T) {
 	m := &model{baseline: docker14, play: func(n int, set caps.Set, _ bool) outcome {

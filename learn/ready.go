@@ -35,7 +35,7 @@ func (s *start) ready(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		since := time.Since(s.began)
+		since := time.Since(s.up)
 		if ended {
 			return nil // its exit status is judged
 		}
@@ -79,7 +79,7 @@ func (s *start) deadline() time.Duration {
 	case s.kind == usage.Confirm:
 		return max(s.opts.CheckTimeout, s.expect.timing.ready*2)
 	}
-	if s.unaided() { // no refusal will tell earlier
+	if s.unaided() && !s.expect.timing.oneShot { // no refusal will tell earlier, nor its end
 		return min(3*s.expect.timing.ready+2*time.Second, s.opts.CheckTimeout)
 	}
 	return min(5*s.expect.timing.ready+5*time.Second, max(s.opts.CheckTimeout, s.expect.timing.ready*2))
@@ -139,7 +139,7 @@ func (s *start) check(ctx context.Context) error {
 		}
 		env = nil
 	}
-	deadline := s.began.Add(s.deadline())
+	deadline := s.up.Add(s.deadline())
 	wait := pollInterval / 2
 	for {
 		ended := s.ended()

@@ -18,16 +18,18 @@ import (
 // volumes.
 type start struct {
 	*learner
-	n        int // which of the run's, counted from 0
-	inst     engine.Instance
-	watch    Watch
-	tell     func(Step)
-	expect   expected // the baseline's; what is known of it by now
-	baseline bool
-	kind     usage.TrialKind
-	set      caps.Set
+	n         int // which of the run's, counted from 0
+	inst      engine.Instance
+	watch     Watch
+	tell      func(Step)
+	expect    expected // the baseline's; what is known of it by now
+	baseline  bool
+	kind      usage.TrialKind
+	set       caps.Set
+	unhurried bool // it may take as long to stop as the baseline may
 
 	began time.Time
+	up    time.Time // when the engine had started it, which may take long and is not its doing
 	// idle is the machine's idle time at the beginning, where it is known.
 	idle      time.Duration
 	idleKnown bool
@@ -40,6 +42,7 @@ type start struct {
 	settled []usage.Identity // at the end of the watching
 	timing  timing
 	exit    engine.Exit
+	cutStop bool   // it was killed when it could have been given more time to stop
 	output  string // the check's last
 	logs    string // if it failed
 	failure string
@@ -98,6 +101,7 @@ func (s *start) play(ctx context.Context) error {
 	if err := s.inst.Start(ctx); err != nil {
 		return err
 	}
+	s.up = time.Now()
 	s.tell(Checking)
 	if err := s.ready(ctx); err != nil {
 		return err
@@ -136,10 +140,12 @@ func (s *start) play(ctx context.Context) error {
 			return err
 		}
 		asked := time.Now()
-		if err := s.inst.Stop(ctx, s.stopTimeout()); err != nil {
+		limit, less := s.stopTimeout()
+		if err := s.inst.Stop(ctx, limit); err != nil {
 			return err
 		}
 		s.timing.stop = time.Since(asked)
+		s.cutStop = less && s.inst.Exit().Code == killed && !slices.Contains(s.expect.exits, killed)
 	}
 	s.exit = s.inst.Exit()
 	if s.exit.Err != nil {
@@ -149,21 +155,22 @@ func (s *start) play(ctx context.Context) error {
 	return nil
 }
 
-// stopTimeout is how long it may take to stop; negative: the engine's default.
-func (s *start) stopTimeout() time.Duration {
+// stopTimeout is how long it may take to stop; negative: the engine's default. Less says
+// that this is not all that the baseline may take.
+func (s *start) stopTimeout() (limit time.Duration, less bool) {
 	switch t := s.expect.timing; {
 	case s.failure != "":
-		return 0 // it failed already: how it would have ended tells nothing
+		return 0, false // it failed already: how it would have ended tells nothing
 	case t.deaf:
-		return deafStop // it would wait for the same end for longer
-	case s.baseline || t.stop == 0:
-		return s.opts.StopTimeout
+		return deafStop, false // it would wait for the same end for longer
+	case s.baseline || s.unhurried || s.kind == usage.Confirm || t.stop == 0:
+		return s.opts.StopTimeout, false
 	default: // the baseline needed that long; one that hangs is not waited for
 		limit := (3*t.stop + slackStop).Round(time.Second)
-		if s.opts.StopTimeout >= 0 {
-			limit = min(limit, s.opts.StopTimeout)
+		if s.opts.StopTimeout >= 0 && s.opts.StopTimeout <= limit {
+			return s.opts.StopTimeout, false
 		}
-		return limit
+		return limit, true
 	}
 }
 

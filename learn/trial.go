@@ -191,22 +191,24 @@ const vain = 3
 // execute does one run, and changes nothing of the learner. An error means that the run
 // could not be made; that it failed is a result. One that failed while this process was
 // stopped tells nothing: its times were not the workload's. Nor does one that passed while
-// the kernel left out events, which depends on what else the machine does.
+// the kernel left out events, which depends on what else the machine does, or one that only
+// needed longer to stop than a trial is given at first.
 func (l *learner) execute(ctx context.Context, index int, t usage.Trial, g engine.Grant) (*result, error) {
-	var paused, missed bool
+	var paused, missed, hurried bool
 	for n := 0; ; n++ {
 		before := l.pauses.count()
-		r, err := l.executeOnce(ctx, index, t, g)
+		r, err := l.executeOnce(ctx, index, t, g, hurried)
 		if err != nil {
 			return nil, err
 		}
 		r.paused, r.missed = paused, missed
 		stopped := !r.trial.Passed && l.pauses.count() > before
 		left := r.trial.Passed && mattering(r.record) == "events" && !l.isFirst(index)
-		if n == vain || !stopped && !left {
+		late := r.last().cutStop && r.trial.Failure == "exit"
+		if n == vain || !stopped && !left && !late {
 			return r, nil
 		}
-		paused, missed = paused || stopped, missed || left
+		paused, missed, hurried = paused || stopped, missed || left, hurried || late
 	}
 }
 
@@ -216,7 +218,7 @@ func (l *learner) isFirst(index int) bool {
 }
 
 // executeOnce is from creation to removal.
-func (l *learner) executeOnce(ctx context.Context, index int, t usage.Trial, g engine.Grant) (_ *result, err error) {
+func (l *learner) executeOnce(ctx context.Context, index int, t usage.Trial, g engine.Grant, unhurried bool) (_ *result, err error) {
 	began := time.Now()
 	r := &result{index: index, trial: t}
 	tell := func(step Step) {
@@ -251,7 +253,7 @@ func (l *learner) executeOnce(ctx context.Context, index int, t usage.Trial, g e
 			return nil, err
 		}
 		g.Fresh, g.After = false, inst
-		s := &start{learner: l, n: n, inst: inst, tell: tell, baseline: g.Baseline, kind: t.Kind, set: t.Set}
+		s := &start{learner: l, n: n, inst: inst, tell: tell, baseline: g.Baseline, kind: t.Kind, set: t.Set, unhurried: unhurried}
 		if len(l.expect) > n {
 			s.expect = l.expect[n]
 		}

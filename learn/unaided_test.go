@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/leastcap/leastcap/caps"
@@ -153,6 +154,27 @@ func TestUnaidedFlaky(t *testing.T) {
 	p, err := learn.Run(t.Context(), m, unseeing{m}, learn.Options{}, nil)
 	if err != nil || p.Proven || p.Recommended != docker14 {
 		t.Errorf("%v: proven %t, recommended %v, %q", err, p.Proven, p.Recommended, p.Notes)
+	}
+}
+
+// One that takes longer to end, for once, has that time: one that fails seldom hangs.
+func TestUnaidedLate(t *testing.T) {
+	needed := caps.Of(caps.Setuid)
+	for late := 2; late < 5; late++ {
+		m := &model{baseline: docker14, play: func(n int, set caps.Set, _ bool) outcome {
+			o := needs(0, needed)(n, set, false)
+			o.last = time.Second
+			if n == late {
+				o.last = 6 * time.Second
+			}
+			return o
+		}}
+		var p *usage.Profile
+		var err error
+		synctest.Test(t, func(t *testing.T) { p, err = learn.Run(t.Context(), m, unseeing{m}, learn.Options{}, nil) })
+		if err != nil || p.Required != needed || !p.Proven {
+			t.Errorf("run %d: %v: required %v, proven %t, trials %+v", late+1, err, p.Required, p.Proven, p.Trials)
+		}
 	}
 }
 

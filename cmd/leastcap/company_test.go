@@ -62,7 +62,7 @@ func TestStopped(t *testing.T) {
 	// It is refused chown and goes on, so that a run whose check comes too late looks like
 	// one that failed for it, and chown like something that is required. The check passes
 	// when it is tried again.
-	cmd := exec.Command(testenv.Leastcap(t), "learn", "--no-save", "--profile", file, "--settle", "100ms", "--check-timeout", "3s", "--keep", "required",
+	cmd := exec.Command(testenv.Leastcap(t), "learn", "--no-save", "--profile", file, "--settle", "100ms", "--check-timeout", "6s", "--keep", "required",
 		"--check", fmt.Sprintf("sleep 0.4; if test -e %[1]s; then rm %[1]s; else touch %[1]s; false; fi", filepath.Join(dir, "tried")),
 		"--", "sh", "-c", `chown 33 "$0"; exec sleep 60`, mine)
 	var out safeBuffer
@@ -76,7 +76,7 @@ func TestStopped(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(4 * time.Second)
+	time.Sleep(7 * time.Second)
 	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}

@@ -172,7 +172,7 @@ func completeRun(_ *cobra.Command, args []string, typed string) ([]string, cobra
 // containerWords are the containers that run here, with their images.
 func containerWords() []string {
 	var words []string
-	for _, c := range runningContainers(context.Background()) {
+	for _, c := range runningContainers(context.Background(), completeTimeout) {
 		word := c.name
 		if c.image != "" {
 			word += "\t" + c.image

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"mvdan.cc/sh/v3/shell"
 
@@ -117,7 +118,8 @@ func findContainer(ctx context.Context, word string) *runningContainer {
 	if word == "" {
 		return nil
 	}
-	for id, c := range runningContainers(ctx) {
+	const patience = 10 * time.Second // a busy engine's answer is waited for
+	for id, c := range runningContainers(ctx, patience) {
 		if c.name == word || len(word) >= 6 && strings.HasPrefix(id, word) {
 			return &c
 		}
@@ -126,8 +128,8 @@ func findContainer(ctx context.Context, word string) *runningContainer {
 }
 
 // runningContainers are the containers that run here, by id; what engines do not tell
-// within a second is left out, and the beginning of the id stands for the name.
-func runningContainers(ctx context.Context) map[string]runningContainer {
+// in time is left out, and the beginning of the id stands for the name.
+func runningContainers(ctx context.Context, limit time.Duration) map[string]runningContainer {
 	list, _, err := proc.List("/proc", proc.ListOptions{Containers: proc.Each})
 	if err != nil {
 		return nil
@@ -144,7 +146,7 @@ func runningContainers(ctx context.Context) map[string]runningContainer {
 			found[p.Container] = runningContainer{name: p.Container[:min(12, len(p.Container))], main: p.PID}
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	running, _ := cli.Describe(ctx, slices.Sorted(maps.Keys(found))) // what answered in time
 	for id, r := range running {

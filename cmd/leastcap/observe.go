@@ -460,7 +460,7 @@ func (n *namer) work() {
 		}
 		n.mu.Unlock()
 		found, err := askEngines(n.ctx, ids, nil)
-		ctx, cancel := context.WithTimeout(n.ctx, engineTimeout)
+		ctx, cancel := context.WithTimeout(n.ctx, 5*engineTimeout) // nobody waits for it
 		images := map[string]string{}
 		by := map[string][]string{}
 		for id, r := range found {

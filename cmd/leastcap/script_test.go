@@ -69,7 +69,7 @@ func TestScripts(t *testing.T) {
 					}
 					testscript.Run(t, testscript.Params{
 						Files: []string{"testdata/script/" + f.Name()},
-						Cmds:  map[string]func(*testscript.TestScript, bool, []string){"status": status_, "ended": ended, "registry": registry_, "image": image_, "verifier": verifier_},
+						Cmds:  map[string]func(*testscript.TestScript, bool, []string){"status": status_, "ended": ended, "executed": executed, "registry": registry_, "image": image_, "verifier": verifier_},
 						Setup: func(e *testscript.Env) error {
 							e.Setenv("PATH", e.Getenv("PATH")+":/usr/sbin:/sbin")
 							e.Setenv(storeVariable, filepath.Join(e.WorkDir, "profiles"))
@@ -119,6 +119,24 @@ func ended(ts *testscript.TestScript, _ bool, _ []string) {
 	if len(left) > 0 {
 		ts.Fatalf("containers left behind: %s", left)
 	}
+}
+
+// executed waits until a container's first process is its own program, which docker run -d
+// does not wait for: executed CONTAINER PROGRAM.
+func executed(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: executed CONTAINER PROGRAM")
+	}
+	comm := ""
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		pid, err := exec.Command("docker", "inspect", "-f", "{{.State.Pid}}", args[0]).Output()
+		ts.Check(err)
+		data, _ := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/comm")
+		if comm = strings.TrimSpace(string(data)); comm == args[1] {
+			return
+		}
+	}
+	ts.Fatalf("the first process of %s is %q", args[0], comm)
 }
 
 // containers lists those that leastcap created, by their owner.

@@ -407,14 +407,20 @@ func (w *watching) keeps(s *watch.Tracked) bool {
 	return s.Kind == watch.Container || s.Kind == watch.Unit || s.Kind == watch.Cgroup && len(w.targets) > 0
 }
 
+// flushAll writes the profiles a last time: counts go on, and until when. What has ended has
+// nothing new to say, and another of its name may go on with its profile by now.
+func (w *watching) flushAll() {
+	for _, s := range w.tracker.Subjects() {
+		s.Changed = s.Changed || s.Ended.IsZero()
+	}
+	w.flush()
+}
+
 // conclude sums up.
 func (w *watching) conclude() error {
 	now := time.Now()
 	w.names.end()
-	for _, s := range w.tracker.Subjects() {
-		s.Changed = true // counts, and until when
-	}
-	w.flush()
+	w.flushAll()
 	subjects := w.tracker.Subjects()
 	lost, err := w.probe.Lost()
 	if err != nil {

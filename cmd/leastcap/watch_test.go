@@ -403,6 +403,37 @@ func TestWatchNamesFile(t *testing.T) {
 	}
 }
 
+// TestWatchSuccessor: containers that have the same name one after the other have one profile,
+// however often it was written meanwhile.
+func TestWatchSuccessor(t *testing.T) {
+	dir := t.TempDir()
+	names := newNamer(t.Context(), io.Discard)
+	names.busy = true // no engine is asked
+	w := &watching{watchFlags: &watchFlags{}, stderr: io.Discard, tracker: watch.NewTracker(watch.Of),
+		lookout:  &lookout{names: names},
+		profiles: &profileFiles{dir: dir, files: map[string]*profileFile{}, names: map[string]string{}}}
+	look := func(digit, suffix string, c caps.Cap) {
+		p := probe.Place{Path: "/docker/" + strings.Repeat(digit, 64), Launched: true}
+		s := watch.Of(p.Path)
+		names.known[s.ID], names.images[s.ID], names.asked[s.ID] = engine.Running{Engine: "docker", Name: "web", Image: "x"}, "sha256:1", true
+		record := &usage.Record{Sets: map[usage.Phase]usage.Sets{usage.Steady: {Granted: caps.Of(c)}}}
+		w.tracker.Look(time.Now(), map[string]*probe.Group{s.Key() + suffix: {Places: []probe.Place{p}, Record: record}}, names.complete, false)
+	}
+	look("1", "", caps.Chown)
+	w.flush()
+	look("1", watch.Gone, caps.Chown)
+	w.flush()
+	look("2", "", caps.Setgid)
+	w.flush()
+	w.flushAll()
+	if p := profileOf(t, filepath.Join(dir, "web.json")); p == nil || p.Used != caps.Of(caps.Chown, caps.Setgid) || p.Observed.Looks != 2 {
+		t.Errorf("%+v", p)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) != 1 {
+		t.Errorf("files: %v %v", left, err)
+	}
+}
+
 // TestWatchUnnamed: one of whom it is not known yet whether anybody asked for it is not
 // forgotten when it ends, and one that nobody asked for is.
 func TestWatchUnnamed(t *testing.T) {

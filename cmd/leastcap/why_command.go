@@ -66,8 +66,13 @@ func (t *trial) has(p probe.Place) bool {
 	return strings.Contains(p.Path, t.ref.Name) && !strings.Contains(p.Path, "conmon")
 }
 
-// stopping is how long the end may take.
-const stopping = 30 * time.Second
+const (
+	// stopping is how long the end may take.
+	stopping = 30 * time.Second
+	// answering is how long an engine may take to give a container's output or file. It takes
+	// a moment; one that is busy is waited for.
+	answering = 15 * time.Second
+)
 
 // command runs one command as it is, and explains what it is refused.
 func (w *whyLook) command(ctx context.Context, args []string) (err error) {
@@ -224,7 +229,7 @@ func (t *trial) follow(ctx context.Context, out io.Writer) func() {
 	return func() {
 		select {
 		case <-done:
-		case <-time.After(2 * time.Second):
+		case <-time.After(answering):
 		}
 		cancel()
 		<-done
@@ -244,7 +249,7 @@ func (t *trial) look(file string, uid, gid uint32, inDir bool) *usage.File {
 	if t.base == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), answering)
 	defer cancel()
 	if f := t.mounted(ctx, file, uid, gid, inDir); f != nil {
 		return f

@@ -35,7 +35,8 @@ func TestWatchTotals(t *testing.T) {
 	docker := caps.Set(0xa80425fb)
 	var b strings.Builder
 	err := report.WatchTotals(&b, []report.WatchTotal{
-		{Label: "web", What: "docker, nginx", Seconds: 62.4, Granted: &docker, Used: caps.Of(caps.Chown, caps.Setgid, caps.Setuid), Denied: caps.Of(caps.NetAdmin)},
+		{Label: "web", What: "docker, nginx", Seconds: 62.4, Granted: &docker, Used: caps.Of(caps.Chown, caps.Setgid, caps.Setuid), Denied: caps.Of(caps.NetAdmin), Lacked: caps.Of(caps.DacOverride)},
+		{Label: "keeper", Used: caps.All().Without(caps.SysResource)},
 		{Label: "gone", What: "container", Seconds: 1.23, StartSeen: true, Ended: true, Incomplete: "3 of the sets: something may be missing here"},
 		{Label: "cron.service"}, {Label: "/x\x1b"},
 	}, report.Style{Width: 80})
@@ -46,9 +47,14 @@ func TestWatchTotals(t *testing.T) {
 web (docker, nginx, watched 1m2s, its start was not seen)
   used    3 of 14: chown, setgid, setuid
   denied  net_admin
+  denied  dac_override, to a process without it: another user's, or one that
+          gave it up
   not used 11, the most dangerous first: dac_override, fowner, mknod, net_raw,
            setfcap, fsetid, sys_chroot, kill, audit_write, setpcap,
            net_bind_service
+
+keeper (watched 0s, its start was not seen)
+  used    40: all but sys_resource
 
 gone (container, watched 1.2s, ended)
   used    0

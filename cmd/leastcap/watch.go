@@ -237,6 +237,9 @@ func (w *watching) look(now time.Time, last bool) (used, pending bool, err error
 	w.rename()
 	events := w.tracker.Look(now, groups, w.describe, last)
 	w.forget()
+	if w.output == "text" {
+		events = watch.Gather(events)
+	}
 	for i := range events {
 		e := &events[i]
 		used = used || e.Event == watch.Use
@@ -456,7 +459,7 @@ func (w *watching) totals(now time.Time, subjects []*watch.Tracked, lost map[str
 		t := s.Total(now)
 		row := report.WatchTotal{
 			Label: s.Label(), Seconds: t.Seconds, StartSeen: t.StartSeen, Ended: !s.Ended.IsZero(),
-			Granted: s.Granted, Used: t.Used, Denied: t.Denied,
+			Granted: s.Granted, Used: t.Used, Denied: t.Denied, Lacked: t.Lacked,
 		}
 		if s.Kind == watch.Container {
 			row.What = strings.Trim(s.Engine+", "+s.Image, ", ")

@@ -73,6 +73,7 @@ const stopping = 30 * time.Second
 func (w *whyLook) command(ctx context.Context, args []string) (err error) {
 	var workload engine.Workload
 	t := new(trial)
+	asked := "" // the engine
 	out := w.stderr
 	if w.quiet {
 		out = io.Discard
@@ -98,6 +99,7 @@ func (w *whyLook) command(ctx context.Context, args []string) (err error) {
 			return err
 		}
 		line := c.Line()
+		asked = line.Engine
 		t.base = slices.Concat(line.Prefix, []string{line.Program}, line.Global)
 		workload = c
 	}
@@ -115,6 +117,11 @@ func (w *whyLook) command(ctx context.Context, args []string) (err error) {
 		h.Output = out
 		workload = h
 	}
+	answered := func() {}
+	if asked != "" {
+		answered = waiting(w.stderr, slow, asked)
+	}
+	defer answered()
 	if err := workload.Clean(ctx); err != nil {
 		return err
 	}
@@ -125,6 +132,8 @@ func (w *whyLook) command(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
+	answered()
+	defer ending(ctx, w.stderr, slowEnd, func() {})()
 	defer func() {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopping)
 		defer cancel()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/report"
+	"github.com/leastcap/leastcap/usage"
 )
 
 func TestHappened(t *testing.T) {
@@ -70,6 +71,28 @@ no capability used or asked for:
 	more := docker.With(caps.NetAdmin)
 	if err := report.WatchTotals(&b, []report.WatchTotal{{Label: "web", What: "docker", Granted: &more}}, report.Style{}); err != nil || !strings.Contains(b.String(), "and 1 other\n") {
 		t.Errorf("%v: %s", err, &b)
+	}
+}
+
+// TestWatchedProfile: of what is kept for want of a start nothing else is said, and of what was
+// denied not that it works without.
+func TestWatchedProfile(t *testing.T) {
+	p := usage.Profile{
+		Version: usage.Version, Baseline: caps.Of(caps.Chown, caps.Setuid), Recommended: caps.Of(caps.Chown, caps.Setuid),
+		Used: caps.Of(caps.Chown), Denied: caps.Of(caps.SysNice), Observed: &usage.Observation{}, Keep: string(usage.Used),
+	}
+	var b strings.Builder
+	if err := report.Profile(&b, &p, report.Style{Width: 80}); err != nil {
+		t.Fatal(err)
+	}
+	const kept = "though nothing was seen to use it"
+	if strings.Count(b.String(), kept) != 1 || strings.Contains(b.String(), "It works without") || !strings.Contains(b.String(), "was not looked at") {
+		t.Errorf("got\n%s", &b)
+	}
+	p.Observed.StartSeen = true
+	b.Reset()
+	if err := report.Profile(&b, &p, report.Style{Width: 80}); err != nil || strings.Contains(b.String(), kept) {
+		t.Errorf("%v, and with a start:\n%s", err, &b)
 	}
 }
 

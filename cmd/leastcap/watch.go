@@ -390,6 +390,17 @@ func (w *watching) flush() {
 	}
 }
 
+// flushAll writes the profiles at the end. Those of what ended have been, and another of the
+// same name may have gone on with them.
+func (w *watching) flushAll() {
+	for _, s := range w.tracker.Subjects() {
+		if s.Ended.IsZero() {
+			s.Changed = true // counts, and until when
+		}
+	}
+	w.flush()
+}
+
 // retire forgets what ended long ago. Its profile stays, and is gone on with if it comes back.
 func (w *watching) retire(list []*watch.Tracked) {
 	for _, s := range list {
@@ -413,10 +424,7 @@ func (w *watching) keeps(s *watch.Tracked) bool {
 // conclude sums up.
 func (w *watching) conclude() error {
 	now := time.Now()
-	for _, s := range w.tracker.Subjects() {
-		s.Changed = true // counts, and until when
-	}
-	w.flush()
+	w.flushAll()
 	subjects := w.tracker.Subjects()
 	lost, err := w.probe.Lost()
 	if err != nil {

@@ -317,6 +317,38 @@ func TestWatchRetires(t *testing.T) {
 	}
 }
 
+// TestWatchAnew: a container that is made anew under its name, again and again, has one
+// profile, also at the end of the watch.
+func TestWatchAnew(t *testing.T) {
+	dir := t.TempDir()
+	w := &watching{watchFlags: &watchFlags{}, stderr: io.Discard, tracker: watch.NewTracker(watch.Of), steady: map[uint64]bool{},
+		lookout:  &lookout{names: newNamer(t.Context(), io.Discard), matched: map[string]bool{}},
+		profiles: &profileFiles{dir: dir, files: map[string]*profileFile{}, names: map[string]string{}}}
+	for i := range 3 {
+		place := probe.Place{ID: uint64(i), Path: "/docker/" + strings.Repeat(fmt.Sprint(i), 64), Launched: true}
+		s := watch.Of(place.Path)
+		record := &usage.Record{Sets: map[usage.Phase]usage.Sets{usage.Steady: {Granted: caps.Of(caps.Cap(i))}}}
+		for _, suffix := range []string{"", watch.Gone} {
+			if suffix != "" && i == 2 {
+				break // the last one runs yet
+			}
+			w.tracker.Look(time.Now(), map[string]*probe.Group{s.Key() + suffix: {Places: []probe.Place{place}, Record: record}}, func(s *watch.Subject) bool {
+				s.Name, s.Image, s.ImageID = "web", "x", "sha256:1"
+				return true
+			}, false)
+		}
+		w.flush()
+	}
+	w.flushAll()
+	left, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(left) != 1 {
+		t.Errorf("files: %v %v", left, err)
+	}
+	if p := profileOf(t, filepath.Join(dir, "web.json")); p == nil || p.Used != caps.Of(0, 1, 2) || p.Observed.Looks != 3 {
+		t.Errorf("%+v", p)
+	}
+}
+
 // TestWatchUnnamed: one of whom it is not known yet whether anybody asked for it is not
 // forgotten when it ends, and one that nobody asked for is.
 func TestWatchUnnamed(t *testing.T) {

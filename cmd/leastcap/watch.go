@@ -170,7 +170,7 @@ func (f *watchFlags) run(ctx context.Context, stdout, stderr io.Writer, words, m
 	defer l.probe.Close()
 	w := &watching{watchFlags: f, lookout: l, tracker: watch.NewTracker(l.of), stdout: stdout, stderr: stderr, style: styleOf(stdout), steady: map[uint64]bool{}}
 	if f.profile != "" {
-		w.profiles = &profileFiles{dir: f.profile, hook: l.probe.Hook(), files: map[string]*profileFile{}, names: map[string]string{}}
+		w.profiles = newProfileFiles(f.profile, l.probe.Hook())
 	}
 	what := "everything"
 	if len(words) > 0 {
@@ -372,13 +372,21 @@ func (w *watching) flush() {
 		}
 		return 0
 	})
+	if w.profiles != nil {
+		w.profiles.failed = w.profiles.lost
+	}
 	for _, s := range subjects {
 		if w.profiles != nil && s.Changed && s.Record != nil && w.keeps(s) {
-			if err := w.profiles.write(s, now); err != nil {
-				say(w.stderr, "warning: %v", err)
+			err := w.profiles.write(s, now)
+			if err == nil {
+				s.Changed = false
+			} else { // it is tried again, and said once
 				w.profiles.failed = true
+				if text := err.Error(); w.profiles.said[s.Key()] != text {
+					w.profiles.said[s.Key()] = text
+					say(w.stderr, "warning: %s", text)
+				}
 			}
-			s.Changed = false
 		}
 		if !s.Ended.IsZero() {
 			ended = append(ended, s)
@@ -406,6 +414,7 @@ func (w *watching) retire(list []*watch.Tracked) {
 	for _, s := range list {
 		w.tracker.Drop(s.Key())
 		if w.profiles != nil {
+			w.profiles.lost = w.profiles.lost || s.Changed && s.Record != nil && w.keeps(s)
 			w.profiles.drop(s.Key())
 		}
 		if s.Kind == watch.Container {

@@ -244,7 +244,7 @@ func TestWatchRenamed(t *testing.T) {
 		return &s
 	}
 	dir := t.TempDir()
-	files := profileFiles{dir: dir, files: map[string]*profileFile{}, names: map[string]string{}}
+	files := newProfileFiles(dir, "")
 	before := subject()
 	if before.Name != name {
 		t.Fatalf("%+v", before)
@@ -272,7 +272,7 @@ func TestWatchRetires(t *testing.T) {
 	names.busy = true // no engine is asked
 	w := &watching{watchFlags: &watchFlags{}, stderr: io.Discard, tracker: watch.NewTracker(watch.Of), steady: map[uint64]bool{},
 		lookout:  &lookout{names: names, matched: map[string]bool{}},
-		profiles: &profileFiles{dir: dir, files: map[string]*profileFile{}, names: map[string]string{}}}
+		profiles: newProfileFiles(dir, "")}
 	const n = 3
 	place := func(i int) probe.Place {
 		return probe.Place{ID: uint64(i), Path: "/docker/" + strings.Repeat(fmt.Sprint(i), 64), Launched: true}
@@ -323,7 +323,7 @@ func TestWatchAnew(t *testing.T) {
 	dir := t.TempDir()
 	w := &watching{watchFlags: &watchFlags{}, stderr: io.Discard, tracker: watch.NewTracker(watch.Of), steady: map[uint64]bool{},
 		lookout:  &lookout{names: newNamer(t.Context(), io.Discard), matched: map[string]bool{}},
-		profiles: &profileFiles{dir: dir, files: map[string]*profileFile{}, names: map[string]string{}}}
+		profiles: newProfileFiles(dir, "")}
 	for i := range 3 {
 		place := probe.Place{ID: uint64(i), Path: "/docker/" + strings.Repeat(fmt.Sprint(i), 64), Launched: true}
 		s := watch.Of(place.Path)
@@ -346,6 +346,42 @@ func TestWatchAnew(t *testing.T) {
 	}
 	if p := profileOf(t, filepath.Join(dir, "web.json")); p == nil || p.Used != caps.Of(0, 1, 2) || p.Observed.Looks != 3 {
 		t.Errorf("%+v", p)
+	}
+}
+
+// TestWatchUnwritten: a profile that could not be written is tried again, also of what has
+// ended meanwhile, and that it could not is said once.
+func TestWatchUnwritten(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "gone") // as good as full
+	var stderr strings.Builder
+	w := &watching{watchFlags: &watchFlags{}, stderr: &stderr, tracker: watch.NewTracker(watch.Of), steady: map[uint64]bool{},
+		lookout:  &lookout{names: newNamer(t.Context(), io.Discard), matched: map[string]bool{}},
+		profiles: newProfileFiles(dir, "")}
+	place := probe.Place{ID: 1, Path: "/docker/" + strings.Repeat("a", 64), Launched: true}
+	s := watch.Of(place.Path)
+	record := &usage.Record{Sets: map[usage.Phase]usage.Sets{usage.Steady: {Granted: caps.Of(caps.Chown)}}}
+	for _, suffix := range []string{"", watch.Gone} {
+		w.tracker.Look(time.Now(), map[string]*probe.Group{s.Key() + suffix: {Places: []probe.Place{place}, Record: record}}, func(s *watch.Subject) bool {
+			s.Name, s.Image, s.ImageID = "web", "x", "sha256:1"
+			return true
+		}, false)
+		w.flush()
+	}
+	if n := strings.Count(stderr.String(), "warning:"); n != 1 || !w.profiles.failed {
+		t.Errorf("%d warnings, failed %v: %s", n, w.profiles.failed, &stderr)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.flushAll()
+	if p := profileOf(t, filepath.Join(dir, "web.json")); p == nil || p.Used != caps.Of(caps.Chown) || w.profiles.failed {
+		t.Errorf("at the end: %+v, failed %v", p, w.profiles.failed)
+	}
+	s2 := w.tracker.Get(s.Key())
+	s2.Changed = true
+	w.names.busy = true
+	if w.retire([]*watch.Tracked{s2}); !w.profiles.lost {
+		t.Error("what is forgotten before it was written is not lost")
 	}
 }
 

@@ -42,7 +42,12 @@ func findHierarchy(root string, controllers []string) (Hierarchy, error) {
 		return Hierarchy{}, fmt.Errorf("find the cgroup hierarchy: %w", err)
 	}
 	defer f.Close()
-	mounts, err := cgroupMounts(f)
+	hidden := false
+	mounts, err := cgroupMounts(f, func(mount string) bool {
+		_, err := os.Stat(filepath.Join(root, mount, "cgroup.procs"))
+		hidden = hidden || err != nil
+		return err == nil
+	})
 	if err != nil {
 		return Hierarchy{}, fmt.Errorf("find the cgroup hierarchy: %w", err)
 	}
@@ -51,11 +56,15 @@ func findHierarchy(root string, controllers []string) (Hierarchy, error) {
 			return Hierarchy{c, mount}, nil
 		}
 	}
-	return Hierarchy{}, fmt.Errorf("no cgroup file system is mounted")
+	if hidden {
+		return Hierarchy{}, errors.New("no cgroup file system is to be seen: something is mounted over it")
+	}
+	return Hierarchy{}, errors.New("no cgroup file system is mounted")
 }
 
-// cgroupMounts says where controllers are mounted as v1, and as "" where the v2 tree is.
-func cgroupMounts(mountinfo io.Reader) (map[string]string, error) {
+// cgroupMounts says where controllers are mounted as v1, and as "" where the v2 tree is: of the
+// mounts that can be seen, which others may be mounted over.
+func cgroupMounts(mountinfo io.Reader, seen func(mount string) bool) (map[string]string, error) {
 	mounts := map[string]string{}
 	sc := bufio.NewScanner(mountinfo)
 	sc.Buffer(nil, 1<<20)
@@ -74,8 +83,8 @@ func cgroupMounts(mountinfo io.Reader) (map[string]string, error) {
 			of = strings.Split(tail[2], ",")
 		}
 		for _, c := range of {
-			if _, ok := mounts[c]; !ok {
-				mounts[c] = unescape(fields[4])
+			if mount := unescape(fields[4]); mounts[c] == "" && seen(mount) {
+				mounts[c] = mount
 			}
 		}
 	}

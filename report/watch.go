@@ -45,6 +45,7 @@ type WatchTotal struct {
 	Incomplete   string    // why something may be missing, "" if nothing is
 	Granted      *caps.Set // nil: not known
 	Used, Denied caps.Set
+	Lacked       caps.Set // denied to processes without it, though it may be had
 }
 
 // WatchTotals writes the end of a watch: who used what, and what the others are.
@@ -52,7 +53,7 @@ func WatchTotals(w io.Writer, totals []WatchTotal, s Style) error {
 	p := newPage(s)
 	idle := []string{}
 	for _, t := range totals {
-		if t.Used.Empty() && t.Denied.Empty() && t.What == "" {
+		if t.Used.Empty() && t.Denied.Empty() && t.Lacked.Empty() && t.What == "" {
 			idle = append(idle, Clean(t.Label, 60))
 			continue
 		}
@@ -76,7 +77,10 @@ func WatchTotals(w io.Writer, totals []WatchTotal, s Style) error {
 		}
 		p.para(text("  used"), col, text(fmt.Sprintf("%d%s%s", t.Used.Len(), of, behindColon(t.Used))))
 		if !t.Denied.Empty() {
-			p.para(span{"  denied", caution}, col, text(joined(t.Denied)))
+			p.para(span{"  denied", caution}, col, text(brief(t.Denied)))
+		}
+		if !t.Lacked.Empty() {
+			p.para(span{"  denied", caution}, col, text(brief(t.Lacked)+", to a process without it: another user's, or one that gave it up"))
 		}
 		if t.Granted != nil {
 			if unused := t.Granted.Minus(t.Used); !unused.Empty() {
@@ -98,7 +102,19 @@ func behindColon(set caps.Set) string {
 	if set.Empty() {
 		return ""
 	}
-	return ": " + joined(set)
+	return ": " + brief(set)
+}
+
+// brief lists a set; one that has nearly all, by what it has not.
+func brief(set caps.Set) string {
+	const few = 10
+	switch missing := caps.All().Minus(set); {
+	case missing.Empty():
+		return "all"
+	case missing.Len() < few:
+		return "all but " + joined(missing)
+	}
+	return joined(set)
 }
 
 // mostDangerous lists a set by danger; of a long one the first, and how many there are.

@@ -36,16 +36,21 @@ type Event struct {
 	How   string       `json:"how,omitempty"`
 	Check *usage.Check `json:"check,omitempty"`
 	Exec  *usage.Exec  `json:"exec,omitempty"`
+	// Capset is the call of a use that showed by capset(2).
+	Capset *usage.Capset `json:"capset,omitempty"`
 	// Mattered: the system call failed with EPERM or EACCES.
 	Mattered *bool             `json:"mattered,omitempty"`
 	Total    *Total            `json:"total,omitempty"` // of a subject's end, and of a summary
 	Lost     map[string]uint64 `json:"lost,omitempty"`
+
+	more caps.Set // others that [Gather] put into this one
 }
 
 // Total is what a subject did.
 type Total struct {
 	Used      caps.Set `json:"used"`
 	Denied    caps.Set `json:"denied"` // and not in the bounding set
+	Lacked    caps.Set `json:"lacked"` // denied, and it mattered, to a process without what the bounding set has
 	Unused    caps.Set `json:"unused"`
 	StartSeen bool     `json:"start_seen"`
 	Complete  bool     `json:"complete"`
@@ -218,7 +223,7 @@ func (s *Tracked) news(now time.Time, alive, last bool) (events []Event) {
 	}
 	for c := range Used(s.Record).Minus(s.used).Values() {
 		e := Event{Event: Use, Capability: &c}
-		e.How, e.Check, e.Exec = how(s.Record, c)
+		e.How, e.Check, e.Exec, e.Capset = how(s.Record, c)
 		add(e)
 	}
 	s.used |= Used(s.Record)
@@ -255,25 +260,30 @@ func Mattered(c usage.Check) bool {
 }
 
 // how is the first evidence of a use.
-func how(r *usage.Record, c caps.Cap) (string, *usage.Check, *usage.Exec) {
+func how(r *usage.Record, c caps.Cap) (string, *usage.Check, *usage.Exec, *usage.Capset) {
 	for i := range r.Checks {
 		if k := &r.Checks[i]; k.Cap == c && k.Verdict == usage.Granted {
-			return "check", k, nil
+			return "check", k, nil, nil
 		}
 	}
 	all := r.All()
 	for i := range r.Execs {
 		if e := &r.Execs[i]; e.Caps != nil && e.Caps.Effective && e.Caps.Permitted.Has(c) {
-			return "exec", nil, e
+			return "exec", nil, e, nil
 		}
 	}
 	switch {
 	case all.Granted.Has(c): // its evidence was lost
-		return "check", nil, nil
+		return "check", nil, nil, nil
 	case all.Ambient.Has(c):
-		return "ambient", nil, nil
+		return "ambient", nil, nil, nil
 	}
-	return "capset", nil, nil
+	for i := range r.Capsets {
+		if s := &r.Capsets[i]; s.Call == "capset" && !s.Failed && (s.Permitted | s.Effective | s.Inheritable).Has(c) {
+			return "capset", nil, nil, s
+		}
+	}
+	return "capset", nil, nil, nil
 }
 
 // Total sums a subject up.
@@ -284,6 +294,13 @@ func (s *Tracked) Total(now time.Time) *Total {
 	}
 	if s.Granted != nil {
 		t.Denied = t.Denied.Minus(*s.Granted)
+		if s.Record != nil {
+			for _, c := range s.Record.Checks {
+				if c.Verdict == usage.Denied && !c.Beyond && s.Granted.Has(c.Cap) && Mattered(c) {
+					t.Lacked = t.Lacked.With(c.Cap)
+				}
+			}
+		}
 		t.Unused = s.Granted.Minus(s.used)
 	}
 	end := now

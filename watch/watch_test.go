@@ -334,6 +334,51 @@ func TestTrackerRestart(t *testing.T) {
 	}
 }
 
+// TestGather: a program that keeps by capset(2) what it has is one line, with its name, and
+// not one for each capability.
+func TestGather(t *testing.T) {
+	tr := watch.NewTracker(watch.Of)
+	prctl := granted(caps.Setpcap, "prctl")
+	prctl.Process.Comm = "x"
+	r := record(prctl)
+	kept := caps.All().Without(caps.SysResource)
+	keep := usage.Capset{Call: "capset", Permitted: kept, Phase: usage.Steady, Process: usage.Process{Comm: "chronyd", EUID: 5}}
+	failed := keep
+	failed.Failed, failed.Permitted = true, caps.All()
+	r.Capsets = []usage.Capset{failed, keep}
+	r.AddSets(usage.Steady, usage.Sets{Capset: kept})
+	groups := map[string]*probe.Group{"cgroup:/x": {Places: []probe.Place{{ID: 7, Path: "/x", Host: true}}, Record: r}}
+	events := tr.Look(time.Unix(1, 0), groups, func(*watch.Subject) bool { return true }, false)
+	if n := len(events); n != 1+kept.Len() {
+		t.Errorf("%d events, want one for each capability: %q", n, words(events))
+	}
+	want := []string{"begins", "uses all but setpcap, sys_resource: capset() by chronyd as uid 5", "uses setpcap: prctl() by x as uid 0"}
+	var lines []string
+	for _, e := range watch.Gather(events) {
+		lines = append(lines, e.Words())
+	}
+	if diff := cmp.Diff(want, lines); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestLacked: what was refused to a process without it is summed up, though others may have it.
+func TestLacked(t *testing.T) {
+	bounding := caps.Of(caps.DacOverride, caps.Setuid)
+	check := func(c caps.Cap, errno string) usage.Check {
+		k := usage.Check{Cap: c, Verdict: usage.Denied, Phase: usage.Steady, Syscall: "openat", Count: 1, Errno: errno}
+		if errno != "" {
+			k.Failed = 1
+		}
+		return k
+	}
+	s := watch.Tracked{Subject: watch.Of("/docker/" + idA), Record: record(check(caps.DacOverride, "EACCES"), check(caps.DacReadSearch, "EACCES"), check(caps.Setuid, ""))}
+	s.Granted = &bounding
+	if got := s.Total(time.Unix(1, 0)); got.Lacked != caps.Of(caps.DacOverride) || got.Denied != caps.Of(caps.DacReadSearch) {
+		t.Errorf("lacked %v, denied %v", got.Lacked, got.Denied)
+	}
+}
+
 // TestProfile: a profile of what was only watched says so, and recommends nothing while no
 // start was seen; it is gone on with after a restart of leastcap.
 func TestProfile(t *testing.T) {

@@ -167,7 +167,7 @@ func (f *watchFlags) run(ctx context.Context, stdout, stderr io.Writer, words, m
 	defer l.probe.Close()
 	w := &watching{watchFlags: f, lookout: l, tracker: watch.NewTracker(l.of), stdout: stdout, stderr: stderr, style: styleOf(stdout), steady: map[uint64]bool{}}
 	if f.profile != "" {
-		w.profiles = &profileFiles{dir: f.profile, hook: l.probe.Hook(), files: map[string]*profileFile{}, names: map[string]string{}}
+		w.profiles = newProfileFiles(f.profile, l.probe.Hook())
 	}
 	what := "everything"
 	if len(words) > 0 {
@@ -234,6 +234,9 @@ func (w *watching) look(now time.Time, last bool) (used, pending bool, err error
 	w.rename()
 	events := w.tracker.Look(now, groups, w.describe, last)
 	w.forget()
+	if w.output == "text" {
+		events = watch.Gather(events)
+	}
 	for i := range events {
 		e := &events[i]
 		used = used || e.Event == watch.Use
@@ -366,16 +369,24 @@ func (w *watching) flush() {
 		}
 		return 0
 	})
+	if w.profiles != nil {
+		w.profiles.failed = w.profiles.lost
+	}
 	for _, s := range subjects {
 		if w.names.retries(s.ID) {
 			continue // a profile keeps its name
 		}
 		if w.profiles != nil && s.Changed && s.Record != nil && w.keeps(s) {
-			if err := w.profiles.write(s, now); err != nil {
-				say(w.stderr, "warning: %v", err)
+			err := w.profiles.write(s, now)
+			if err == nil {
+				s.Changed = false
+			} else { // it is tried again, and said once
 				w.profiles.failed = true
+				if text := err.Error(); w.profiles.said[s.Key()] != text {
+					w.profiles.said[s.Key()] = text
+					say(w.stderr, "warning: %s", text)
+				}
 			}
-			s.Changed = false
 		}
 		if !s.Ended.IsZero() {
 			ended = append(ended, s)
@@ -392,6 +403,7 @@ func (w *watching) retire(list []*watch.Tracked) {
 	for _, s := range list {
 		w.tracker.Drop(s.Key())
 		if w.profiles != nil {
+			w.profiles.lost = w.profiles.lost || s.Changed && s.Record != nil && w.keeps(s)
 			w.profiles.drop(s.Key())
 		}
 		if s.Kind == watch.Container {
@@ -463,7 +475,7 @@ func (w *watching) totals(now time.Time, subjects []*watch.Tracked, lost map[str
 		t := s.Total(now)
 		row := report.WatchTotal{
 			Label: s.Label(), Seconds: t.Seconds, StartSeen: t.StartSeen, Ended: !s.Ended.IsZero(),
-			Granted: s.Granted, Used: t.Used, Denied: t.Denied,
+			Granted: s.Granted, Used: t.Used, Denied: t.Denied, Lacked: t.Lacked,
 		}
 		if s.Kind == watch.Container {
 			row.What = strings.Trim(s.Engine+", "+s.Image, ", ")

@@ -298,7 +298,7 @@ func TestWatchRenamed(t *testing.T) {
 		return &s
 	}
 	dir := t.TempDir()
-	files := profileFiles{dir: dir, files: map[string]*profileFile{}, names: map[string]string{}}
+	files := newProfileFiles(dir, "")
 	before := subject()
 	if before.Name != name {
 		t.Fatalf("%+v", before)
@@ -326,7 +326,7 @@ func TestWatchRetires(t *testing.T) {
 	names.busy = true // no engine is asked
 	w := &watching{watchFlags: &watchFlags{}, stderr: io.Discard, tracker: watch.NewTracker(watch.Of), steady: map[uint64]bool{},
 		lookout:  &lookout{names: names, matched: map[string]bool{}},
-		profiles: &profileFiles{dir: dir, files: map[string]*profileFile{}, names: map[string]string{}}}
+		profiles: newProfileFiles(dir, "")}
 	const n = 3
 	place := func(i int) probe.Place {
 		return probe.Place{ID: uint64(i), Path: "/docker/" + strings.Repeat(fmt.Sprint(i), 64), Launched: true}
@@ -377,7 +377,7 @@ func TestWatchNamesFile(t *testing.T) {
 	dir := t.TempDir()
 	names := newNamer(t.Context(), io.Discard)
 	w := &watching{watchFlags: &watchFlags{}, stderr: io.Discard, tracker: watch.NewTracker(watch.Of), lookout: &lookout{names: names},
-		profiles: &profileFiles{dir: dir, files: map[string]*profileFile{}, names: map[string]string{}}}
+		profiles: newProfileFiles(dir, "")}
 	id := strings.Repeat("1", 64)
 	group := &probe.Group{Places: []probe.Place{{ID: 7, Path: "/docker/" + id, Launched: true}}, Record: &usage.Record{Sets: map[usage.Phase]usage.Sets{}}}
 	w.tracker.Look(time.Now(), map[string]*probe.Group{"container:" + id: group}, func(*watch.Subject) bool { return true }, false)
@@ -403,34 +403,71 @@ func TestWatchNamesFile(t *testing.T) {
 	}
 }
 
-// TestWatchSuccessor: containers that have the same name one after the other have one profile,
-// however often it was written meanwhile.
-func TestWatchSuccessor(t *testing.T) {
+// TestWatchAnew: a container that is made anew under its name, again and again, has one
+// profile, also at the end of the watch.
+func TestWatchAnew(t *testing.T) {
 	dir := t.TempDir()
-	names := newNamer(t.Context(), io.Discard)
-	names.busy = true // no engine is asked
-	w := &watching{watchFlags: &watchFlags{}, stderr: io.Discard, tracker: watch.NewTracker(watch.Of),
-		lookout:  &lookout{names: names},
-		profiles: &profileFiles{dir: dir, files: map[string]*profileFile{}, names: map[string]string{}}}
-	look := func(digit, suffix string, c caps.Cap) {
-		p := probe.Place{Path: "/docker/" + strings.Repeat(digit, 64), Launched: true}
-		s := watch.Of(p.Path)
-		names.known[s.ID], names.images[s.ID], names.asked[s.ID] = engine.Running{Engine: "docker", Name: "web", Image: "x"}, "sha256:1", true
-		record := &usage.Record{Sets: map[usage.Phase]usage.Sets{usage.Steady: {Granted: caps.Of(c)}}}
-		w.tracker.Look(time.Now(), map[string]*probe.Group{s.Key() + suffix: {Places: []probe.Place{p}, Record: record}}, names.complete, false)
+	w := &watching{watchFlags: &watchFlags{}, stderr: io.Discard, tracker: watch.NewTracker(watch.Of), steady: map[uint64]bool{},
+		lookout:  &lookout{names: newNamer(t.Context(), io.Discard), matched: map[string]bool{}},
+		profiles: newProfileFiles(dir, "")}
+	for i := range 3 {
+		place := probe.Place{ID: uint64(i), Path: "/docker/" + strings.Repeat(fmt.Sprint(i), 64), Launched: true}
+		s := watch.Of(place.Path)
+		record := &usage.Record{Sets: map[usage.Phase]usage.Sets{usage.Steady: {Granted: caps.Of(caps.Cap(i))}}}
+		for _, suffix := range []string{"", watch.Gone} {
+			if suffix != "" && i == 2 {
+				break // the last one runs yet
+			}
+			w.tracker.Look(time.Now(), map[string]*probe.Group{s.Key() + suffix: {Places: []probe.Place{place}, Record: record}}, func(s *watch.Subject) bool {
+				s.Name, s.Image, s.ImageID = "web", "x", "sha256:1"
+				return true
+			}, false)
+		}
+		w.flush()
 	}
-	look("1", "", caps.Chown)
-	w.flush()
-	look("1", watch.Gone, caps.Chown)
-	w.flush()
-	look("2", "", caps.Setgid)
-	w.flush()
 	w.flushAll()
-	if p := profileOf(t, filepath.Join(dir, "web.json")); p == nil || p.Used != caps.Of(caps.Chown, caps.Setgid) || p.Observed.Looks != 2 {
+	left, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(left) != 1 {
+		t.Errorf("files: %v %v", left, err)
+	}
+	if p := profileOf(t, filepath.Join(dir, "web.json")); p == nil || p.Used != caps.Of(0, 1, 2) || p.Observed.Looks != 3 {
 		t.Errorf("%+v", p)
 	}
-	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) != 1 {
-		t.Errorf("files: %v %v", left, err)
+}
+
+// TestWatchUnwritten: a profile that could not be written is tried again, also of what has
+// ended meanwhile, and that it could not is said once.
+func TestWatchUnwritten(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "gone") // as good as full
+	var stderr strings.Builder
+	w := &watching{watchFlags: &watchFlags{}, stderr: &stderr, tracker: watch.NewTracker(watch.Of), steady: map[uint64]bool{},
+		lookout:  &lookout{names: newNamer(t.Context(), io.Discard), matched: map[string]bool{}},
+		profiles: newProfileFiles(dir, "")}
+	place := probe.Place{ID: 1, Path: "/docker/" + strings.Repeat("a", 64), Launched: true}
+	s := watch.Of(place.Path)
+	record := &usage.Record{Sets: map[usage.Phase]usage.Sets{usage.Steady: {Granted: caps.Of(caps.Chown)}}}
+	for _, suffix := range []string{"", watch.Gone} {
+		w.tracker.Look(time.Now(), map[string]*probe.Group{s.Key() + suffix: {Places: []probe.Place{place}, Record: record}}, func(s *watch.Subject) bool {
+			s.Name, s.Image, s.ImageID = "web", "x", "sha256:1"
+			return true
+		}, false)
+		w.flush()
+	}
+	if n := strings.Count(stderr.String(), "warning:"); n != 1 || !w.profiles.failed {
+		t.Errorf("%d warnings, failed %v: %s", n, w.profiles.failed, &stderr)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.flushAll()
+	if p := profileOf(t, filepath.Join(dir, "web.json")); p == nil || p.Used != caps.Of(caps.Chown) || w.profiles.failed {
+		t.Errorf("at the end: %+v, failed %v", p, w.profiles.failed)
+	}
+	s2 := w.tracker.Get(s.Key())
+	s2.Changed = true
+	w.names.busy = true
+	if w.retire([]*watch.Tracked{s2}); !w.profiles.lost {
+		t.Error("what is forgotten before it was written is not lost")
 	}
 }
 

@@ -40,7 +40,7 @@ type Place struct {
 // the workload's own at once. Paths are within the hierarchy; "/" is everything, and "/."
 // the outermost cgroup alone. It needs [Options.Running].
 //
-// Those above are looked at too, without what else is below them: what is removed and made
+// One that is not there any more is seen when it is made anew. Those above are looked at too, without what else is below them: what is removed and made
 // anew there, as a unit that is restarted, learns from them that it is the host's.
 func (p *Probe) Adopt(paths ...string) error {
 	for _, path := range paths {
@@ -115,7 +115,7 @@ func (p *Probe) within(dir string) string {
 func (p *Probe) adoptTree(path string, below bool) error {
 	root := filepath.Join(p.hierarchy.Mount, path)
 	return filepath.WalkDir(root, func(dir string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) && dir != root {
+		if errors.Is(err, fs.ErrNotExist) && dir != p.hierarchy.Mount {
 			return nil // removed meanwhile
 		}
 		if err != nil {

@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,10 +53,10 @@ type WatchTotal struct {
 // WatchTotals writes the end of a watch: who used what, and what the others are.
 func WatchTotals(w io.Writer, totals []WatchTotal, s Style) error {
 	p := newPage(s)
-	idle := []string{}
+	idle := map[string][]string{} // by why something may be missing
 	for _, t := range totals {
 		if t.Used.Empty() && t.Denied.Empty() && t.Lacked.Empty() && t.What == "" {
-			idle = append(idle, Clean(t.Label, 60))
+			idle[t.Incomplete] = append(idle[t.Incomplete], Clean(t.Label, 60))
 			continue
 		}
 		p.blank()
@@ -72,8 +74,12 @@ func WatchTotals(w io.Writer, totals []WatchTotal, s Style) error {
 		p.para(text(""), 0, span{Clean(t.Label, 60), strong}, text(" ("+strings.Join(what, ", ")+")"))
 		const col = 10
 		of := ""
-		if t.Granted != nil {
+		switch {
+		case t.Granted == nil:
+		case t.Used.SubsetOf(*t.Granted):
 			of = fmt.Sprintf(" of %d", t.Granted.Len())
+		default: // by docker exec --privileged, say
+			of = fmt.Sprintf(", %d of them beyond its %d", t.Used.Minus(*t.Granted).Len(), t.Granted.Len())
 		}
 		p.para(text("  used"), col, text(fmt.Sprintf("%d%s%s", t.Used.Len(), of, behindColon(t.Used))))
 		if !t.Denied.Empty() {
@@ -91,9 +97,12 @@ func WatchTotals(w io.Writer, totals []WatchTotal, s Style) error {
 			p.para(span{"  BUT", alarm}, col, text(t.Incomplete))
 		}
 	}
-	if len(idle) > 0 {
+	for _, but := range slices.Sorted(maps.Keys(idle)) {
 		p.blank()
-		p.para(text("no capability used or asked for:"), 2, text(strings.Join(idle, ", ")))
+		p.para(text("no capability used or asked for:"), 2, text(strings.Join(idle[but], ", ")))
+		if but != "" {
+			p.para(span{"  BUT", alarm}, 10, text(but))
+		}
 	}
 	return p.writeTo(w)
 }

@@ -39,7 +39,8 @@ func TestWatchTotals(t *testing.T) {
 		{Label: "web", What: "docker, nginx", Seconds: 62.4, Granted: &docker, Used: caps.Of(caps.Chown, caps.Setgid, caps.Setuid), Denied: caps.Of(caps.NetAdmin), Lacked: caps.Of(caps.DacOverride)},
 		{Label: "keeper", Used: caps.All().Without(caps.SysResource)},
 		{Label: "gone", What: "container", Seconds: 1.23, StartSeen: true, Ended: true, Incomplete: "3 of the sets: something may be missing here"},
-		{Label: "cron.service"}, {Label: "/x\x1b"},
+		{Label: "exec", What: "container", Granted: &docker, Used: caps.Of(caps.Chown, caps.SysTime)},
+		{Label: "cron.service"}, {Label: "lossy.service", Incomplete: "lost 3 of the sets: something may be missing here"}, {Label: "/x\x1b"},
 	}, report.Style{Width: 80})
 	if err != nil {
 		t.Fatal(err)
@@ -61,8 +62,18 @@ gone (container, watched 1.2s, ended)
   used    0
   BUT     3 of the sets: something may be missing here
 
+exec (container, watched 0s, its start was not seen)
+  used    2, 1 of them beyond its 14: chown, sys_time
+  not used 13, the most dangerous first: dac_override, fowner, mknod, net_raw,
+           setfcap, fsetid, sys_chroot, kill, audit_write, setuid, setgid,
+           setpcap, net_bind_service
+
 no capability used or asked for:
   cron.service, /x\x1b
+
+no capability used or asked for:
+  lossy.service
+  BUT     lost 3 of the sets: something may be missing here
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Error(diff)

@@ -451,10 +451,16 @@ func (w *watching) conclude() error {
 	switch {
 	case w.failed != nil:
 		return w.failed
-	case len(lost) > 0, w.profiles != nil && w.profiles.failed:
+	case w.blind(lost):
 		return status(exitBlind)
 	}
 	return nil
+}
+
+// blind says that something was lost, of all or of one subject, or could not be kept.
+func (w *watching) blind(lost map[string]uint64) bool {
+	return len(lost) > 0 || w.profiles != nil && w.profiles.failed ||
+		slices.ContainsFunc(w.tracker.Subjects(), func(s *watch.Tracked) bool { return s.Record != nil && len(s.Record.Lost) > 0 })
 }
 
 // lostOf is what was lost of one subject: what can be of any, and what is its own.

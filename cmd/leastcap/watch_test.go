@@ -471,6 +471,24 @@ func TestWatchUnwritten(t *testing.T) {
 	}
 }
 
+// TestWatchBlind: the exit status says that something was lost, also where that is of one
+// container alone, of which a process left its cgroup.
+func TestWatchBlind(t *testing.T) {
+	w := &watching{tracker: watch.NewTracker(watch.Of)}
+	key := "container:" + strings.Repeat("1", 64)
+	group := &probe.Group{Places: []probe.Place{{ID: 7, Path: "/docker/" + strings.Repeat("1", 64)}}, Record: &usage.Record{Sets: map[usage.Phase]usage.Sets{}}}
+	look := func() {
+		w.tracker.Look(time.Now(), map[string]*probe.Group{key: group}, func(*watch.Subject) bool { return true }, false)
+	}
+	if look(); w.blind(nil) || !w.blind(map[string]uint64{"sets": 1}) {
+		t.Error("nothing was lost of it")
+	}
+	group.Record.Lost = map[string]uint64{"moved": 1}
+	if look(); !w.blind(nil) {
+		t.Error("a process left its cgroup")
+	}
+}
+
 // TestWatchUnnamed: one of whom it is not known yet whether anybody asked for it is not
 // forgotten when it ends, and one that nobody asked for is.
 func TestWatchUnnamed(t *testing.T) {

@@ -147,6 +147,7 @@ type learner struct {
 	profile    *usage.Profile
 	expect     []expected  // by start; guards once the baseline is known
 	ready      bool        // the baseline is known
+	begun      bool        // something may have been started
 	flaky      bool        // the baseline failed, and passed
 	hurried    atomic.Bool // a trial that passed was cut short
 	patient    bool        // no run is cut short any more
@@ -195,6 +196,9 @@ func Run(ctx context.Context, w engine.Workload, o Observer, opts Options, progr
 		profile:  &usage.Profile{Version: usage.Version, Created: began.UTC().Truncate(time.Second), Complete: true},
 	}
 	defer func() {
+		if !l.begun {
+			return // and an engine that does not answer is not waited for again
+		}
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
 		defer cancel()
 		cerr := w.Clean(clean)
@@ -257,6 +261,7 @@ func (l *learner) run(ctx context.Context) error {
 	if l.subject, err = l.workload.Inspect(ctx); err != nil {
 		return err
 	}
+	l.begun = true
 	l.subject.Checks, l.subject.Exec, l.subject.Starts = commandTexts(l.opts.Checks), commandTexts(l.opts.Exec), l.opts.Starts
 	for _, remark := range l.workload.Remarks() {
 		l.note("%s", remark)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -131,6 +132,15 @@ func TestCounted(t *testing.T) {
 	}
 }
 
+func sinceBoot(t *testing.T) time.Duration {
+	t.Helper()
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(ts.Nano())
+}
+
 // TestEvidence holds what is known of a check beside its capability.
 func TestEvidence(t *testing.T) {
 	dir := tempDir(t)
@@ -153,12 +163,16 @@ func TestEvidence(t *testing.T) {
 			}
 			s := newScope(t, theProbe(t))
 			steps := append([]string{"comm", "changer", ",", "setresgid", "0", "5", "0", ",", "setresuid", "0", "0", "7", ","}, c.steps...)
+			before := sinceBoot(t)
 			w := s.steps(bounding(t), steps...)
 			w.ends()
 			got := evidence(t, s.record(), caps.Chown, usage.Granted, c.syscall)
+			if got.Since <= before || got.Since >= sinceBoot(t) {
+				t.Errorf("since %v, began %v", got.Since, before)
+			}
 			want := usage.Check{
 				Cap: caps.Chown, Verdict: usage.Granted, Phase: usage.Start, Syscall: c.syscall, Call: c.call, Path: f,
-				Function: got.Function, Count: got.Count,
+				Function: got.Function, Count: got.Count, Since: got.Since,
 				Process: usage.Process{
 					PID: w.cmd.Process.Pid, ParentPID: os.Getpid(), Comm: "changer", Exe: program(t, "workload"),
 					UID: 0, EUID: 0, GID: 0, EGID: 5,

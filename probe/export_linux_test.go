@@ -51,7 +51,10 @@ func (p *Probe) Has(name string, key, value []byte) bool {
 func (p *Probe) ValueSize(name string) int { return int(p.coll.Maps[name].ValueSize()) }
 
 // Delete takes a key out of a map.
-func (p *Probe) Delete(name string, key []byte) error { return p.coll.Maps[name].Delete(key) }
+func (p *Probe) Delete(name string, key []byte) error {
+	defer unpreempted()()
+	return p.coll.Maps[name].Delete(key)
+}
 
 // Missed counts how often a program did not run because it was running on that
 // CPU already (kernel/trace/bpf_trace.c __bpf_trace_run()).

@@ -53,7 +53,7 @@ type Probe struct {
 	mu       sync.Mutex
 	watches  []*Watch
 	fileCaps map[bpfExeKey]fileCapsResult
-	paths    map[uint64]string // of adopted cgroups
+	paths    map[uint64]string // of cgroups that were there
 }
 
 // Open loads and attaches the programs. Everything that happens in cgroups

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -38,11 +39,22 @@ type Place struct {
 // Adopt looks at cgroups that exist already, and at all below them: what runs in them is
 // the workload's own at once. Paths are within the hierarchy; "/" is everything, and "/."
 // the outermost cgroup alone. It needs [Options.Running].
+//
+// One that is not there any more is seen when it is made anew. Those above are looked at too, without what else is below them: what is removed and made
+// anew there, as a unit that is restarted, learns from them that it is the host's.
 func (p *Probe) Adopt(paths ...string) error {
 	for _, path := range paths {
-		if err := p.adoptTree(path); err != nil {
+		for _, up := range above(path) {
+			if err := p.adoptTree(up, false); err != nil {
+				return unavailable(err)
+			}
+		}
+		if err := p.adoptTree(path, path != Alone); err != nil {
 			return unavailable(err)
 		}
+	}
+	if !slices.Contains(paths, "/") {
+		p.learnPaths()
 	}
 	prog := p.coll.Programs[bpfProgAdopt]
 	if prog == nil {
@@ -68,12 +80,42 @@ func (p *Probe) Adopt(paths ...string) error {
 // Alone is the path of the outermost cgroup without those below it.
 const Alone = "/."
 
-// adoptTree makes scopes of a cgroup and those below it, from the top: one that is made
-// meanwhile learns from its parent whether it is the host's.
-func (p *Probe) adoptTree(path string) error {
+// above are the paths of the cgroups above one, from the top.
+func above(cgroup string) (list []string) {
+	for cgroup = path.Clean(cgroup); cgroup != "/"; list = append(list, cgroup) {
+		cgroup = path.Dir(cgroup)
+	}
+	slices.Reverse(list)
+	return list
+}
+
+// learnPaths takes note of where cgroups are that are not looked at: others may be made below.
+func (p *Probe) learnPaths() {
+	_ = filepath.WalkDir(p.hierarchy.Mount, func(dir string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return nil // removed meanwhile
+		}
+		var st unix.Stat_t
+		if unix.Stat(dir, &st) == nil {
+			p.mu.Lock()
+			p.paths[st.Ino] = p.within(dir)
+			p.mu.Unlock()
+		}
+		return nil
+	})
+}
+
+// within is the path in the hierarchy of a cgroup's directory.
+func (p *Probe) within(dir string) string {
+	return "/" + strings.Trim(strings.TrimPrefix(dir, p.hierarchy.Mount), "/")
+}
+
+// adoptTree makes a scope of a cgroup, and of those below it if they are to be, from the top:
+// one that is made meanwhile learns from its parent whether it is the host's.
+func (p *Probe) adoptTree(path string, below bool) error {
 	root := filepath.Join(p.hierarchy.Mount, path)
 	return filepath.WalkDir(root, func(dir string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) && dir != root {
+		if errors.Is(err, fs.ErrNotExist) && dir != p.hierarchy.Mount {
 			return nil // removed meanwhile
 		}
 		if err != nil {
@@ -82,14 +124,14 @@ func (p *Probe) adoptTree(path string) error {
 		if !d.IsDir() {
 			return nil
 		}
-		if path == Alone && dir != root {
+		if !below && dir != root {
 			return fs.SkipDir
 		}
 		var st, up unix.Stat_t
 		if err := unix.Stat(dir, &st); err != nil {
 			return nil // removed meanwhile
 		}
-		within := "/" + strings.Trim(strings.TrimPrefix(dir, p.hierarchy.Mount), "/")
+		within := p.within(dir)
 		id, _ := proc.ContainerAt(within)
 		isHost := id == "" && (p.isContainer == nil || !p.isContainer(within))
 		s := bpfScope{PortStart: -1, Adopted: 1, Host: boolByte(isHost), Phase: uint8(slices.Index(usage.Phases, usage.Steady))}

@@ -99,6 +99,27 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
+// TestAdoptGone: a cgroup that is removed before it is adopted, as that of a container which its
+// engine restarts again and again, is seen when it comes back.
+func TestAdoptGone(t *testing.T) {
+	s := newScope(t, theProbe(t))
+	p := runningProbe(t, probe.Options{})
+	s.dir = filepath.Join(s.dir, "it")
+	path := strings.TrimPrefix(s.dir, p.Hierarchy().Mount)
+	if err := p.Adopt(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkdir(s.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.steps(bounding(t), "setgid", "33").ends()
+	g := groupOf(t, p, path)
+	if len(g.Places) != 1 || !g.Places[0].Host || g.Places[0].Adopted || g.Places[0].Path != path {
+		t.Errorf("places: %+v", g.Places)
+	}
+	wantIn(t, "granted", g.Record.All().Granted, caps.Setgid)
+}
+
 // containerIn makes a cgroup with a container's name in another.
 func containerIn(t testing.TB, s *scope, digit string) *scope {
 	t.Helper()

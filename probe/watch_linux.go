@@ -420,6 +420,7 @@ func (w *Watch) readEvidence(r *usage.Record, exes map[bpfExeKey]bpfExe) error {
 			}
 			c := usage.Check{
 				Cap: caps.Cap(k.Cap), Verdict: usage.Denied, Beyond: kind == bpfKindKIND_BEYOND, Phase: phase,
+				Since:  time.Duration(v.Time),
 				Launch: k.Launch != 0, Syscall: syscallName(w.p.syscalls, nr), Process: who,
 				Count: total(v.Count) + w.pend[k], Failed: v.Failed,
 			}

@@ -2,13 +2,16 @@ package proc
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Hierarchy is the cgroup hierarchy in which every container has a cgroup of
@@ -39,7 +42,12 @@ func findHierarchy(root string, controllers []string) (Hierarchy, error) {
 		return Hierarchy{}, fmt.Errorf("find the cgroup hierarchy: %w", err)
 	}
 	defer f.Close()
-	mounts, err := cgroupMounts(f)
+	hidden := false
+	mounts, err := cgroupMounts(f, func(mount string) bool {
+		_, err := os.Stat(filepath.Join(root, mount, "cgroup.procs"))
+		hidden = hidden || err != nil
+		return err == nil
+	})
 	if err != nil {
 		return Hierarchy{}, fmt.Errorf("find the cgroup hierarchy: %w", err)
 	}
@@ -48,11 +56,15 @@ func findHierarchy(root string, controllers []string) (Hierarchy, error) {
 			return Hierarchy{c, mount}, nil
 		}
 	}
-	return Hierarchy{}, fmt.Errorf("no cgroup file system is mounted")
+	if hidden {
+		return Hierarchy{}, errors.New("no cgroup file system is to be seen: something is mounted over it")
+	}
+	return Hierarchy{}, errors.New("no cgroup file system is mounted")
 }
 
-// cgroupMounts says where controllers are mounted as v1, and as "" where the v2 tree is.
-func cgroupMounts(mountinfo io.Reader) (map[string]string, error) {
+// cgroupMounts says where controllers are mounted as v1, and as "" where the v2 tree is: of the
+// mounts that can be seen, which others may be mounted over.
+func cgroupMounts(mountinfo io.Reader, seen func(mount string) bool) (map[string]string, error) {
 	mounts := map[string]string{}
 	sc := bufio.NewScanner(mountinfo)
 	sc.Buffer(nil, 1<<20)
@@ -71,8 +83,8 @@ func cgroupMounts(mountinfo io.Reader) (map[string]string, error) {
 			of = strings.Split(tail[2], ",")
 		}
 		for _, c := range of {
-			if _, ok := mounts[c]; !ok {
-				mounts[c] = unescape(fields[4])
+			if mount := unescape(fields[4]); mounts[c] == "" && seen(mount) {
+				mounts[c] = mount
 			}
 		}
 	}
@@ -192,15 +204,23 @@ func (h Hierarchy) pathOf(file string) (string, error) {
 	return "", fmt.Errorf("no cgroup in the hierarchy %s", h.Mount)
 }
 
-// Procs lists the processes in a cgroup directory and those below it.
+// Procs lists the processes in a cgroup directory and those below it. One below that is
+// removed meanwhile has none.
 func Procs(dir string) ([]int, error) {
 	var pids []int
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil || !d.IsDir() {
-			return err
+		var data []byte
+		if err == nil && d.IsDir() {
+			data, err = os.ReadFile(filepath.Join(path, "cgroup.procs"))
 		}
-		data, err := os.ReadFile(filepath.Join(path, "cgroup.procs"))
-		if err != nil {
+		switch {
+		case path != dir && errors.Is(err, fs.ErrNotExist), path != dir && errors.Is(err, syscall.ENODEV):
+			return nil
+		case errors.Is(err, syscall.EOPNOTSUPP):
+			// A threaded cgroup: its threads' processes are in the one above it that is
+			// none (Documentation/admin-guide/cgroup-v2.rst, "Threads").
+			return nil
+		case err != nil:
 			return err
 		}
 		for word := range strings.FieldsSeq(string(data)) {

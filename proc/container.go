@@ -24,6 +24,9 @@ func containerOf(cgroup []byte) (id, engine, pod string) {
 		} else {
 			cgroup = nil
 		}
+		if len(line) < idLen {
+			continue // most of a process that is in none
+		}
 		if id, engine, pod = containerIn(string(line)); id != "" {
 			return id, engine, pod
 		}

@@ -27,10 +27,18 @@ func TestFindHierarchy(t *testing.T) {
 		{"v1 without pids", mem, Hierarchy{"memory", "/sys/fs/cgroup/memory"}},
 		{"escaped", cpu, Hierarchy{"cpu", "/sys/fs/cg roup/cpu"}},
 	} {
-		got, err := findHierarchy(tree(t, map[string]string{"proc/self/mountinfo": c.in}), preferred)
+		got, err := findHierarchy(tree(t, map[string]string{"proc/self/mountinfo": c.in}, mounted(c.in)), preferred)
 		if err != nil || got != c.want {
 			t.Errorf("%s: got %v, %v; want %v", c.name, got, err, c.want)
 		}
+	}
+	// What something else is mounted over is not there.
+	got, err := findHierarchy(tree(t, map[string]string{"proc/self/mountinfo": pid + uni}, mounted(uni)), preferred)
+	if want := (Hierarchy{"", "/sys/fs/cgroup/unified"}); err != nil || got != want {
+		t.Errorf("hidden: got %v, %v; want %v", got, err, want)
+	}
+	if _, err := findHierarchy(tree(t, map[string]string{"proc/self/mountinfo": pid}), preferred); err == nil || !strings.Contains(err.Error(), "mounted over it") {
+		t.Errorf("all hidden: %v", err)
 	}
 	for _, files := range []map[string]string{{"proc/self/mountinfo": ""}, nil} {
 		if _, err := findHierarchy(tree(t, files), preferred); err == nil {
@@ -76,7 +84,7 @@ func TestMemoryBounds(t *testing.T) {
 		{"nothing mounted", "", map[string]string{"proc/self/cgroup": "0::/x\n"}, nil},
 		{"no cgroup", v2, map[string]string{"sys/fs/cgroup/memory.max": "4096\n"}, nil},
 	} {
-		root := tree(t, c.files, map[string]string{"proc/self/mountinfo": c.mounts})
+		root := tree(t, c.files, map[string]string{"proc/self/mountinfo": c.mounts}, mounted(c.mounts))
 		if got := memoryBounds(root, 1<<30); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
@@ -84,6 +92,15 @@ func TestMemoryBounds(t *testing.T) {
 	if b := (MemoryBound{Limit: 10, Used: 20}); b.Left() != 0 {
 		t.Errorf("%v has %d left", b, b.Left())
 	}
+}
+
+// mounted are files that there are where cgroup file systems are mounted.
+func mounted(mountinfo string) map[string]string {
+	files := make(map[string]string)
+	for line := range strings.Lines(mountinfo) {
+		files[unescape(strings.Fields(line)[4])+"/cgroup.procs"] = ""
+	}
+	return files
 }
 
 // tree is a directory with these files.

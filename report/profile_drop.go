@@ -139,8 +139,12 @@ func (r *profileReport) notes() {
 		}
 	}
 	if denied := r.Denied.Minus(r.Baseline); !denied.Empty() {
-		add("Asked for, but not in what it has today, and so denied: %s. It works without; leastcap adds nothing.",
-			list(catalog.ByDanger(denied)))
+		works := "It works without"
+		if r.Observed != nil {
+			works = "Whether it works without was not looked at"
+		}
+		add("Asked for, but not in what it has today, and so denied: %s. %s; leastcap adds nothing.",
+			list(catalog.ByDanger(denied)), works)
 	}
 	port := r.Portability
 	if !port.Inferred.Empty() {

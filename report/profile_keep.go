@@ -83,6 +83,8 @@ func (r *profileReport) kept(c caps.Cap) {
 		r.line("kept", text(fmt.Sprintf("because it was used, though run %d passed without it", f.Without.Trial+1)))
 	case f.Without == nil && r.Used.Has(c) && !r.observed():
 		r.line("kept", text("because it was used; whether it is needed was not tried"))
+	case f.Without == nil && !r.Used.Has(c) && r.Observed != nil && !r.Observed.StartSeen:
+		r.line("kept", text("though nothing was seen to use it: a start may"))
 	}
 	r.conflict(c)
 	r.evidence(f)

@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,15 +47,16 @@ type WatchTotal struct {
 	Incomplete   string    // why something may be missing, "" if nothing is
 	Granted      *caps.Set // nil: not known
 	Used, Denied caps.Set
+	Lacked       caps.Set // denied to processes without it, though it may be had
 }
 
 // WatchTotals writes the end of a watch: who used what, and what the others are.
 func WatchTotals(w io.Writer, totals []WatchTotal, s Style) error {
 	p := newPage(s)
-	idle := []string{}
+	idle := map[string][]string{} // by why something may be missing
 	for _, t := range totals {
-		if t.Used.Empty() && t.Denied.Empty() && t.What == "" {
-			idle = append(idle, Clean(t.Label, 60))
+		if t.Used.Empty() && t.Denied.Empty() && t.Lacked.Empty() && t.What == "" {
+			idle[t.Incomplete] = append(idle[t.Incomplete], Clean(t.Label, 60))
 			continue
 		}
 		p.blank()
@@ -71,12 +74,19 @@ func WatchTotals(w io.Writer, totals []WatchTotal, s Style) error {
 		p.para(text(""), 0, span{Clean(t.Label, 60), strong}, text(" ("+strings.Join(what, ", ")+")"))
 		const col = 10
 		of := ""
-		if t.Granted != nil {
+		switch {
+		case t.Granted == nil:
+		case t.Used.SubsetOf(*t.Granted):
 			of = fmt.Sprintf(" of %d", t.Granted.Len())
+		default: // by docker exec --privileged, say
+			of = fmt.Sprintf(", %d of them beyond its %d", t.Used.Minus(*t.Granted).Len(), t.Granted.Len())
 		}
 		p.para(text("  used"), col, text(fmt.Sprintf("%d%s%s", t.Used.Len(), of, behindColon(t.Used))))
 		if !t.Denied.Empty() {
-			p.para(span{"  denied", caution}, col, text(joined(t.Denied)))
+			p.para(span{"  denied", caution}, col, text(brief(t.Denied)))
+		}
+		if !t.Lacked.Empty() {
+			p.para(span{"  denied", caution}, col, text(brief(t.Lacked)+", to a process without it: another user's, or one that gave it up"))
 		}
 		if t.Granted != nil {
 			if unused := t.Granted.Minus(t.Used); !unused.Empty() {
@@ -87,9 +97,12 @@ func WatchTotals(w io.Writer, totals []WatchTotal, s Style) error {
 			p.para(span{"  BUT", alarm}, col, text(t.Incomplete))
 		}
 	}
-	if len(idle) > 0 {
+	for _, but := range slices.Sorted(maps.Keys(idle)) {
 		p.blank()
-		p.para(text("no capability used or asked for:"), 2, text(strings.Join(idle, ", ")))
+		p.para(text("no capability used or asked for:"), 2, text(strings.Join(idle[but], ", ")))
+		if but != "" {
+			p.para(span{"  BUT", alarm}, 10, text(but))
+		}
 	}
 	return p.writeTo(w)
 }
@@ -98,7 +111,19 @@ func behindColon(set caps.Set) string {
 	if set.Empty() {
 		return ""
 	}
-	return ": " + joined(set)
+	return ": " + brief(set)
+}
+
+// brief lists a set; one that has nearly all, by what it has not.
+func brief(set caps.Set) string {
+	const few = 10
+	switch missing := caps.All().Minus(set); {
+	case missing.Empty():
+		return "all"
+	case missing.Len() < few:
+		return "all but " + joined(missing)
+	}
+	return joined(set)
 }
 
 // mostDangerous lists a set by danger; of a long one the first, and how many there are.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/report"
+	"github.com/leastcap/leastcap/usage"
 )
 
 func TestHappened(t *testing.T) {
@@ -35,9 +36,11 @@ func TestWatchTotals(t *testing.T) {
 	docker := caps.Set(0xa80425fb)
 	var b strings.Builder
 	err := report.WatchTotals(&b, []report.WatchTotal{
-		{Label: "web", What: "docker, nginx", Seconds: 62.4, Granted: &docker, Used: caps.Of(caps.Chown, caps.Setgid, caps.Setuid), Denied: caps.Of(caps.NetAdmin)},
+		{Label: "web", What: "docker, nginx", Seconds: 62.4, Granted: &docker, Used: caps.Of(caps.Chown, caps.Setgid, caps.Setuid), Denied: caps.Of(caps.NetAdmin), Lacked: caps.Of(caps.DacOverride)},
+		{Label: "keeper", Used: caps.All().Without(caps.SysResource)},
 		{Label: "gone", What: "container", Seconds: 1.23, StartSeen: true, Ended: true, Incomplete: "3 of the sets: something may be missing here"},
-		{Label: "cron.service"}, {Label: "/x\x1b"},
+		{Label: "exec", What: "container", Granted: &docker, Used: caps.Of(caps.Chown, caps.SysTime)},
+		{Label: "cron.service"}, {Label: "lossy.service", Incomplete: "lost 3 of the sets: something may be missing here"}, {Label: "/x\x1b"},
 	}, report.Style{Width: 80})
 	if err != nil {
 		t.Fatal(err)
@@ -46,16 +49,31 @@ func TestWatchTotals(t *testing.T) {
 web (docker, nginx, watched 1m2s, its start was not seen)
   used    3 of 14: chown, setgid, setuid
   denied  net_admin
+  denied  dac_override, to a process without it: another user's, or one that
+          gave it up
   not used 11, the most dangerous first: dac_override, fowner, mknod, net_raw,
            setfcap, fsetid, sys_chroot, kill, audit_write, setpcap,
            net_bind_service
+
+keeper (watched 0s, its start was not seen)
+  used    40: all but sys_resource
 
 gone (container, watched 1.2s, ended)
   used    0
   BUT     3 of the sets: something may be missing here
 
+exec (container, watched 0s, its start was not seen)
+  used    2, 1 of them beyond its 14: chown, sys_time
+  not used 13, the most dangerous first: dac_override, fowner, mknod, net_raw,
+           setfcap, fsetid, sys_chroot, kill, audit_write, setuid, setgid,
+           setpcap, net_bind_service
+
 no capability used or asked for:
   cron.service, /x\x1b
+
+no capability used or asked for:
+  lossy.service
+  BUT     lost 3 of the sets: something may be missing here
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Error(diff)
@@ -64,6 +82,28 @@ no capability used or asked for:
 	more := docker.With(caps.NetAdmin)
 	if err := report.WatchTotals(&b, []report.WatchTotal{{Label: "web", What: "docker", Granted: &more}}, report.Style{}); err != nil || !strings.Contains(b.String(), "and 1 other\n") {
 		t.Errorf("%v: %s", err, &b)
+	}
+}
+
+// TestWatchedProfile: of what is kept for want of a start nothing else is said, and of what was
+// denied not that it works without.
+func TestWatchedProfile(t *testing.T) {
+	p := usage.Profile{
+		Version: usage.Version, Baseline: caps.Of(caps.Chown, caps.Setuid), Recommended: caps.Of(caps.Chown, caps.Setuid),
+		Used: caps.Of(caps.Chown), Denied: caps.Of(caps.SysNice), Observed: &usage.Observation{}, Keep: string(usage.Used),
+	}
+	var b strings.Builder
+	if err := report.Profile(&b, &p, report.Style{Width: 80}); err != nil {
+		t.Fatal(err)
+	}
+	const kept = "though nothing was seen to use it"
+	if strings.Count(b.String(), kept) != 1 || strings.Contains(b.String(), "It works without") || !strings.Contains(b.String(), "was not looked at") {
+		t.Errorf("got\n%s", &b)
+	}
+	p.Observed.StartSeen = true
+	b.Reset()
+	if err := report.Profile(&b, &p, report.Style{Width: 80}); err != nil || strings.Contains(b.String(), kept) {
+		t.Errorf("%v, and with a start:\n%s", err, &b)
 	}
 }
 

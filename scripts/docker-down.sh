@@ -22,8 +22,8 @@ if ours; then
   tries=0
   while ours 2>/dev/null; do
     tries=$((tries + 1))
-    if [ "$tries" -ge 60 ]; then
-      say "error: dockerd ($pid) has not ended after 30 s"
+    if [ "$tries" -ge 240 ]; then
+      say "error: dockerd ($pid) has not ended after 120 s"
       exit 1
     fi
     sleep 0.5

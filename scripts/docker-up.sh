@@ -7,7 +7,7 @@ set -eu
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 state=${XDG_RUNTIME_DIR:-/run}/leastcap-test
-seconds=30
+seconds=120
 
 say() { echo "docker-up: $*" >&2; }
 die() {

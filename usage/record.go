@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/leastcap/leastcap/caps"
 )
@@ -66,6 +67,9 @@ type Check struct {
 	Start int `json:"start,omitempty"`
 	// During names what was going on at some of the times: "check upload".
 	During []string `json:"during,omitempty"`
+	// Since is when the first was, since boot: it tells those of one cgroup from another's
+	// of the same name. It is in no file.
+	Since time.Duration `json:"-"`
 }
 
 // Exec is an executable that the workload ran, with its file capabilities.

@@ -36,16 +36,21 @@ type Event struct {
 	How   string       `json:"how,omitempty"`
 	Check *usage.Check `json:"check,omitempty"`
 	Exec  *usage.Exec  `json:"exec,omitempty"`
+	// Capset is the call of a use that showed by capset(2).
+	Capset *usage.Capset `json:"capset,omitempty"`
 	// Mattered: the system call failed with EPERM or EACCES.
 	Mattered *bool             `json:"mattered,omitempty"`
 	Total    *Total            `json:"total,omitempty"` // of a subject's end, and of a summary
 	Lost     map[string]uint64 `json:"lost,omitempty"`
+
+	more caps.Set // others that [Gather] put into this one
 }
 
 // Total is what a subject did.
 type Total struct {
 	Used      caps.Set `json:"used"`
 	Denied    caps.Set `json:"denied"` // and not in the bounding set
+	Lacked    caps.Set `json:"lacked"` // denied, and it mattered, to a process without what the bounding set has
 	Unused    caps.Set `json:"unused"`
 	StartSeen bool     `json:"start_seen"`
 	Complete  bool     `json:"complete"`
@@ -56,8 +61,9 @@ type Total struct {
 // Tracked is a subject with what is known of it.
 type Tracked struct {
 	Subject
-	// Began is when the look at it began; it ended where Ended is not zero.
-	Began, Ended time.Time
+	// Began is when the look at it began; it ended where Ended is not zero. Started is when
+	// it was seen to begin last.
+	Began, Started, Ended time.Time
 	// StartSeen: a start of it was seen. Running: it ran before.
 	StartSeen, Running bool
 	Record             *usage.Record // all that was seen, also before a restart
@@ -124,13 +130,13 @@ func (t *Tracker) Look(now time.Time, groups map[string]*probe.Group, describe f
 	slices.SortFunc(names, func(a, b string) int {
 		return cmp.Or(-cmp.Compare(strings.Count(a, Gone), strings.Count(b, Gone)), strings.Compare(a, b))
 	})
-	live := map[string]bool{}
+	live, left := map[string]bool{}, map[string]bool{}
 	for _, name := range names {
 		g := groups[name]
 		key, gone := strings.CutSuffix(name, Gone)
 		s := t.subjects[key]
 		if s == nil {
-			s = &Tracked{Subject: t.of(g.Places[0].Path), Began: now, alive: true, denials: map[denial]bool{}, waiting: map[denial]bool{}}
+			s = &Tracked{Subject: t.of(g.Places[0].Path), Began: now, Started: now, alive: true, denials: map[denial]bool{}, waiting: map[denial]bool{}}
 			s.Running = g.Places[0].Adopted
 			t.subjects[key] = s
 		}
@@ -143,13 +149,16 @@ func (t *Tracker) Look(now time.Time, groups map[string]*probe.Group, describe f
 		if l := g.Record.Launch; l != nil && !adopted {
 			s.Granted = &l.Bounding
 		}
+		own := slices.ContainsFunc(g.Places, func(p probe.Place) bool { return p.Path == s.Cgroup })
 		if gone {
 			s.past = folded(s.past, g.Record)
-			s.Record = s.past
-		} else {
-			live[key] = true
-			s.Record = folded(s.past, g.Record)
+			s.Record, left[key] = s.past, own
+			continue
 		}
+		if live[key] = true; own && left[key] && s.told && s.alive { // it was restarted since the last look
+			events = append(events, s.news(now, false, last)...)
+		}
+		s.Record = folded(s.past, g.Record)
 	}
 	for key, s := range t.subjects {
 		if s.Record == nil || !s.told && !describe(&s.Subject) && !last {
@@ -206,12 +215,15 @@ func (s *Tracked) news(now time.Time, alive, last bool) (events []Event) {
 	}
 	if !s.told || alive && !s.alive {
 		s.Ended = time.Time{}
+		if s.told {
+			s.Started = now
+		}
 		add(Event{Event: Begin, Running: s.Running && !s.told})
 		s.told, s.alive = true, true
 	}
 	for c := range Used(s.Record).Minus(s.used).Values() {
 		e := Event{Event: Use, Capability: &c}
-		e.How, e.Check, e.Exec = how(s.Record, c)
+		e.How, e.Check, e.Exec, e.Capset = how(s.Record, c)
 		add(e)
 	}
 	s.used |= Used(s.Record)
@@ -248,25 +260,30 @@ func Mattered(c usage.Check) bool {
 }
 
 // how is the first evidence of a use.
-func how(r *usage.Record, c caps.Cap) (string, *usage.Check, *usage.Exec) {
+func how(r *usage.Record, c caps.Cap) (string, *usage.Check, *usage.Exec, *usage.Capset) {
 	for i := range r.Checks {
 		if k := &r.Checks[i]; k.Cap == c && k.Verdict == usage.Granted {
-			return "check", k, nil
+			return "check", k, nil, nil
 		}
 	}
 	all := r.All()
 	for i := range r.Execs {
 		if e := &r.Execs[i]; e.Caps != nil && e.Caps.Effective && e.Caps.Permitted.Has(c) {
-			return "exec", nil, e
+			return "exec", nil, e, nil
 		}
 	}
 	switch {
 	case all.Granted.Has(c): // its evidence was lost
-		return "check", nil, nil
+		return "check", nil, nil, nil
 	case all.Ambient.Has(c):
-		return "ambient", nil, nil
+		return "ambient", nil, nil, nil
 	}
-	return "capset", nil, nil
+	for i := range r.Capsets {
+		if s := &r.Capsets[i]; s.Call == "capset" && !s.Failed && (s.Permitted | s.Effective | s.Inheritable).Has(c) {
+			return "capset", nil, nil, s
+		}
+	}
+	return "capset", nil, nil, nil
 }
 
 // Total sums a subject up.
@@ -277,6 +294,13 @@ func (s *Tracked) Total(now time.Time) *Total {
 	}
 	if s.Granted != nil {
 		t.Denied = t.Denied.Minus(*s.Granted)
+		if s.Record != nil {
+			for _, c := range s.Record.Checks {
+				if c.Verdict == usage.Denied && !c.Beyond && s.Granted.Has(c.Cap) && Mattered(c) {
+					t.Lacked = t.Lacked.With(c.Cap)
+				}
+			}
+		}
 		t.Unused = s.Granted.Minus(s.used)
 	}
 	end := now
@@ -300,6 +324,13 @@ func (s *Tracked) Doubts() []string {
 	}
 	return list
 }
+
+// settled is how long after its start a subject is taken to be up: what comes later is its
+// steady state.
+const settled = 10 * time.Second
+
+// Settled says that it is up.
+func (s *Tracked) Settled(now time.Time) bool { return now.Sub(s.Started) >= settled }
 
 // Complete: nothing was lost, and a start was seen.
 func (s *Tracked) Complete() bool {

@@ -21,6 +21,16 @@ var (
 	idB = strings.Repeat("fedcba9876543210", 4)
 )
 
+// TestLossWords: in an order, so that two of the same are the same.
+func TestLossWords(t *testing.T) {
+	e := watch.Event{Event: watch.Loss, Lost: map[string]uint64{"tasks": 1, "evidence": 2, "sets": 3, "ports": 4}}
+	for range 20 {
+		if got := e.Words(); got != "lost 2 of the evidence, 4 of the ports, 3 of the sets, 1 of the tasks" {
+			t.Fatal(got)
+		}
+	}
+}
+
 func TestOf(t *testing.T) {
 	for cgroup, want := range map[string]struct{ key, label string }{
 		"/":                                      {"host:/", "host"},
@@ -283,6 +293,89 @@ func TestTrackerBoth(t *testing.T) {
 	want := []string{"2 processes left its cgroup and were not seen from then on", "lost 5 of the tasks"}
 	if diff := cmp.Diff(want, watch.LostWords(s.Record.Lost)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestTrackerRestart: a restart between two looks is an end and a beginning, and after it the
+// subject is starting again. The end of a cgroup that it made itself is none.
+func TestTrackerRestart(t *testing.T) {
+	const path = "/system.slice/web.service"
+	key := "unit:" + path
+	group := func(id uint64, path string, checks ...usage.Check) *probe.Group {
+		return &probe.Group{Places: []probe.Place{{ID: id, Path: path, Host: true}}, Record: record(checks...)}
+	}
+	tr := watch.NewTracker(watch.Of)
+	at := func(seconds int64) time.Time { return time.Unix(seconds, 0) }
+	look := func(seconds int64, groups map[string]*probe.Group) []string {
+		return words(tr.Look(at(seconds), groups, func(*watch.Subject) bool { return true }, false))
+	}
+	chown, setgid, kill := granted(caps.Chown, "chown"), granted(caps.Setgid, "setgid"), granted(caps.Kill, "kill")
+	for _, step := range []struct {
+		seconds int64
+		groups  map[string]*probe.Group
+		want    []string
+		settled bool
+	}{
+		{100, map[string]*probe.Group{key: group(7, path)}, []string{"web.service begin"}, false},
+		{120, map[string]*probe.Group{key: group(7, path), key + watch.Gone: group(8, path+"/worker", kill)}, []string{"web.service use kill"}, true},
+		{130, map[string]*probe.Group{key: group(9, path, setgid), key + watch.Gone: group(7, path, chown)},
+			[]string{"web.service use chown", "web.service end", "web.service begin", "web.service use setgid"}, false},
+		{140, map[string]*probe.Group{key: group(9, path, setgid)}, nil, true},
+	} {
+		if diff := cmp.Diff(step.want, look(step.seconds, step.groups)); diff != "" {
+			t.Errorf("%d: %s", step.seconds, diff)
+		}
+		if s := tr.Get(key); s.Settled(at(step.seconds)) != step.settled || !s.Ended.IsZero() {
+			t.Errorf("%d: settled %v, ended %v", step.seconds, !step.settled, s.Ended)
+		}
+	}
+	if got := watch.Used(tr.Get(key).Record); got != caps.Of(caps.Chown, caps.Setgid, caps.Kill) {
+		t.Errorf("used %v", got)
+	}
+}
+
+// TestGather: a program that keeps by capset(2) what it has is one line, with its name, and
+// not one for each capability.
+func TestGather(t *testing.T) {
+	tr := watch.NewTracker(watch.Of)
+	prctl := granted(caps.Setpcap, "prctl")
+	prctl.Process.Comm = "x"
+	r := record(prctl)
+	kept := caps.All().Without(caps.SysResource)
+	keep := usage.Capset{Call: "capset", Permitted: kept, Phase: usage.Steady, Process: usage.Process{Comm: "chronyd", EUID: 5}}
+	failed := keep
+	failed.Failed, failed.Permitted = true, caps.All()
+	r.Capsets = []usage.Capset{failed, keep}
+	r.AddSets(usage.Steady, usage.Sets{Capset: kept})
+	groups := map[string]*probe.Group{"cgroup:/x": {Places: []probe.Place{{ID: 7, Path: "/x", Host: true}}, Record: r}}
+	events := tr.Look(time.Unix(1, 0), groups, func(*watch.Subject) bool { return true }, false)
+	if n := len(events); n != 1+kept.Len() {
+		t.Errorf("%d events, want one for each capability: %q", n, words(events))
+	}
+	want := []string{"begins", "uses all but setpcap, sys_resource: capset() by chronyd as uid 5", "uses setpcap: prctl() by x as uid 0"}
+	var lines []string
+	for _, e := range watch.Gather(events) {
+		lines = append(lines, e.Words())
+	}
+	if diff := cmp.Diff(want, lines); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestLacked: what was refused to a process without it is summed up, though others may have it.
+func TestLacked(t *testing.T) {
+	bounding := caps.Of(caps.DacOverride, caps.Setuid)
+	check := func(c caps.Cap, errno string) usage.Check {
+		k := usage.Check{Cap: c, Verdict: usage.Denied, Phase: usage.Steady, Syscall: "openat", Count: 1, Errno: errno}
+		if errno != "" {
+			k.Failed = 1
+		}
+		return k
+	}
+	s := watch.Tracked{Subject: watch.Of("/docker/" + idA), Record: record(check(caps.DacOverride, "EACCES"), check(caps.DacReadSearch, "EACCES"), check(caps.Setuid, ""))}
+	s.Granted = &bounding
+	if got := s.Total(time.Unix(1, 0)); got.Lacked != caps.Of(caps.DacOverride) || got.Denied != caps.Of(caps.DacReadSearch) {
+		t.Errorf("lacked %v, denied %v", got.Lacked, got.Denied)
 	}
 }
 

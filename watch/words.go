@@ -2,9 +2,12 @@ package watch
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/leastcap/leastcap/advise"
+	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/usage"
 )
 
@@ -20,7 +23,7 @@ func (e *Event) Words() string {
 	case End:
 		return "ends: used " + orNone(e.Total)
 	case Use:
-		return fmt.Sprintf("uses %v%s", *e.Capability, e.evidence())
+		return fmt.Sprintf("uses %s%s", names(e.more.With(*e.Capability)), e.evidence())
 	case Denial:
 		verb := "was denied"
 		if e.Check.Beyond {
@@ -29,8 +32,8 @@ func (e *Event) Words() string {
 		return fmt.Sprintf("%s %v%s; %s", verb, *e.Capability, e.evidence(), outcome(e.Check))
 	case Loss:
 		var list []string
-		for kind, n := range e.Lost {
-			list = append(list, fmt.Sprintf("%d of the %s", n, kind))
+		for _, kind := range slices.Sorted(maps.Keys(e.Lost)) {
+			list = append(list, fmt.Sprintf("%d of the %s", e.Lost[kind], kind))
 		}
 		return "lost " + strings.Join(list, ", ")
 	}
@@ -41,7 +44,38 @@ func orNone(t *Total) string {
 	if t.Used.Empty() {
 		return "none"
 	}
-	return t.Used.String()
+	return names(t.Used)
+}
+
+// names lists a set, one that has nearly all by what it has not.
+func names(set caps.Set) string {
+	const few = 10
+	missing := caps.All().Minus(set)
+	switch {
+	case missing.Empty():
+		return "all"
+	case missing.Len() < few:
+		return "all but " + strings.Join(strings.Split(missing.String(), ","), ", ")
+	}
+	return strings.Join(strings.Split(set.String(), ","), ", ")
+}
+
+// Gather makes one event for people of uses that show by one and the same capset(2), as a
+// program makes that keeps all it has.
+func Gather(events []Event) []Event {
+	var out []Event
+	first := make(map[*usage.Capset]int)
+	for _, e := range events {
+		if e.Event == Use && e.Capset != nil {
+			if i, ok := first[e.Capset]; ok {
+				out[i].more = out[i].more.With(*e.Capability)
+				continue
+			}
+			first[e.Capset] = len(out)
+		}
+		out = append(out, e)
+	}
+	return out
 }
 
 // origin is a container's image and engine.
@@ -68,6 +102,8 @@ func (e *Event) evidence() string {
 			call = "outside a system call"
 		}
 		return fmt.Sprintf(": %s by %s as uid %d", call, e.Check.Process.Comm, e.Check.Process.EUID)
+	case e.Capset != nil:
+		return fmt.Sprintf(": capset() by %s as uid %d", e.Capset.Process.Comm, e.Capset.Process.EUID)
 	case e.How == "check":
 		return "" // its evidence was lost
 	}

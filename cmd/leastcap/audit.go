@@ -217,7 +217,12 @@ func (f *auditFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io
 			return &usageError{fmt.Errorf("--baseline %s: %w", usage.At(f.baseline, err), err), "make one with leastcap audit --output json >" + f.baseline}
 		}
 	}
+	answered := func() {}
+	if len(args) > 0 && slices.Contains([]string{"docker", "podman"}, args[0]) {
+		answered = waiting(stderr, slow, args[0])
+	}
 	in, live, err := f.loadLive(ctx, args)
+	answered()
 	if !live {
 		in, err = f.load(ctx, stdin, args)
 	}

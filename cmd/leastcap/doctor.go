@@ -14,6 +14,7 @@ import (
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
+	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/engine"
 	"github.com/leastcap/leastcap/engine/embedded"
 	"github.com/leastcap/leastcap/probe"
@@ -138,7 +139,11 @@ func (e examination) kernel() {
 		e.improve("root: sudo leastcap …, outside any user namespace")
 	default:
 		e.fact(section, "privilege", report.Absent, "CAP_BPF with CAP_PERFMON (or CAP_SYS_ADMIN) is missing to load BPF programs (unprivileged_bpf_disabled %s)", orUnknown(unprivileged))
-		e.improve("root: sudo leastcap …, outside any container")
+		if e.User == 0 {
+			e.improve("these capabilities: leastcap outside any container, or in one that is given sys_admin")
+		} else {
+			e.improve("root: sudo leastcap …, outside any container")
+		}
 	}
 	if e.System == "linux" && !proc.KernelNumbers() {
 		e.fact(section, "pid namespace", report.Lacking, "one of its own, as in a container: ps and top show what is in it")
@@ -292,6 +297,8 @@ func (e examination) containers(ctx context.Context) {
 	}
 	var problem *engine.Error
 	switch err := embedded.Available(); {
+	case err == nil && e.User == 0 && !mayMount():
+		e.fact(section, "embedded runtime", report.Lacking, "built in, and without sys_admin it cannot mount what containers need")
 	case err == nil:
 		found = true
 		e.fact(section, "embedded runtime", report.Good, "built in, with seccomp (libseccomp)")
@@ -307,6 +314,12 @@ func (e examination) containers(ctx context.Context) {
 		e.improve("a container engine (docker, podman or nerdctl); host commands can be learned without")
 	}
 	e.userNamespaces(section)
+}
+
+// mayMount says whether root has the capability that mount(2) needs.
+func mayMount() bool {
+	own, err := proc.Sets(os.Getpid())
+	return err != nil || own.Effective.Has(caps.SysAdmin)
 }
 
 // userNamespaces says whether containers could be run without root.
@@ -327,6 +340,12 @@ func (e examination) userNamespaces(section string) {
 	if _, err := os.Stat("/proc/self/ns/user"); err != nil {
 		e.fact(section, name, report.Absent, "this kernel has none")
 		return
+	}
+	if embedded.Available() == nil {
+		if err := embedded.MayRootless(); err != nil {
+			e.fact(section, name, report.Lacking, "none can be made here, whatever the settings say (%v): a seccomp filter, as containers have it, or a security module; without root the embedded runtime cannot run", err)
+			return
+		}
 	}
 	e.fact(section, name, report.Good, "users may make them: the embedded runtime can run without root")
 }

@@ -280,7 +280,9 @@ func (f *learnFlags) run(ctx context.Context, stdout, stderr io.Writer, args []s
 		defer done() // a lock on what is unpacked
 		workload = w
 	} else if line != nil {
+		answered := waiting(stderr, slow, line.Engine)
 		w, done, err := apiWorkload(ctx, stderr, line)
+		answered()
 		if err != nil {
 			return err
 		}
@@ -305,7 +307,17 @@ func (f *learnFlags) run(ctx context.Context, stdout, stderr io.Writer, args []s
 	}
 	progress := newProgress(stderr, !f.quiet)
 	defer progress.Close() // also after a panic
-	profile, err := learn.Run(ctx, workload, o, f.opts, progress.Event)
+	answered := func() {}
+	if isContainer && !own {
+		answered = waiting(stderr, slow, line.Engine)
+	}
+	removed := ending(ctx, stderr, slowEnd, progress.Close)
+	profile, err := learn.Run(ctx, workload, o, f.opts, func(e learn.Event) {
+		answered()
+		progress.Event(e)
+	})
+	answered()
+	removed()
 	progress.Close()
 	if absent := (*engine.Error)(nil); blind != nil && errors.As(err, &absent) && absent.Absent {
 		return &neitherError{blind, absent, line.Engine}

@@ -131,7 +131,15 @@ func TestNamesAskedAgain(t *testing.T) {
 		n.ask([]string{id}, true)
 		n.end()
 		n.end()
+		n.drop(id)
 		if strings.Count(stderr.String(), "is not known") != 1 {
+			t.Error(&stderr)
+		}
+		n.ask([]string{id}, true)
+		n.take([]string{strings.Repeat("3", 64)}, nil, nil, nil, false) // another is answered for meanwhile
+		n.drop(id)                                                      // it has ended
+		n.end()
+		if strings.Count(stderr.String(), "docker inspect: the store is locked: the name of 111111111111 is not known") != 2 {
 			t.Error(&stderr)
 		}
 	})
@@ -216,5 +224,21 @@ func TestWatchNamedLate(t *testing.T) {
 	}
 	if code := s.end(syscall.SIGINT); code != exitOK {
 		t.Errorf("exit status %d: %s", code, &s.stderr)
+	}
+}
+
+// TestWatchIdle: what was seen before a watch ends by itself is in what it says, also where
+// something still waited, for an engine's answer, say.
+func TestWatchIdle(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.BPF)
+	dir := fakeEngine(t)
+	set(t, filepath.Join(dir, "docker"), "#!/bin/sh\nexec sleep 5")
+	id := fmt.Sprintf("c%063x", os.Getpid())
+	s := newStream(t, "--until-idle", "600ms")
+	waitFor(t, "it looks", func() bool { return strings.Contains(s.stderr.String(), "Ctrl-C ends") })
+	inCgroup(t, id)
+	s.expect(id[:12], "begin")
+	if e := s.expect(id[:12], "summary"); e.Total == nil {
+		t.Errorf("%+v", e)
 	}
 }

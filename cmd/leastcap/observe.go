@@ -303,9 +303,8 @@ type namer struct {
 	vain    map[string]int // look-ups that failed, of those that are asked about again
 	queue   []string
 	busy    bool
-	news    uint64 // grows with what is known
-	trouble error  // of the last look-up
-	warned  string
+	news    uint64    // grows with what is known
+	trouble error     // of the last look-up that failed
 	renames time.Time // before which nobody looks for new names
 }
 
@@ -365,6 +364,7 @@ func (n *namer) again(ids []string) {
 	n.unlockAndWork(false)
 }
 
+// unlockAndWork ends what was begun with the lock, and sees to it that the queue is worked off.
 func (n *namer) unlockAndWork(wait bool) {
 	start := len(n.queue) > 0 && !n.busy
 	n.busy = n.busy || start
@@ -382,6 +382,9 @@ func (n *namer) unlockAndWork(wait bool) {
 func (n *namer) drop(id string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.vain[id] > 0 && n.known[id].Name == "" { // see retries
+		n.warn([]string{id})
+	}
 	delete(n.known, id)
 	delete(n.images, id)
 	delete(n.asked, id)
@@ -477,7 +480,9 @@ func (n *namer) work() {
 func (n *namer) take(ids []string, found map[string]engine.Running, images map[string]string, err error, imageless bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.trouble = err
+	if err != nil {
+		n.trouble = err
+	}
 	again := map[int][]string{} // by how often it was tried
 	var unnamed []string
 	for _, id := range ids {
@@ -514,6 +519,13 @@ func (n *namer) take(ids []string, found map[string]engine.Running, images map[s
 		time.AfterFunc(pauses[tried], func() { n.again(ids) })
 	}
 	n.warn(unnamed)
+}
+
+// retries says that a container may still get a name from an engine that failed.
+func (n *namer) retries(id string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.vain[id] > 0 && n.known[id].Name == ""
 }
 
 // end gives up what is asked about again, once it is not looked any more.

@@ -269,7 +269,9 @@ func inspectImage(ctx context.Context, stderr io.Writer, line *cli.Line) (*local
 		}
 		return out, err
 	}
+	answered := waiting(stderr, slow, line.Engine)
 	out, err := inspect()
+	answered()
 	if err != nil && line.Value("pull") != "never" && absent(err) {
 		argv := append(slices.Clone(base), "pull")
 		if p := line.Value("platform"); p != "" {

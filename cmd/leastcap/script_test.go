@@ -20,9 +20,10 @@ import (
 	"github.com/leastcap/leastcap/proc"
 )
 
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"leastcap": main})
-}
+// commands are what the tests' own executable is by other names.
+var commands = map[string]func(){"leastcap": main}
+
+func TestMain(m *testing.M) { testscript.Main(m, commands) }
 
 // TestScripts runs testdata/script/*.txtar, one topic a file. A file whose name
 // begins with docker_ needs Docker, one with root_ only root and BPF.

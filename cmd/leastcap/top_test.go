@@ -307,6 +307,15 @@ func TestUseOf(t *testing.T) {
 	if use := useOf(r, seen, second); !use.Denials[0].At.Equal(second) || use.Denials[0].Count != 3 {
 		t.Errorf("%+v", use.Denials)
 	}
+	// The same in another of its cgroups is one refusal, and not dated anew by itself.
+	r.Checks = append(r.Checks, r.Checks[1])
+	r.Checks[3].Count, r.Checks[3].Errno = 4, ""
+	third := time.Unix(3, 0)
+	for _, now := range []time.Time{third, time.Unix(4, 0)} {
+		if use := useOf(r, seen, now); len(use.Denials) != 1 || !use.Denials[0].At.Equal(third) || use.Denials[0].Count != 7 || use.Denials[0].Errno != "EPERM" {
+			t.Errorf("%v: %+v", now, use.Denials)
+		}
+	}
 }
 
 // What has not been there for long is forgotten when there is too much of it.

@@ -126,6 +126,8 @@ func keyOf(c *usage.Check) denialKey {
 // repeated, as of now.
 func useOf(r *usage.Record, seen map[denialKey]*topDenial, now time.Time) topUse {
 	use := topUse{Granted: map[caps.Cap]uint64{}, Denied: map[caps.Cap]uint64{}}
+	// Several cgroups of one may have been refused the same.
+	counts, errnos := map[denialKey]uint64{}, map[denialKey]string{}
 	// Sets are complete; how often is known of what evidence was kept of.
 	for i := range r.Checks {
 		c := &r.Checks[i]
@@ -136,16 +138,20 @@ func useOf(r *usage.Record, seen map[denialKey]*topDenial, now time.Time) topUse
 		default:
 			use.Denied[c.Cap] += c.Count
 			key := keyOf(c)
-			d := seen[key]
-			if d == nil {
-				d = &topDenial{Cap: key.cap, Process: key.process, Call: key.call}
-				seen[key] = d
-			}
-			if c.Count != d.Count {
-				d.Count, d.At = c.Count, now
-			}
-			d.Errno = c.Errno
+			counts[key] += c.Count
+			errnos[key] = cmp.Or(errnos[key], c.Errno)
 		}
+	}
+	for key, n := range counts {
+		d := seen[key]
+		if d == nil {
+			d = &topDenial{Cap: key.cap, Process: key.process, Call: key.call}
+			seen[key] = d
+		}
+		if n != d.Count {
+			d.Count, d.At = n, now
+		}
+		d.Errno = errnos[key]
 	}
 	for _, s := range r.Sets {
 		for c := range s.Granted.Values() {

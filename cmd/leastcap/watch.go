@@ -138,9 +138,6 @@ const (
 	lookShare = 10
 	// flushEvery is how often profiles are written that changed.
 	flushEvery = 5 * time.Second
-	// settled is how long after its start a container is taken to be up: what comes later
-	// is its steady state.
-	settled = 10 * time.Second
 	// mostEnded is how many subjects that have ended are remembered for the summary, and in
 	// case that they come back. Profiles stay.
 	mostEnded = 1000
@@ -170,7 +167,7 @@ func (f *watchFlags) run(ctx context.Context, stdout, stderr io.Writer, words, m
 	defer l.probe.Close()
 	w := &watching{watchFlags: f, lookout: l, tracker: watch.NewTracker(l.of), stdout: stdout, stderr: stderr, style: styleOf(stdout), steady: map[uint64]bool{}}
 	if f.profile != "" {
-		w.profiles = &profileFiles{dir: f.profile, hook: l.probe.Hook(), files: map[string]*profileFile{}, names: map[string]string{}}
+		w.profiles = newProfileFiles(f.profile, l.probe.Hook())
 	}
 	what := "everything"
 	if len(words) > 0 {
@@ -207,22 +204,21 @@ func (w *watching) loop(ctx context.Context) error {
 			return err
 		}
 		names := w.names.told()
-		if (n != news || names != told || pending) && now.After(pause) || done {
+		idle := w.idle > 0 && now.Sub(fresh) >= w.idle // unless there is something that was not looked at yet
+		if (n != news || names != told || pending) && now.After(pause) || done || idle {
 			news, told = n, names
 			var used bool
-			if used, pending, err = w.look(now, done); err != nil {
+			if used, pending, err = w.look(now, done || idle); err != nil {
 				return err
 			}
 			if used {
 				fresh = now
 			}
+			done = done || idle && !used
 			pause = time.Now().Add(lookShare * time.Since(now))
 		}
 		if w.failed != nil {
 			break // nobody reads any more
-		}
-		if w.idle > 0 && now.Sub(fresh) >= w.idle && !done {
-			break
 		}
 	}
 	return w.conclude()
@@ -238,6 +234,9 @@ func (w *watching) look(now time.Time, last bool) (used, pending bool, err error
 	w.rename()
 	events := w.tracker.Look(now, groups, w.describe, last)
 	w.forget()
+	if w.output == "text" {
+		events = watch.Gather(events)
+	}
 	for i := range events {
 		e := &events[i]
 		used = used || e.Event == watch.Use
@@ -250,8 +249,8 @@ func (w *watching) look(now time.Time, last bool) (used, pending bool, err error
 		if s == nil {
 			continue
 		}
-		pending = pending || s.StartSeen && s.Kind == watch.Container && now.Sub(s.Began) < settled
-		if s.StartSeen && now.Sub(s.Began) >= settled {
+		pending = pending || s.StartSeen && s.Kind == watch.Container && !s.Settled(now)
+		if s.StartSeen && s.Settled(now) {
 			for _, p := range g.Places {
 				if !p.Adopted && !w.steady[p.ID] {
 					w.steady[p.ID] = true
@@ -370,13 +369,24 @@ func (w *watching) flush() {
 		}
 		return 0
 	})
+	if w.profiles != nil {
+		w.profiles.failed = w.profiles.lost
+	}
 	for _, s := range subjects {
+		if w.names.retries(s.ID) {
+			continue // a profile keeps its name
+		}
 		if w.profiles != nil && s.Changed && s.Record != nil && w.keeps(s) {
-			if err := w.profiles.write(s, now); err != nil {
-				say(w.stderr, "warning: %v", err)
+			err := w.profiles.write(s, now)
+			if err == nil {
+				s.Changed = false
+			} else { // it is tried again, and said once
 				w.profiles.failed = true
+				if text := err.Error(); w.profiles.said[s.Key()] != text {
+					w.profiles.said[s.Key()] = text
+					say(w.stderr, "warning: %s", text)
+				}
 			}
-			s.Changed = false
 		}
 		if !s.Ended.IsZero() {
 			ended = append(ended, s)
@@ -393,6 +403,7 @@ func (w *watching) retire(list []*watch.Tracked) {
 	for _, s := range list {
 		w.tracker.Drop(s.Key())
 		if w.profiles != nil {
+			w.profiles.lost = w.profiles.lost || s.Changed && s.Record != nil && w.keeps(s)
 			w.profiles.drop(s.Key())
 		}
 		if s.Kind == watch.Container {
@@ -440,10 +451,16 @@ func (w *watching) conclude() error {
 	switch {
 	case w.failed != nil:
 		return w.failed
-	case len(lost) > 0, w.profiles != nil && w.profiles.failed:
+	case w.blind(lost):
 		return status(exitBlind)
 	}
 	return nil
+}
+
+// blind says that something was lost, of all or of one subject, or could not be kept.
+func (w *watching) blind(lost map[string]uint64) bool {
+	return len(lost) > 0 || w.profiles != nil && w.profiles.failed ||
+		slices.ContainsFunc(w.tracker.Subjects(), func(s *watch.Tracked) bool { return s.Record != nil && len(s.Record.Lost) > 0 })
 }
 
 // lostOf is what was lost of one subject: what can be of any, and what is its own.
@@ -464,7 +481,7 @@ func (w *watching) totals(now time.Time, subjects []*watch.Tracked, lost map[str
 		t := s.Total(now)
 		row := report.WatchTotal{
 			Label: s.Label(), Seconds: t.Seconds, StartSeen: t.StartSeen, Ended: !s.Ended.IsZero(),
-			Granted: s.Granted, Used: t.Used, Denied: t.Denied,
+			Granted: s.Granted, Used: t.Used, Denied: t.Denied, Lacked: t.Lacked,
 		}
 		if s.Kind == watch.Container {
 			row.What = strings.Trim(s.Engine+", "+s.Image, ", ")

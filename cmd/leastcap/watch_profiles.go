@@ -19,7 +19,13 @@ type profileFiles struct {
 	dir, hook string
 	files     map[string]*profileFile // by name
 	names     map[string]string       // by their subjects' keys: a container may be renamed
-	failed    bool
+	said      map[string]string       // why one could not be written, by their subjects' keys
+	failed    bool                    // one is not written
+	lost      bool                    // nor will be
+}
+
+func newProfileFiles(dir, hook string) *profileFiles {
+	return &profileFiles{dir: dir, hook: hook, files: map[string]*profileFile{}, names: map[string]string{}, said: map[string]string{}}
 }
 
 // profileFile is one, and whose it is now.
@@ -105,4 +111,5 @@ func (p *profileFiles) drop(key string) {
 		delete(p.files, p.names[key])
 	}
 	delete(p.names, key)
+	delete(p.said, key)
 }

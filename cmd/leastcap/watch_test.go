@@ -19,6 +19,7 @@ import (
 	"github.com/leastcap/leastcap/engine"
 	"github.com/leastcap/leastcap/internal/testenv"
 	"github.com/leastcap/leastcap/probe"
+	"github.com/leastcap/leastcap/proc"
 	"github.com/leastcap/leastcap/usage"
 	"github.com/leastcap/leastcap/watch"
 )
@@ -222,6 +223,59 @@ func TestWatchEverything(t *testing.T) {
 	}
 }
 
+// TestWatchUnitRestarts: of a unit that is asked for by its name all is seen after a restart, too,
+// for which systemd makes its cgroup anew, and it is the same unit.
+func TestWatchUnitRestarts(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.BPF)
+	h, err := proc.FindHierarchy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	slice := filepath.Join(h.Mount, fmt.Sprintf("leastcaptest%d.slice", os.Getpid()))
+	name := fmt.Sprintf("leastcap-test-%d.service", os.Getpid())
+	dir := filepath.Join(slice, name)
+	t.Cleanup(func() {
+		waitFor(t, slice+" is removed", func() bool {
+			_ = os.Remove(dir)
+			return os.Remove(slice) == nil
+		})
+	})
+	file := filepath.Join(t.TempDir(), "file")
+	set(t, file, "")
+	run := func(script string) *exec.Cmd {
+		t.Helper()
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("sh", "-c", `echo $$ >"$0/cgroup.procs" && `+script, dir)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill() })
+		return cmd
+	}
+	first := run("exec sleep 60")
+	waitFor(t, "it runs", func() bool { pids, err := proc.Procs(dir); return err == nil && len(pids) > 0 })
+	s := newStream(t, name)
+	if e := s.expect(name, "begin"); !e.Running || e.Subject.Cgroup != "/"+filepath.Base(slice)+"/"+name {
+		t.Errorf("%+v, %+v", e, e.Subject)
+	}
+	_ = first.Process.Kill()
+	_ = first.Wait()
+	waitFor(t, "the cgroup is removed", func() bool { return os.Remove(dir) == nil })
+	s.expect(name, "end")
+	if err := run("exec chown 1 " + file).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if e := s.expect(name, "begin"); e.Running || e.Subject.Cgroup != "/"+filepath.Base(slice)+"/"+name {
+		t.Errorf("%+v, %+v", e, e.Subject)
+	}
+	s.expect(name, "use chown")
+	if code := s.end(syscall.SIGINT); code != exitOK {
+		t.Errorf("exit status %d: %s", code, &s.stderr)
+	}
+}
+
 // TestWatchRenamed: docker rename changes a container's name, what was asked for by its old
 // name stays, and so does the file of its profile.
 func TestWatchRenamed(t *testing.T) {
@@ -244,7 +298,7 @@ func TestWatchRenamed(t *testing.T) {
 		return &s
 	}
 	dir := t.TempDir()
-	files := profileFiles{dir: dir, files: map[string]*profileFile{}, names: map[string]string{}}
+	files := newProfileFiles(dir, "")
 	before := subject()
 	if before.Name != name {
 		t.Fatalf("%+v", before)
@@ -272,7 +326,7 @@ func TestWatchRetires(t *testing.T) {
 	names.busy = true // no engine is asked
 	w := &watching{watchFlags: &watchFlags{}, stderr: io.Discard, tracker: watch.NewTracker(watch.Of), steady: map[uint64]bool{},
 		lookout:  &lookout{names: names, matched: map[string]bool{}},
-		profiles: &profileFiles{dir: dir, files: map[string]*profileFile{}, names: map[string]string{}}}
+		profiles: newProfileFiles(dir, "")}
 	const n = 3
 	place := func(i int) probe.Place {
 		return probe.Place{ID: uint64(i), Path: "/docker/" + strings.Repeat(fmt.Sprint(i), 64), Launched: true}
@@ -317,34 +371,121 @@ func TestWatchRetires(t *testing.T) {
 	}
 }
 
-// TestWatchSuccessor: containers that have the same name one after the other have one profile,
-// however often it was written meanwhile.
-func TestWatchSuccessor(t *testing.T) {
+// TestWatchNamesFile: a profile is not called by a container's id while its engine, which failed,
+// is asked for the name.
+func TestWatchNamesFile(t *testing.T) {
 	dir := t.TempDir()
 	names := newNamer(t.Context(), io.Discard)
-	names.busy = true // no engine is asked
-	w := &watching{watchFlags: &watchFlags{}, stderr: io.Discard, tracker: watch.NewTracker(watch.Of),
-		lookout:  &lookout{names: names},
-		profiles: &profileFiles{dir: dir, files: map[string]*profileFile{}, names: map[string]string{}}}
-	look := func(digit, suffix string, c caps.Cap) {
-		p := probe.Place{Path: "/docker/" + strings.Repeat(digit, 64), Launched: true}
-		s := watch.Of(p.Path)
-		names.known[s.ID], names.images[s.ID], names.asked[s.ID] = engine.Running{Engine: "docker", Name: "web", Image: "x"}, "sha256:1", true
-		record := &usage.Record{Sets: map[usage.Phase]usage.Sets{usage.Steady: {Granted: caps.Of(c)}}}
-		w.tracker.Look(time.Now(), map[string]*probe.Group{s.Key() + suffix: {Places: []probe.Place{p}, Record: record}}, names.complete, false)
+	w := &watching{watchFlags: &watchFlags{}, stderr: io.Discard, tracker: watch.NewTracker(watch.Of), lookout: &lookout{names: names},
+		profiles: newProfileFiles(dir, "")}
+	id := strings.Repeat("1", 64)
+	group := &probe.Group{Places: []probe.Place{{ID: 7, Path: "/docker/" + id, Launched: true}}, Record: &usage.Record{Sets: map[usage.Phase]usage.Sets{}}}
+	w.tracker.Look(time.Now(), map[string]*probe.Group{"container:" + id: group}, func(*watch.Subject) bool { return true }, false)
+	files := func() string {
+		w.flush()
+		list, err := filepath.Glob(filepath.Join(dir, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, f := range list {
+			list[i] = filepath.Base(f)
+		}
+		return strings.Join(list, " ")
 	}
-	look("1", "", caps.Chown)
-	w.flush()
-	look("1", watch.Gone, caps.Chown)
-	w.flush()
-	look("2", "", caps.Setgid)
-	w.flush()
+	names.vain[id], names.asked[id] = 2, true
+	if got := files(); got != "" {
+		t.Errorf("while it is asked: %s", got)
+	}
+	names.known[id] = engine.Running{Engine: "docker", Name: "web"}
+	w.rename()
+	if got := files(); got != "web.json" {
+		t.Errorf("named: %s", got)
+	}
+}
+
+// TestWatchAnew: a container that is made anew under its name, again and again, has one
+// profile, also at the end of the watch.
+func TestWatchAnew(t *testing.T) {
+	dir := t.TempDir()
+	w := &watching{watchFlags: &watchFlags{}, stderr: io.Discard, tracker: watch.NewTracker(watch.Of), steady: map[uint64]bool{},
+		lookout:  &lookout{names: newNamer(t.Context(), io.Discard), matched: map[string]bool{}},
+		profiles: newProfileFiles(dir, "")}
+	for i := range 3 {
+		place := probe.Place{ID: uint64(i), Path: "/docker/" + strings.Repeat(fmt.Sprint(i), 64), Launched: true}
+		s := watch.Of(place.Path)
+		record := &usage.Record{Sets: map[usage.Phase]usage.Sets{usage.Steady: {Granted: caps.Of(caps.Cap(i))}}}
+		for _, suffix := range []string{"", watch.Gone} {
+			if suffix != "" && i == 2 {
+				break // the last one runs yet
+			}
+			w.tracker.Look(time.Now(), map[string]*probe.Group{s.Key() + suffix: {Places: []probe.Place{place}, Record: record}}, func(s *watch.Subject) bool {
+				s.Name, s.Image, s.ImageID = "web", "x", "sha256:1"
+				return true
+			}, false)
+		}
+		w.flush()
+	}
 	w.flushAll()
-	if p := profileOf(t, filepath.Join(dir, "web.json")); p == nil || p.Used != caps.Of(caps.Chown, caps.Setgid) || p.Observed.Looks != 2 {
+	left, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(left) != 1 {
+		t.Errorf("files: %v %v", left, err)
+	}
+	if p := profileOf(t, filepath.Join(dir, "web.json")); p == nil || p.Used != caps.Of(0, 1, 2) || p.Observed.Looks != 3 {
 		t.Errorf("%+v", p)
 	}
-	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) != 1 {
-		t.Errorf("files: %v %v", left, err)
+}
+
+// TestWatchUnwritten: a profile that could not be written is tried again, also of what has
+// ended meanwhile, and that it could not is said once.
+func TestWatchUnwritten(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "gone") // as good as full
+	var stderr strings.Builder
+	w := &watching{watchFlags: &watchFlags{}, stderr: &stderr, tracker: watch.NewTracker(watch.Of), steady: map[uint64]bool{},
+		lookout:  &lookout{names: newNamer(t.Context(), io.Discard), matched: map[string]bool{}},
+		profiles: newProfileFiles(dir, "")}
+	place := probe.Place{ID: 1, Path: "/docker/" + strings.Repeat("a", 64), Launched: true}
+	s := watch.Of(place.Path)
+	record := &usage.Record{Sets: map[usage.Phase]usage.Sets{usage.Steady: {Granted: caps.Of(caps.Chown)}}}
+	for _, suffix := range []string{"", watch.Gone} {
+		w.tracker.Look(time.Now(), map[string]*probe.Group{s.Key() + suffix: {Places: []probe.Place{place}, Record: record}}, func(s *watch.Subject) bool {
+			s.Name, s.Image, s.ImageID = "web", "x", "sha256:1"
+			return true
+		}, false)
+		w.flush()
+	}
+	if n := strings.Count(stderr.String(), "warning:"); n != 1 || !w.profiles.failed {
+		t.Errorf("%d warnings, failed %v: %s", n, w.profiles.failed, &stderr)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.flushAll()
+	if p := profileOf(t, filepath.Join(dir, "web.json")); p == nil || p.Used != caps.Of(caps.Chown) || w.profiles.failed {
+		t.Errorf("at the end: %+v, failed %v", p, w.profiles.failed)
+	}
+	s2 := w.tracker.Get(s.Key())
+	s2.Changed = true
+	w.names.busy = true
+	if w.retire([]*watch.Tracked{s2}); !w.profiles.lost {
+		t.Error("what is forgotten before it was written is not lost")
+	}
+}
+
+// TestWatchBlind: the exit status says that something was lost, also where that is of one
+// container alone, of which a process left its cgroup.
+func TestWatchBlind(t *testing.T) {
+	w := &watching{tracker: watch.NewTracker(watch.Of)}
+	key := "container:" + strings.Repeat("1", 64)
+	group := &probe.Group{Places: []probe.Place{{ID: 7, Path: "/docker/" + strings.Repeat("1", 64)}}, Record: &usage.Record{Sets: map[usage.Phase]usage.Sets{}}}
+	look := func() {
+		w.tracker.Look(time.Now(), map[string]*probe.Group{key: group}, func(*watch.Subject) bool { return true }, false)
+	}
+	if look(); w.blind(nil) || !w.blind(map[string]uint64{"sets": 1}) {
+		t.Error("nothing was lost of it")
+	}
+	group.Record.Lost = map[string]uint64{"moved": 1}
+	if look(); !w.blind(nil) {
+		t.Error("a process left its cgroup")
 	}
 }
 

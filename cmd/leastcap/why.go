@@ -345,7 +345,7 @@ func answers(groups map[string]*probe.Group) (list []usage.Refusal) {
 				continue
 			}
 			r := usage.Refusal{
-				Group: name, Count: c.Count, Syscall: c.Syscall, Call: c.Call, Errno: "EPERM", Function: c.Function,
+				Group: name, Since: c.Since, Count: c.Count, Syscall: c.Syscall, Call: c.Call, Errno: "EPERM", Function: c.Function,
 				Begun: usage.BegunYes, Reply: true, Process: c.Process,
 			}
 			if set := caps.Of(c.Cap); c.Beyond {

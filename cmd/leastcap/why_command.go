@@ -78,6 +78,7 @@ const (
 func (w *whyLook) command(ctx context.Context, args []string) (err error) {
 	var workload engine.Workload
 	t := new(trial)
+	asked := "" // the engine
 	out := w.stderr
 	if w.quiet {
 		out = io.Discard
@@ -103,6 +104,7 @@ func (w *whyLook) command(ctx context.Context, args []string) (err error) {
 			return err
 		}
 		line := c.Line()
+		asked = line.Engine
 		t.base = slices.Concat(line.Prefix, []string{line.Program}, line.Global)
 		workload = c
 	}
@@ -120,6 +122,11 @@ func (w *whyLook) command(ctx context.Context, args []string) (err error) {
 		h.Output = out
 		workload = h
 	}
+	answered := func() {}
+	if asked != "" {
+		answered = waiting(w.stderr, slow, asked)
+	}
+	defer answered()
 	if err := workload.Clean(ctx); err != nil {
 		return err
 	}
@@ -130,6 +137,8 @@ func (w *whyLook) command(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
+	answered()
+	defer ending(ctx, w.stderr, slowEnd, func() {})()
 	defer func() {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopping)
 		defer cancel()

@@ -39,7 +39,8 @@ func Describe(ctx context.Context, ids []string) (map[string]engine.Running, err
 			mu.Lock()
 			defer mu.Unlock()
 			for _, r := range list {
-				if _, known := found[r.ID]; !known {
+				// Docker's client may speak with Podman, which then answers twice.
+				if _, known := found[r.ID]; !known || r.Engine == "podman" {
 					found[r.ID] = r
 				}
 			}
@@ -95,6 +96,9 @@ func describe(ctx context.Context, name string, ids []string) ([]engine.Running,
 			image = a.Image
 		}
 		r := engine.Running{Engine: name, ID: a.ID, Name: strings.TrimPrefix(a.Name, "/"), Image: image, User: a.Config.User}
+		if a.ImageName != "" { // which only Podman has (libpod/define/container_inspect.go): docker is a name for it here
+			r.Engine = "podman"
+		}
 		if add := a.HostConfig.CapAdd; add != nil {
 			r.Told = json.Unmarshal(add, &r.CapAdd) == nil
 			r.CapDrop, r.Privileged = a.HostConfig.CapDrop, a.HostConfig.Privileged

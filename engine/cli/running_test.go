@@ -56,6 +56,25 @@ exit 1`)
 		t.Error(diff)
 	}
 
+	// Podman's container is Podman's, also where docker is another name for podman (Debian's
+	// podman-docker), or speaks with its socket.
+	const podmans = `"Name":"db","ImageName":"localhost/db:1","Config":{},"HostConfig":{"CapAdd":[],"CapDrop":[]}}]'`
+	const spoken = `"Name":"/db","Config":{"Image":"localhost/db:1"},"HostConfig":{"CapAdd":[],"CapDrop":[]}}]'`
+	install("nerdctl", "exit 1")
+	for _, c := range []struct{ docker, podman string }{
+		{`echo '[{"Id":"` + two + `",` + podmans, "exit 1"},
+		{`echo '[{"Id":"` + two + `",` + spoken, `sleep .1; echo '[{"Id":"` + two + `",` + podmans},
+		{`sleep .1; echo '[{"Id":"` + two + `",` + spoken, `echo '[{"Id":"` + two + `",` + podmans},
+	} {
+		install("docker", c.docker)
+		install("podman", c.podman)
+		got, err := cli.Describe(t.Context(), []string{two})
+		if r := got[two]; err != nil || r.Engine != "podman" || r.Name != "db" || r.Image != "localhost/db:1" {
+			t.Errorf("%q: %+v, %v", c, r, err)
+		}
+	}
+	install("docker", `echo '[{"Id":"`+one+`","Name":"/web","Config":{"Image":"nginx","User":"33"},"HostConfig":{"CapAdd":["NET_ADMIN"],"CapDrop":null,"Privileged":false}}]'`)
+
 	install("podman", "exec sleep 1000")
 	install("nerdctl", "echo '{}'")
 	delete(want, two)

@@ -213,6 +213,9 @@ func (c *Container) mountRoot(lower string) error {
 	}
 	if err != nil {
 		hint := "leastcap needs root for this"
+		if os.Geteuid() == 0 {
+			hint = "root needs sys_admin for this: run leastcap outside any container, or in one that is privileged"
+		}
 		switch {
 		case rootless():
 			hint = "without root this needs Linux 5.11 or later"

@@ -23,6 +23,9 @@ var errBuild = &engine.Error{
 // Rootless runs nothing: the embedded runtime is not in this build.
 func Rootless(...string) (bool, int, error) { return false, 0, nil }
 
+// MayRootless fails: the embedded runtime is not in this build.
+func MayRootless() error { return errBuild }
+
 // Run fails: the embedded runtime is not in this build.
 func Run(context.Context, Options) (*Container, error) { return nil, errBuild }
 

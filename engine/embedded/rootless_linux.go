@@ -69,6 +69,27 @@ func Rootless(env ...string) (again bool, code int, err error) {
 	return true, 0, err
 }
 
+// MayRootless makes a user namespace like Rootless, for this program's version, and says why it
+// could not: settings do not tell it all (a container's seccomp filter, a security module).
+func MayRootless() error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(self, "--version")
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}},
+	}
+	err = cmd.Run()
+	var failed *os.PathError // which names the program, and that is not to blame
+	if errors.As(err, &failed) {
+		return failed.Err
+	}
+	return err
+}
+
 // forUser fits the specification to a user namespace in which the caller is root and
 // nobody else is there.
 func (c *Container) forUser() error {

@@ -80,7 +80,7 @@ func WatchTotals(w io.Writer, totals []WatchTotal, s Style) error {
 			p.para(span{"  denied", caution}, col, text(brief(t.Denied)))
 		}
 		if !t.Lacked.Empty() {
-			p.para(span{"  denied", caution}, col, text(brief(t.Lacked)+", to a process without it: another user's, or one that gave it up"))
+			p.para(span{"  denied", caution}, col, text(brief(t.Lacked)+", to a process without it: another user's, or one with fewer"))
 		}
 		if t.Granted != nil {
 			if unused := t.Granted.Minus(t.Used); !unused.Empty() {

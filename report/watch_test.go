@@ -48,8 +48,8 @@ func TestWatchTotals(t *testing.T) {
 web (docker, nginx, watched 1m2s, its start was not seen)
   used    3 of 14: chown, setgid, setuid
   denied  net_admin
-  denied  dac_override, to a process without it: another user's, or one that
-          gave it up
+  denied  dac_override, to a process without it: another user's, or one with
+          fewer
   not used 11, the most dangerous first: dac_override, fowner, mknod, net_raw,
            setfcap, fsetid, sys_chroot, kill, audit_write, setpcap,
            net_bind_service

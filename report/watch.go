@@ -127,6 +127,9 @@ func mostDangerous(set caps.Set) string {
 	if len(names) > most {
 		names = append(names[:most], "and "+plural(uint64(len(names)-most), "other"))
 	}
+	if len(names) == 1 {
+		return ": " + names[0]
+	}
 	return ", the most dangerous first: " + strings.Join(names, ", ")
 }
 

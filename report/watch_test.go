@@ -37,7 +37,7 @@ func TestWatchTotals(t *testing.T) {
 	var b strings.Builder
 	err := report.WatchTotals(&b, []report.WatchTotal{
 		{Label: "web", What: "docker, nginx", Seconds: 62.4, Granted: &docker, Used: caps.Of(caps.Chown, caps.Setgid, caps.Setuid), Denied: caps.Of(caps.NetAdmin), Lacked: caps.Of(caps.DacOverride)},
-		{Label: "keeper", Used: caps.All().Without(caps.SysResource)},
+		{Label: "keeper", Used: caps.All().Without(caps.SysResource), Granted: new(caps.All())},
 		{Label: "gone", What: "container", Seconds: 1.23, StartSeen: true, Ended: true, Incomplete: "3 of the sets: something may be missing here"},
 		{Label: "cron.service"}, {Label: "/x\x1b"},
 	}, report.Style{Width: 80})
@@ -55,7 +55,8 @@ web (docker, nginx, watched 1m2s, its start was not seen)
            net_bind_service
 
 keeper (watched 0s, its start was not seen)
-  used    40: all but sys_resource
+  used    40 of 41: all but sys_resource
+  not used 1: sys_resource
 
 gone (container, watched 1.2s, ended)
   used    0

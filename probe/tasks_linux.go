@@ -243,7 +243,7 @@ func processes(entries []tasksTaskEntry, o TaskOptions) []proc.Process {
 		}
 		p := proc.Process{
 			PID: int(e.Pid), PPID: int(e.Ppid), UID: e.Euid, Comm: unix.ByteSliceToString(e.Comm[:]), State: entryState(e),
-			NoNewPrivs: e.NoNewPrivs != 0, Seccomp: int(e.Seccomp), Namespaces: proc.Namespaces(e.Ns), Kernel: e.Kthread != 0, Securebits: -1,
+			NoNewPrivs: e.NoNewPrivs != 0, Seccomp: int(e.Seccomp), Namespaces: proc.Namespaces(e.Ns), Kernel: e.Kthread != 0, Zombie: e.Exiting != 0, Securebits: -1,
 		}
 		if o.All {
 			p.Securebits = int(e.Securebits)

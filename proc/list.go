@@ -38,6 +38,9 @@ type Process struct {
 	Namespaces Namespaces
 	// Kernel says that it is one of the kernel's own, which no user space is in.
 	Kernel bool
+	// Zombie says that it has ended and is only waited for, as a first thread is that others
+	// have outlived: it does nothing with what it has.
+	Zombie bool
 	// Securebits are prctl(2)'s PR_GET_SECUREBITS; -1 if not known. /proc does not show
 	// them.
 	Securebits int

@@ -97,7 +97,7 @@ func TestKernel(t *testing.T) {
 		{"Pid:\t9\nPPid:\t3\n", false},
 	} {
 		s, err := parseStatus([]byte("Name:\tx\n" + c.text + "CapInh:\t0\nCapPrm:\t0\nCapEff:\t0\nCapBnd:\t1\n"))
-		if err != nil || s.Kernel != c.kernel {
+		if err != nil || s.Kernel != c.kernel || s.Zombie != strings.Contains(c.text, "zombie") {
 			t.Errorf("%q: %v %v", c.text, s.Kernel, err)
 		}
 	}

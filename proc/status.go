@@ -28,7 +28,7 @@ var errNoStatus = errors.New("no capabilities in it")
 func parseStatus(data []byte) (status, error) {
 	s := status{Process: Process{Seccomp: -1, Securebits: -1}}
 	found := 0
-	told, memory, zombie, pid := false, false, false, 0
+	told, memory, pid := false, false, 0
 	for len(data) > 0 {
 		line := data
 		if i := bytes.IndexByte(data, '\n'); i >= 0 {
@@ -59,7 +59,7 @@ func parseStatus(data []byte) (status, error) {
 				s.Comm = commNames.Replace(s.Comm)
 			}
 		case "State":
-			zombie = len(value) > 0 && (value[0] == 'Z' || value[0] == 'X')
+			s.Zombie = len(value) > 0 && (value[0] == 'Z' || value[0] == 'X')
 		case "Kthread": // since Linux 6.8
 			told, s.Kernel = true, string(value) == "1"
 		case "VmSize":
@@ -97,7 +97,7 @@ func parseStatus(data []byte) (status, error) {
 	if !told {
 		// kthreadd and its children have no memory of their own. In another pid namespace
 		// than the first, process 2 is like any other.
-		s.Kernel = (pid == kthreadd && s.PPID == 0 || s.PPID == kthreadd) && !memory && !zombie
+		s.Kernel = (pid == kthreadd && s.PPID == 0 || s.PPID == kthreadd) && !memory && !s.Zombie
 	}
 	return s, nil
 }

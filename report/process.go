@@ -21,6 +21,8 @@ type Process struct {
 	Ambient     caps.Set       `json:"ambient"`
 	NoNewPrivs  bool           `json:"no_new_privs"`
 	Seccomp     int            `json:"seccomp"` // -1: not known
+	// Zombie: it has ended, though other threads of it may go on.
+	Zombie bool `json:"zombie,omitempty"`
 	// Threads are those whose sets differ from the first one's.
 	Threads []ProcThread `json:"threads,omitempty"`
 

@@ -82,6 +82,9 @@ func Processes(w io.Writer, rows []Process, o ProcessOptions) error {
 		if o.Wide && len(r.Args) > 0 {
 			command = Clean(strings.Join(r.Args, " "), 80)
 		}
+		if r.Zombie {
+			command += " <defunct>" // as ps(1) has it
+		}
 		if o.Tree {
 			command = glyphs[i] + command
 		}

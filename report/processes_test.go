@@ -19,21 +19,21 @@ func TestProcesses(t *testing.T) {
 		{PID: 21, PPID: 1, User: "root", Command: "vpn", Effective: docker.With(caps.NetAdmin), Permitted: docker.With(caps.NetAdmin)},
 		{PID: 25, PPID: 1, User: "root", Command: "odd", Effective: docker.Minus(caps.Of(caps.Chown, caps.Kill)).With(caps.NetAdmin), Permitted: docker.Minus(caps.Of(caps.Chown, caps.Kill)).With(caps.NetAdmin)},
 		{PID: 22, PPID: 1, User: "1000", Command: "a\x1b[2Jb", Effective: caps.Of(caps.Setuid), Permitted: caps.Of(caps.Setuid, caps.Setgid)},
-		{PID: 23, PPID: 1, User: "1000", Command: "sh"},
+		{PID: 23, PPID: 1, User: "1000", Command: "sh", Zombie: true},
 		{PID: 24, PPID: 1, User: "root", Command: "dockerd", Effective: caps.All().Without(caps.SysResource), Permitted: caps.All().Without(caps.SysResource)},
 	}
 	var b strings.Builder
 	if err := report.Processes(&b, rows, report.ProcessOptions{Full: caps.All()}); err != nil {
 		t.Fatal(err)
 	}
-	want := `PID  PPID  USER  COMMAND    CONTAINER     CAPABILITIES
-1    0     root  init       -             full
-20   1     root  nginx      abababababab  docker default
-21   1     root  vpn        -             docker default + net_admin
-25   1     root  odd        -             docker default + net_admin - chown, kill
-22   1     1000  a\x1b[2Jb  -             setuid; permitted: setgid, setuid
-23   1     1000  sh         -             none
-24   1     root  dockerd    -             all but sys_resource
+	want := `PID  PPID  USER  COMMAND       CONTAINER     CAPABILITIES
+1    0     root  init          -             full
+20   1     root  nginx         abababababab  docker default
+21   1     root  vpn           -             docker default + net_admin
+25   1     root  odd           -             docker default + net_admin - chown, kill
+22   1     1000  a\x1b[2Jb     -             setuid; permitted: setgid, setuid
+23   1     1000  sh <defunct>  -             none
+24   1     root  dockerd       -             all but sys_resource
 `
 	if got := b.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

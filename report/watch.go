@@ -86,7 +86,7 @@ func WatchTotals(w io.Writer, totals []WatchTotal, s Style) error {
 			p.para(span{"  denied", caution}, col, text(brief(t.Denied)))
 		}
 		if !t.Lacked.Empty() {
-			p.para(span{"  denied", caution}, col, text(brief(t.Lacked)+", to a process without it: another user's, or one that gave it up"))
+			p.para(span{"  denied", caution}, col, text(brief(t.Lacked)+", to a process without it: another user's, or one with fewer"))
 		}
 		if t.Granted != nil {
 			if unused := t.Granted.Minus(t.Used); !unused.Empty() {
@@ -135,6 +135,9 @@ func mostDangerous(set caps.Set) string {
 	const most = 14
 	if len(names) > most {
 		names = append(names[:most], "and "+plural(uint64(len(names)-most), "other"))
+	}
+	if len(names) == 1 {
+		return ": " + names[0]
 	}
 	return ", the most dangerous first: " + strings.Join(names, ", ")
 }

@@ -37,7 +37,7 @@ func TestWatchTotals(t *testing.T) {
 	var b strings.Builder
 	err := report.WatchTotals(&b, []report.WatchTotal{
 		{Label: "web", What: "docker, nginx", Seconds: 62.4, Granted: &docker, Used: caps.Of(caps.Chown, caps.Setgid, caps.Setuid), Denied: caps.Of(caps.NetAdmin), Lacked: caps.Of(caps.DacOverride)},
-		{Label: "keeper", Used: caps.All().Without(caps.SysResource)},
+		{Label: "keeper", Used: caps.All().Without(caps.SysResource), Granted: new(caps.All())},
 		{Label: "gone", What: "container", Seconds: 1.23, StartSeen: true, Ended: true, Incomplete: "3 of the sets: something may be missing here"},
 		{Label: "exec", What: "container", Granted: &docker, Used: caps.Of(caps.Chown, caps.SysTime)},
 		{Label: "cron.service"}, {Label: "lossy.service", Incomplete: "lost 3 of the sets: something may be missing here"}, {Label: "/x\x1b"},
@@ -49,14 +49,15 @@ func TestWatchTotals(t *testing.T) {
 web (docker, nginx, watched 1m2s, its start was not seen)
   used    3 of 14: chown, setgid, setuid
   denied  net_admin
-  denied  dac_override, to a process without it: another user's, or one that
-          gave it up
+  denied  dac_override, to a process without it: another user's, or one with
+          fewer
   not used 11, the most dangerous first: dac_override, fowner, mknod, net_raw,
            setfcap, fsetid, sys_chroot, kill, audit_write, setpcap,
            net_bind_service
 
 keeper (watched 0s, its start was not seen)
-  used    40: all but sys_resource
+  used    40 of 41: all but sys_resource
+  not used 1: sys_resource
 
 gone (container, watched 1.2s, ended)
   used    0

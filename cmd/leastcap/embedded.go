@@ -201,7 +201,7 @@ func runEmbedded(ctx context.Context, stdout, stderr io.Writer, line *cli.Line, 
 		o.Stdin = os.Stdin
 	}
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH)
+	signal.Notify(signals, append(hangup(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH)...)
 	defer signal.Stop(signals)
 	k, err := embedded.Run(ctx, o)
 	if err != nil {

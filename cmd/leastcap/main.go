@@ -56,7 +56,7 @@ func main() {
 	ctx := context.Background()
 	if !leavesNothing(os.Args[1:]) {
 		var stop context.CancelFunc
-		ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+		ctx, stop = signal.NotifyContext(ctx, append(hangup(), os.Interrupt, syscall.SIGTERM)...)
 		defer stop()
 		// A second signal ends leastcap at once; the next start removes what is left.
 		context.AfterFunc(ctx, stop)
@@ -64,6 +64,14 @@ func main() {
 	// Output that nobody reads any more must not end it before it has cleaned up.
 	signal.Ignore(syscall.SIGPIPE)
 	os.Exit(run(ctx, os.Stdout, os.Stderr, os.Args[1:]))
+}
+
+// hangup is SIGHUP, if it is to be heeded: to ask for it would undo what nohup(1) did.
+func hangup() []os.Signal {
+	if signal.Ignored(syscall.SIGHUP) {
+		return nil
+	}
+	return []os.Signal{syscall.SIGHUP}
 }
 
 // looksOnly reports whether nothing is run by a call.

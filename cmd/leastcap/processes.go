@@ -84,7 +84,7 @@ func processRow(p *proc.Process) report.Process {
 	row := report.Process{
 		PID: p.PID, PPID: p.PPID, User: userName(p.UID), UID: p.UID, Command: p.Comm,
 		Effective: p.State.Effective, Permitted: p.State.Permitted, Inheritable: p.State.Inheritable, Bounding: p.State.Bounding, Ambient: p.State.Ambient,
-		NoNewPrivs: p.NoNewPrivs, Seccomp: p.Seccomp,
+		NoNewPrivs: p.NoNewPrivs, Seccomp: p.Seccomp, Zombie: p.Zombie,
 	}
 	for _, t := range p.Threads {
 		row.Threads = append(row.Threads, report.ProcThread{

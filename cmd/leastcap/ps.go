@@ -32,8 +32,10 @@ func newPs(stdout, stderr io.Writer) *cobra.Command {
 		Long: `List the processes that have capabilities, with their container: those in their
 effective set, and where they have more, the permitted and the ambient set. "full" is
 all that this kernel has, "docker default" the fourteen of a Docker container, "docker
-default + net_admin - chown" those, one more and one less; on a terminal what a container has beyond Docker's
-default is in colour. Threads whose sets differ from their process's follow it.
+default + net_admin - chown" those, one more and one less; on a terminal what a container
+has beyond Docker's default is in colour. Threads whose sets differ from their process's
+follow it. <defunct> is one that has ended and was not waited for: it does nothing with
+what it has.
 
 Containers are found by the names of their cgroups. Their own names, and what was asked
 for them, are in what Docker, Podman, containerd, CRI-O and Kubernetes keep on disk (a
@@ -57,7 +59,7 @@ as its newest versions do.
 
 --output json has all five sets of each, no_new_privs, the seccomp mode (0 none,
 1 strict, 2 filter, -1 not known), and all that --wide shows; null is not known, and what
-is not there (set_uid, own_user_namespace, container) is not so, or is in "unreadable".
+is not there (set_uid, own_user_namespace, zombie, container) is not so, or is in "unreadable".
 
 Exit status:
   0  done

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -185,6 +187,53 @@ func ours(t *testing.T, cmd *exec.Cmd) []string {
 		t.Fatal(err)
 	}
 	return ids
+}
+
+// TestHangup: leastcap ends with its terminal, and not where nohup(1) wants it to go on.
+func TestHangup(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.BPF, testenv.Command("nohup"))
+	bin := testenv.Leastcap(t)
+	for _, kept := range []bool{false, true} {
+		args := []string{bin, "watch", "-q", "-o", "json", "/"}
+		if kept {
+			args = append([]string{"nohup"}, args...)
+		}
+		cmd := exec.Command(args[0], args[1:]...)
+		var out bytes.Buffer
+		cmd.Stdout = &out
+		stderr, err := cmd.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for lines := bufio.NewScanner(stderr); lines.Scan() && !strings.Contains(lines.Text(), "Ctrl-C ends"); {
+		}
+		if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_, _ = io.Copy(io.Discard, stderr)
+			_ = cmd.Wait()
+		}()
+		if kept {
+			select {
+			case <-ended:
+				t.Errorf("SIGHUP has ended it behind nohup: %s", &out)
+			case <-time.After(700 * time.Millisecond):
+			}
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+		}
+		<-ended
+		if code := cmd.ProcessState.ExitCode(); code != exitOK {
+			t.Errorf("nohup %v: exit status %d", kept, code)
+		}
+	}
 }
 
 func TestSignals(t *testing.T) {

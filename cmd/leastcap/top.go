@@ -47,7 +47,7 @@ $COLUMNS and $LINES say, or 80 by 24.
 Exit status:
   0  done
   2  wrong usage, or no terminal
-  3  /proc cannot be read
+  3  /proc cannot be read, or the way in that --hook names does not work
   130  interrupted by a signal`,
 		Example: `  leastcap top
   leastcap top --filter net_admin --sort denied

@@ -202,6 +202,7 @@ func (w *Workload) explain(text string, err error) error {
 		reason = err.Error()
 	}
 	e := &engine.Error{Problem: w.line.Engine + " failed", Reason: reason}
+	e.Hint = fmt.Sprintf("see whether %s takes the line by itself: leastcap runs it as it stands, with other capabilities", w.line.Engine)
 	lower := strings.ToLower(text)
 	has := func(words ...string) bool {
 		return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(lower, word) })
@@ -213,6 +214,8 @@ func (w *Workload) explain(text string, err error) error {
 		if w.line.Engine == "nerdctl" {
 			e.Hint = "start containerd (systemctl start containerd), or name its socket: nerdctl --address"
 		}
+	case has("error during connect"):
+		e.Hint = fmt.Sprintf("%s info says whether the engine answers; DOCKER_HOST and docker context say which one is meant", w.line.Engine)
 	case has("permission denied while trying to connect"):
 		e.Problem, e.Absent = w.line.Engine+" does not let this user in", true
 		e.Hint = "run leastcap as root: sudo leastcap …"

@@ -42,9 +42,13 @@ func TestExplain(t *testing.T) {
 		},
 		{
 			"label 'a b' contains whitespaces\n\nUsage:  docker create [OPTIONS] IMAGE [COMMAND] [ARG...]\n\nRun 'docker create --help' for more information\n",
-			"docker failed", "label 'a b' contains whitespaces", "",
+			"docker failed", "label 'a b' contains whitespaces", "takes the line by itself",
 		},
-		{"", "docker failed", "exit status 1", ""},
+		{"", "docker failed", "exit status 1", "takes the line by itself"},
+		{
+			"error during connect: Get \"http://%2Frun%2Fdocker.sock/v1.41/info\": EOF\n",
+			"docker failed", "error during connect", "docker info says",
+		},
 	} {
 		err := w.explain(c.text, errors.New("exit status 1"))
 		var e *engine.Error

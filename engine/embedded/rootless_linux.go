@@ -44,7 +44,10 @@ func Rootless(env ...string) (again bool, code int, err error) {
 	}
 	// The terminal sends its signals to both; others are passed on.
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(signals, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // by nohup(1), say
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	defer signal.Stop(signals)
 	if err := cmd.Start(); err != nil {
 		e := &engine.Error{Problem: "containers cannot be run without root here", Reason: err.Error(), Hint: "run leastcap as root"}

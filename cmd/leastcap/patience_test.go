@@ -87,7 +87,7 @@ func TestSilentEngine(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() }) // no longer is waited here
+		time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() }) // it would wait for 30
 		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}

@@ -58,7 +58,7 @@ demo: ## learn what a small service needs, on the embedded runtime (Go and root 
 # a busy neighbour would make a service look dead.
 test: setup ## run all tests; nothing may be skipped
 	go list -export -test -tags '$(TAGS)' $(PKGS) >/dev/null
-	LEASTCAP_TEST=1 go test -tags '$(TAGS)' -count=1 -p 1 -timeout 15m $(TESTFLAGS) $(PKGS)
+	LEASTCAP_TEST=1 go test -tags '$(TAGS)' -count=1 -p 1 -timeout 25m $(TESTFLAGS) $(PKGS)
 	$(if $(filter ./...,$(PKGS)),LEASTCAP_TEST=1 go test -C caps/catalog/engines -tags '$(TAGS)' -count=1 $(TESTFLAGS) ./...)
 
 # All but what runs other programs than its own: guests, and the built leastcap. RACE names

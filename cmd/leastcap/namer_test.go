@@ -234,9 +234,8 @@ func TestWatchIdle(t *testing.T) {
 	dir := fakeEngine(t)
 	set(t, filepath.Join(dir, "docker"), "#!/bin/sh\nexec sleep 5")
 	id := fmt.Sprintf("c%063x", os.Getpid())
-	s := newStream(t, "--until-idle", "600ms")
-	waitFor(t, "it looks", func() bool { return strings.Contains(s.stderr.String(), "Ctrl-C ends") })
 	inCgroup(t, id)
+	s := newStream(t, "--until-idle", "600ms")
 	s.expect(id[:12], "begin")
 	if e := s.expect(id[:12], "summary"); e.Total == nil {
 		t.Errorf("%+v", e)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/leastcap/leastcap/engine"
 	"github.com/leastcap/leastcap/internal/testenv"
 	"github.com/leastcap/leastcap/proc"
 	"github.com/leastcap/leastcap/watch"
@@ -141,6 +142,27 @@ func TestNamesAskedAgain(t *testing.T) {
 		n.end()
 		if strings.Count(stderr.String(), "docker inspect: the store is locked: the name of 111111111111 is not known") != 2 {
 			t.Error(&stderr)
+		}
+	})
+	t.Run("imageless", func(t *testing.T) { // who has a name is told at once
+		pauses = was
+		var stderr bytes.Buffer
+		n := newNamer(t.Context(), &stderr)
+		found := map[string]engine.Running{id: {ID: id, Engine: "docker", Name: "web"}}
+		n.pending[id] = true
+		n.take([]string{id}, found, nil, nil, true)
+		if s := subject(); !n.complete(s) || s.Name != "web" || n.vain[id] != 1 {
+			t.Errorf("%+v, %v", s, n.vain)
+		}
+		n.take([]string{id}, nil, nil, errors.New("it is busy"), false)
+		n.end()
+		if s := subject(); !n.complete(s) || s.Name != "web" || stderr.Len() > 0 {
+			t.Errorf("%+v: %s", s, &stderr)
+		}
+		n.vain[id] = 1
+		n.take([]string{id}, found, map[string]string{id: "sha256:1"}, nil, false)
+		if s := subject(); !n.complete(s) || s.ImageID != "sha256:1" || len(n.vain) > 0 {
+			t.Errorf("%+v, %v", s, n.vain)
 		}
 	})
 	t.Run("not ours", func(t *testing.T) { // a container of no engine is not asked about again

@@ -525,14 +525,15 @@ func (n *namer) take(ids []string, found map[string]engine.Running, images map[s
 	n.warn(unnamed)
 }
 
-// retries says that a container may still get a name from an engine that failed.
+// retries says that a container may still get a name: its engine has not answered yet, or
+// failed and is asked again.
 func (n *namer) retries(id string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.vain[id] > 0 && n.known[id].Name == ""
+	return (n.pending[id] || n.vain[id] > 0) && n.known[id].Name == ""
 }
 
-// end gives up what is asked about again, once it is not looked any more.
+// end gives up what is asked about, once it is not looked any more.
 func (n *namer) end() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -543,6 +544,7 @@ func (n *namer) end() {
 		}
 	}
 	clear(n.vain)
+	clear(n.pending)
 	n.warn(unnamed)
 }
 

@@ -102,6 +102,21 @@ func (s Set) String() string {
 	return strings.Join(s.spell(Cap.String), ",")
 }
 
+// Brief lists a set for people: "chown, setuid", "none", and one that has nearly all by what it
+// has not, "all but sys_resource".
+func (s Set) Brief() string {
+	const few = 10
+	switch missing := All().Minus(s); {
+	case s.Empty():
+		return none
+	case s == All():
+		return "all"
+	case missing.Len() < few && s.SubsetOf(All()):
+		return "all but " + strings.Join(missing.spell(Cap.String), ", ")
+	}
+	return strings.Join(s.spell(Cap.String), ", ")
+}
+
 func (s Set) spell(as func(Cap) string) []string {
 	words := make([]string, 0, s.Len())
 	for c := range s.Values() {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -101,6 +102,19 @@ func TestSetSpellings(t *testing.T) {
 		if diff := cmp.Diff(test.docker, test.set.Docker()); diff != "" {
 			t.Errorf("Docker() (-want +got):\n%s", diff)
 		}
+	}
+}
+
+func TestSetBrief(t *testing.T) {
+	for want, set := range map[string]caps.Set{
+		"none": 0, "chown, setuid": caps.Of(caps.Setuid, caps.Chown), "all": caps.All(), "all but chown, sys_time": caps.All().Without(caps.SysTime, caps.Chown),
+	} {
+		if got := set.Brief(); got != want {
+			t.Errorf("%v: %q, want %q", set, got, want)
+		}
+	}
+	if got := caps.All().With(50).Brief(); !strings.HasPrefix(got, "chown, ") || !strings.HasSuffix(got, ", 50") {
+		t.Errorf("with one that has no name: %s", got)
 	}
 }
 

@@ -3,7 +3,6 @@ package learn
 import (
 	"bytes"
 	"os"
-	"runtime"
 	"strconv"
 	"time"
 )
@@ -16,19 +15,26 @@ func idleTime() (time.Duration, bool) {
 	if err != nil {
 		return 0, false
 	}
-	return parseIdle(data, runtime.NumCPU())
+	return parseIdle(data)
 }
 
-// parseIdle reads the fourth number of the first line, in ticks of which every architecture
-// tells user space a hundred a second (proc_stat(5); USER_HZ).
-func parseIdle(data []byte, cpus int) (time.Duration, bool) {
-	line, _, _ := bytes.Cut(data, []byte("\n"))
+// parseIdle reads the fourth number of the first line, which is the sum of all CPUs, in ticks of
+// which every architecture tells user space a hundred a second (proc_stat(5); USER_HZ). Each CPU
+// has a line of its own behind it: those that this process may use can be fewer.
+func parseIdle(data []byte) (time.Duration, bool) {
+	line, rest, _ := bytes.Cut(data, []byte("\n"))
 	f := bytes.Fields(line)
 	if len(f) < 5 || string(f[0]) != "cpu" {
 		return 0, false
 	}
 	ticks, err := strconv.ParseInt(string(f[4]), 10, 63)
-	if err != nil {
+	cpus := 0
+	for line := range bytes.Lines(rest) {
+		if bytes.HasPrefix(line, []byte("cpu")) {
+			cpus++
+		}
+	}
+	if err != nil || cpus == 0 {
 		return 0, false
 	}
 	return time.Duration(ticks) * 10 * time.Millisecond / time.Duration(cpus), true

@@ -87,10 +87,10 @@ func (s *start) deadline() time.Duration {
 
 // hopeless says that a trial will not become ready any more: it was refused what no run
 // that passed was, and had three times as long as the baseline took, with a machine that was
-// free to work on it for most of that.
+// free to work on it for as long as the baseline took at least.
 func (s *start) hopeless() bool {
 	ready := s.expect.timing.ready
-	if s.baseline || time.Since(s.began) < 3*ready+time.Second {
+	if s.baseline || time.Since(s.up) < 3*ready+time.Second {
 		return false
 	}
 	if idle, ok := idleTime(); ok && s.idleKnown && idle-s.idle < ready+time.Second/2 {

@@ -30,7 +30,7 @@ type start struct {
 
 	began time.Time
 	up    time.Time // when the engine had started it, which may take long and is not its doing
-	// idle is the machine's idle time at the beginning, where it is known.
+	// idle is the machine's idle time when it was up, where it is known.
 	idle      time.Duration
 	idleKnown bool
 
@@ -97,11 +97,11 @@ func (s *start) do(ctx context.Context, describe bool) error {
 // play starts, checks, watches and stops the instance.
 func (s *start) play(ctx context.Context) error {
 	s.began = time.Now()
-	s.idle, s.idleKnown = idleTime()
 	if err := s.inst.Start(ctx); err != nil {
 		return err
 	}
 	s.up = time.Now()
+	s.idle, s.idleKnown = idleTime()
 	s.tell(Checking)
 	if err := s.ready(ctx); err != nil {
 		return err

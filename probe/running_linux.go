@@ -40,8 +40,9 @@ type Place struct {
 // the workload's own at once. Paths are within the hierarchy; "/" is everything, and "/."
 // the outermost cgroup alone. It needs [Options.Running].
 //
-// One that is not there any more is seen when it is made anew. Those above are looked at too, without what else is below them: what is removed and made
-// anew there, as a unit that is restarted, learns from them that it is the host's.
+// One that is not there any more is seen when it is made anew. Those above are looked at too,
+// without what else is below them: what is removed and made anew there, as a unit that is
+// restarted, learns from them that it is the host's.
 func (p *Probe) Adopt(paths ...string) error {
 	for _, path := range paths {
 		for _, up := range above(path) {

@@ -120,6 +120,53 @@ func TestAdoptGone(t *testing.T) {
 	wantIn(t, "granted", g.Record.All().Granted, caps.Setgid)
 }
 
+// TestRuntimeComes: a process of the host's that was seen before, and comes into a container's
+// cgroup, is the runtime, also between its arrival there and the tracepoint that tells of it.
+func TestRuntimeComes(t *testing.T) {
+	const moves = 100
+	s := newScope(t, theProbe(t))
+	w := s.steps(bounding(t), "say", "up", ",", "repeat", "1000000000", "setgid", "0")
+	w.hear()
+	p := runningProbe(t, probe.Options{})
+	path := strings.TrimPrefix(s.dir, p.Hierarchy().Mount)
+	if err := p.Adopt(path); err != nil {
+		t.Fatal(err)
+	}
+	apart(t, w.cmd.Process.Pid)
+	move := func(dir string) {
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(w.cmd.Process.Pid)), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range moves {
+		dir := filepath.Join(s.dir, fmt.Sprintf("%064x", i))
+		if err := unix.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		move(dir)
+		move(s.dir)
+	}
+	wantIn(t, "the host's", groupOf(t, p, path).Record.All().Granted, caps.Setgid)
+	var places []string
+	groups, err := p.Survey(func(place probe.Place) string {
+		if !strings.HasPrefix(place.Path, path+"/") {
+			return ""
+		}
+		return place.Path
+	})
+	if err != nil || len(groups) != moves {
+		t.Fatalf("%d containers, %v", len(groups), err)
+	}
+	for place, g := range groups {
+		if !g.Record.All().Granted.Empty() {
+			places = append(places, place)
+		}
+	}
+	if len(places) > 0 {
+		t.Errorf("in %d of %d containers what the runtime uses is theirs", len(places), moves)
+	}
+}
+
 // containerIn makes a cgroup with a container's name in another.
 func containerIn(t testing.TB, s *scope, digit string) *scope {
 	t.Helper()

@@ -25,8 +25,8 @@ import (
 )
 
 // kinds starts processes of all kinds that there are, and returns their numbers once they
-// are what they are meant to be: with fewer capabilities, ambient ones, other users, namespaces of their own, threads with
-// other sets, a zombie, strange names.
+// are what they are meant to be: with fewer capabilities, ambient ones, other users,
+// namespaces of their own, threads with other sets, a zombie, strange names.
 func kinds(t testing.TB) []int {
 	t.Helper()
 	const python = `

@@ -83,10 +83,10 @@ func WatchTotals(w io.Writer, totals []WatchTotal, s Style) error {
 		}
 		p.para(text("  used"), col, text(fmt.Sprintf("%d%s%s", t.Used.Len(), of, behindColon(t.Used))))
 		if !t.Denied.Empty() {
-			p.para(span{"  denied", caution}, col, text(brief(t.Denied)))
+			p.para(span{"  denied", caution}, col, text(t.Denied.Brief()))
 		}
 		if !t.Lacked.Empty() {
-			p.para(span{"  denied", caution}, col, text(brief(t.Lacked)+", to a process without it: another user's, or one with fewer"))
+			p.para(span{"  denied", caution}, col, text(t.Lacked.Brief()+", to a process without it: another user's, or one with fewer"))
 		}
 		if t.Granted != nil {
 			if unused := t.Granted.Minus(t.Used); !unused.Empty() {
@@ -111,19 +111,7 @@ func behindColon(set caps.Set) string {
 	if set.Empty() {
 		return ""
 	}
-	return ": " + brief(set)
-}
-
-// brief lists a set; one that has nearly all, by what it has not.
-func brief(set caps.Set) string {
-	const few = 10
-	switch missing := caps.All().Minus(set); {
-	case missing.Empty():
-		return "all"
-	case missing.Len() < few:
-		return "all but " + joined(missing)
-	}
-	return joined(set)
+	return ": " + set.Brief()
 }
 
 // mostDangerous lists a set by danger; of a long one the first, and how many there are.

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/leastcap/leastcap/advise"
-	"github.com/leastcap/leastcap/caps"
 	"github.com/leastcap/leastcap/usage"
 )
 
@@ -21,9 +20,9 @@ func (e *Event) Words() string {
 		}
 		return "begins" + e.Subject.origin()
 	case End:
-		return "ends: used " + orNone(e.Total)
+		return "ends: used " + e.Total.Used.Brief()
 	case Use:
-		return fmt.Sprintf("uses %s%s", names(e.more.With(*e.Capability)), e.evidence())
+		return fmt.Sprintf("uses %s%s", e.more.With(*e.Capability).Brief(), e.evidence())
 	case Denial:
 		verb := "was denied"
 		if e.Check.Beyond {
@@ -38,26 +37,6 @@ func (e *Event) Words() string {
 		return "lost " + strings.Join(list, ", ")
 	}
 	return e.Event
-}
-
-func orNone(t *Total) string {
-	if t.Used.Empty() {
-		return "none"
-	}
-	return names(t.Used)
-}
-
-// names lists a set, one that has nearly all by what it has not.
-func names(set caps.Set) string {
-	const few = 10
-	missing := caps.All().Minus(set)
-	switch {
-	case missing.Empty():
-		return "all"
-	case missing.Len() < few:
-		return "all but " + strings.Join(strings.Split(missing.String(), ","), ", ")
-	}
-	return strings.Join(strings.Split(set.String(), ","), ", ")
 }
 
 // Gather makes one event for people of uses that show by one and the same capset(2), as a

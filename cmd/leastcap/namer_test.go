@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/leastcap/leastcap/engine"
 	"github.com/leastcap/leastcap/internal/testenv"
 	"github.com/leastcap/leastcap/proc"
 	"github.com/leastcap/leastcap/watch"
@@ -143,6 +144,27 @@ func TestNamesAskedAgain(t *testing.T) {
 			t.Error(&stderr)
 		}
 	})
+	t.Run("imageless", func(t *testing.T) { // who has a name is told at once
+		pauses = was
+		var stderr bytes.Buffer
+		n := newNamer(t.Context(), &stderr)
+		found := map[string]engine.Running{id: {ID: id, Engine: "docker", Name: "web"}}
+		n.pending[id] = true
+		n.take([]string{id}, found, nil, nil, true)
+		if s := subject(); !n.complete(s) || s.Name != "web" || n.vain[id] != 1 {
+			t.Errorf("%+v, %v", s, n.vain)
+		}
+		n.take([]string{id}, nil, nil, errors.New("it is busy"), false)
+		n.end()
+		if s := subject(); !n.complete(s) || s.Name != "web" || stderr.Len() > 0 {
+			t.Errorf("%+v: %s", s, &stderr)
+		}
+		n.vain[id] = 1
+		n.take([]string{id}, found, map[string]string{id: "sha256:1"}, nil, false)
+		if s := subject(); !n.complete(s) || s.ImageID != "sha256:1" || len(n.vain) > 0 {
+			t.Errorf("%+v, %v", s, n.vain)
+		}
+	})
 	t.Run("not ours", func(t *testing.T) { // a container of no engine is not asked about again
 		if err := os.Remove(busy); err != nil {
 			t.Fatal(err)
@@ -234,9 +256,8 @@ func TestWatchIdle(t *testing.T) {
 	dir := fakeEngine(t)
 	set(t, filepath.Join(dir, "docker"), "#!/bin/sh\nexec sleep 5")
 	id := fmt.Sprintf("c%063x", os.Getpid())
-	s := newStream(t, "--until-idle", "600ms")
-	waitFor(t, "it looks", func() bool { return strings.Contains(s.stderr.String(), "Ctrl-C ends") })
 	inCgroup(t, id)
+	s := newStream(t, "--until-idle", "600ms")
 	s.expect(id[:12], "begin")
 	if e := s.expect(id[:12], "summary"); e.Total == nil {
 		t.Errorf("%+v", e)

@@ -372,9 +372,9 @@ func (n *namer) unlockAndWork(wait bool) {
 	switch {
 	case !start:
 	case wait:
-		n.work()
+		n.work(engineTimeout) // what there was no time for is asked about again
 	default:
-		go n.work()
+		go n.work(5 * engineTimeout) // nobody waits for it
 	}
 }
 
@@ -448,7 +448,9 @@ func (n *namer) await(ids ...string) error {
 	}
 }
 
-func (n *namer) work() {
+// work asks about what is in the queue, until nothing is; images is how long may be waited for
+// the images' ids.
+func (n *namer) work(images time.Duration) {
 	for {
 		n.mu.Lock()
 		ids := n.queue
@@ -460,18 +462,18 @@ func (n *namer) work() {
 		}
 		n.mu.Unlock()
 		found, err := askEngines(n.ctx, ids, nil)
-		ctx, cancel := context.WithTimeout(n.ctx, 5*engineTimeout) // nobody waits for it
-		images := map[string]string{}
+		ctx, cancel := context.WithTimeout(n.ctx, images)
+		pictured := map[string]string{}
 		by := map[string][]string{}
 		for id, r := range found {
 			by[r.Engine] = append(by[r.Engine], id)
 		}
 		for name, of := range by {
-			maps.Copy(images, cli.ImageIDs(ctx, name, of))
+			maps.Copy(pictured, cli.ImageIDs(ctx, name, of))
 		}
 		imageless := ctx.Err() != nil
 		cancel()
-		n.take(ids, found, images, err, imageless)
+		n.take(ids, found, pictured, err, imageless)
 	}
 }
 
@@ -491,13 +493,14 @@ func (n *namer) take(ids []string, found map[string]engine.Running, images map[s
 			continue // dropped meanwhile
 		}
 		r, ok := found[id]
-		if ok {
+		if ok && (r.Name != "" || n.known[id].Name == "") {
 			n.known[id] = r
 		}
+		named := n.known[id].Name != ""
 		if image, ok := images[id]; ok {
 			n.images[id] = image
 		}
-		switch failed := r.Name == "" && err != nil; {
+		switch failed := !named && err != nil; {
 		case !failed && !(ok && images[id] == "" && imageless):
 			delete(n.vain, id)
 		case tried < len(pauses) && n.look.Err() == nil:
@@ -509,7 +512,8 @@ func (n *namer) take(ids []string, found map[string]engine.Running, images map[s
 				unnamed = append(unnamed, id)
 			}
 		}
-		if v := n.vain[id]; v == 0 || v >= patience {
+		// What has a name is not held back for want of its image's id.
+		if v := n.vain[id]; v == 0 || v >= patience || named {
 			n.asked[id] = true
 			delete(n.pending, id)
 			n.news++
@@ -521,14 +525,15 @@ func (n *namer) take(ids []string, found map[string]engine.Running, images map[s
 	n.warn(unnamed)
 }
 
-// retries says that a container may still get a name from an engine that failed.
+// retries says that a container may still get a name: its engine has not answered yet, or
+// failed and is asked again.
 func (n *namer) retries(id string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.vain[id] > 0 && n.known[id].Name == ""
+	return (n.pending[id] || n.vain[id] > 0) && n.known[id].Name == ""
 }
 
-// end gives up what is asked about again, once it is not looked any more.
+// end gives up what is asked about, once it is not looked any more.
 func (n *namer) end() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -539,6 +544,7 @@ func (n *namer) end() {
 		}
 	}
 	clear(n.vain)
+	clear(n.pending)
 	n.warn(unnamed)
 }
 

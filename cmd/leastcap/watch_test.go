@@ -392,14 +392,28 @@ func TestWatchNamesFile(t *testing.T) {
 		}
 		return strings.Join(list, " ")
 	}
-	names.vain[id], names.asked[id] = 2, true
+	names.pending[id] = true
 	if got := files(); got != "" {
 		t.Errorf("while it is asked: %s", got)
+	}
+	delete(names.pending, id)
+	names.vain[id], names.asked[id] = 2, true
+	if got := files(); got != "" {
+		t.Errorf("while it is asked again: %s", got)
 	}
 	names.known[id] = engine.Running{Engine: "docker", Name: "web"}
 	w.rename()
 	if got := files(); got != "web.json" {
 		t.Errorf("named: %s", got)
+	}
+	// At the end nothing is waited for.
+	other := strings.Repeat("2", 64)
+	group.Places[0] = probe.Place{ID: 8, Path: "/docker/" + other, Launched: true}
+	w.tracker.Look(time.Now(), map[string]*probe.Group{"container:" + other: group}, func(*watch.Subject) bool { return true }, false)
+	names.pending[other] = true
+	names.end()
+	if got := files(); got != other[:12]+".json web.json" {
+		t.Errorf("at the end: %s", got)
 	}
 }
 

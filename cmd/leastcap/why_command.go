@@ -133,11 +133,11 @@ func (w *whyLook) command(ctx context.Context, args []string) (err error) {
 	if _, err := workload.Inspect(ctx); err != nil {
 		return err
 	}
+	answered() // now an image may have to be pulled
 	inst, err := workload.Prepare(ctx, engine.Grant{Baseline: true})
 	if err != nil {
 		return err
 	}
-	answered()
 	defer ending(ctx, w.stderr, slowEnd, func() {})()
 	defer func() {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopping)

@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -263,7 +264,7 @@ func (c *Container) start(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	err = c.runtime.Start(p)
+	err = unignoring(func() error { return c.runtime.Start(p) })
 	netErr := connected()
 	if err == nil {
 		c.process = p
@@ -318,6 +319,21 @@ func (c *Container) newProcess(args []string) *libcontainer.Process {
 		p.AdditionalGroups = append(p.AdditionalGroups, int(g))
 	}
 	return p
+}
+
+// behindNohup says that SIGHUP was ignored when this program began, which those inherit that
+// it executes.
+var behindNohup = sync.OnceValue(func() bool { return signal.Ignored(unix.SIGHUP) })
+
+// unignoring starts something. What nohup(1) has ignored is leastcap's affair: as an engine
+// starts containers, nothing is ignored in them. What is heard is reset by execve(2).
+func unignoring(start func() error) error {
+	if behindNohup() {
+		heard := make(chan os.Signal, 1)
+		signal.Notify(heard, unix.SIGHUP)
+		defer signal.Stop(heard)
+	}
+	return start()
 }
 
 // rlimits are those of getrlimit(2), by their names in --ulimit.
@@ -470,7 +486,7 @@ func (c *Container) Exec(ctx context.Context, args []string) (output string, cod
 	out := &engine.Tail{Max: 64 << 10}
 	p := c.newProcess(args)
 	p.Stdout, p.Stderr = out, out
-	if err := c.runtime.Run(p); err != nil {
+	if err := unignoring(func() error { return c.runtime.Run(p) }); err != nil {
 		if code, ok := notExecuted(err); ok {
 			return shorten(err), code, nil
 		}

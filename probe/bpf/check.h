@@ -277,7 +277,7 @@ static __always_inline int check_in(void *ctx, __u32 slot, bool typed, const str
 		count(sum, KIND_PLAIN_ALL, cap);
 
 	t = mark_of((__u32)id, id >> 32, cg);
-	if ((t && (t->state == TASK_SETUP || t->state == TASK_OWN)) || is_early(scope, t))
+	if ((t && (t->state == TASK_SETUP || t->state == TASK_OWN)) || is_early(scope, cg, t))
 		return 0;
 	if (!ret)
 		count(sum, KIND_PLAIN_OWN, cap);

@@ -279,7 +279,7 @@ static __always_inline int see_exec(struct task_struct *task, __u32 old, struct 
 	if (!scope)
 		return 0;
 	t = mark_of(old, tid, cg);
-	if (is_early(scope, t))
+	if (is_early(scope, cg, t))
 		return 0;
 	if (t) {
 		if (t->state == TASK_OWN || (t->state == TASK_SETUP && !scope->host))

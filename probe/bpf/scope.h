@@ -87,17 +87,6 @@ static __always_inline struct task *mark_of(__u32 tid, __u32 tgid, __u64 cg)
 	return t;
 }
 
-/*
- * A process that is moved into a cgroup acts there a moment before its mark is set:
- * the tracepoint comes after the migration (kernel/cgroup/cgroup.c
- * cgroup_attach_task()). Before anything was launched in a scope only a runtime can
- * be there without one. On the host no runtime is waited for.
- */
-static __always_inline bool is_early(struct scope *scope, struct task *t)
-{
-	return !t && scope->born && !scope->launched && !scope->host;
-}
-
 /* Of a thread that has just begun: no memo is its own. */
 static __always_inline void set_first_mark(__u32 tid, struct task *t)
 {
@@ -133,6 +122,20 @@ static __always_inline bool is_host(__u64 id)
 	struct scope *scope = bpf_map_lookup_elem(&scopes, &id);
 
 	return scope && scope->host;
+}
+
+/*
+ * A process that is moved into a cgroup acts there a moment before its mark is set:
+ * the tracepoint comes after the migration (kernel/cgroup/cgroup.c
+ * cgroup_attach_task()). Before anything was launched in a scope only a runtime can
+ * be there without one, or with one of the host's that it had before. On the host no
+ * runtime is waited for.
+ */
+static __always_inline bool is_early(struct scope *scope, __u64 cg, struct task *t)
+{
+	if (!scope->born || scope->launched || scope->host)
+		return false;
+	return !t || (t->state == TASK_WORKLOAD && t->scope != cg && is_host(t->home));
 }
 
 /*

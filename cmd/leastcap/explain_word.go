@@ -118,8 +118,7 @@ func findContainer(ctx context.Context, word string) *runningContainer {
 	if word == "" {
 		return nil
 	}
-	const patience = 10 * time.Second // a busy engine's answer is waited for
-	for id, c := range runningContainers(ctx, patience) {
+	for id, c := range runningContainers(ctx, slow) { // a busy engine's answer is waited for
 		if c.name == word || len(word) >= 6 && strings.HasPrefix(id, word) {
 			return &c
 		}
